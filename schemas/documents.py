@@ -1,0 +1,103 @@
+"""ERP documents: header and line rows as the change feed brings them, to the documents fold (inbox keyed by number)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from schemas.base import ErpRow, Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SalesOrderRow(ErpRow):
+    """sales_order. `created_at`/`updated_at`: as the ERP writes them (UTC with Z, local wall clock without zone)."""
+
+    order_no: str
+    channel: str
+    external_ref: str | None
+    customer: str
+    status: str
+    requested_on: date | None
+    priority: int
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SalesOrderLineRow(ErpRow):
+    """sales_order_line."""
+
+    order_no: str
+    line_no: int
+    item: str
+    site: str
+    ordered_milli: int
+    allocated_milli: int
+    shipped_milli: int
+    invoiced_milli: int
+    unit_price: Decimal | None
+    line_status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseOrderRow(ErpRow):
+    """purchase_order. `status`: OPEN PART CLOSED CANCEL."""
+
+    po_no: str
+    supplier: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseOrderLineRow(ErpRow):
+    """purchase_order_line. `line_status`: O open, P part received, C closed, X cancelled."""
+
+    po_no: str
+    line_no: int
+    item: str
+    site: str
+    ordered_milli: int
+    received_milli: int
+    expected_on: date | None
+    line_status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRow(ErpRow):
+    """invoice. `status`: POSTED PAID VOID. It names the ERP's order number only."""
+
+    invoice_no: str
+    order_no: str
+    status: str
+    total: Decimal
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLineRow(ErpRow):
+    """invoice_line. It names its invoice only."""
+
+    invoice_no: str
+    line_no: int
+    order_line_no: int
+    item: str
+    qty_milli: int
+    unit_price: Decimal | None
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLineJoined(Event):
+    """The documents fold's note to itself: an invoice line with its header, on its way to the order it bills."""
+
+    order_no: str
+    invoice_no: str
+    invoice_line: int
+    order_line_no: int
+    revision: int
+    item: str
+    qty_milli: int
+    amount: Decimal
+    posted_at_ms: int
+    is_void: bool

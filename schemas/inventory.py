@@ -1,0 +1,406 @@
+"""Inventory: what is said to the promise fold (inbox keyed by item) and what it says (ATP, ledger)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from schemas.base import ErpRow, Event
+
+
+class Status(StrEnum):
+    """Where a unit stands in the warehouse. Only `usable` units can be promised."""
+
+    USABLE = "usable"
+    HELD = "held"
+    QUALITY = "quality"
+    DAMAGED = "damaged"
+    STAGED = "staged"
+
+
+# --- facts of the ERP --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemChanged(ErpRow):
+    """The item master's row. `pack_milli`: base units a `pack_uom` holds. `status`: A active, H hold, D discontinued.
+
+    `description_is_unavailable`: the database kept the long text out of the change (TOAST): the text held stays, or the
+    one of `renumbered_from`, the number the item had before. `updated_at`: the ERP's local wall clock, as it writes it.
+    """
+
+    item: str
+    description: str | None
+    description_is_unavailable: bool
+    base_uom: str
+    pack_uom: str | None
+    pack_milli: int | None
+    lot_tracked: bool
+    shelf_life_days: int | None
+    status: str
+    safety_stock_milli: int
+    hazmat_class: str | None
+    updated_at: str
+    renumbered_from: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTextRequested(Event):
+    """`new_item` was renumbered from `item` with its long text untouched, at (`commit_position`, `source_position`)."""
+
+    item: str
+    new_item: str
+    commit_position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTextProvided(Event):
+    """The long text `old_item` had when it was renumbered to `item`, at (`commit_position`, `source_position`)."""
+
+    item: str
+    old_item: str
+    commit_position: int
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChanged(ErpRow):
+    """A price reference, valid from day to day (both included, open-ended if `valid_to` is none)."""
+
+    item: str
+    price_list: str
+    currency: str
+    valid_from: date
+    unit_price: Decimal
+    valid_to: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErpBalanceChanged(ErpRow):
+    """The ERP's own balance of an item at a site. Physical truth only where the site is `physical_owner = "erp"`."""
+
+    item: str
+    site: str
+    on_hand_milli: int
+    allocated_milli: int
+    on_order_milli: int
+    row_version: int
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteChanged(ErpRow):
+    """A site and its calendar (IANA zone). Broadcast: every partition needs every site's calendar."""
+
+    site: str
+    name: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupplyChanged(Event):
+    """A purchase or transfer line with its header, as it is now. `revision` rises with each change of the line."""
+
+    item: str
+    document: str
+    line: int
+    revision: int
+    site: str
+    supplier: str
+    ordered_milli: int
+    received_milli: int
+    expected_on: date | None
+    is_open: bool
+
+
+# --- facts of the WMS: `qty_milli` counts thousandths of `uom` (the item's base unit if none) ---------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockEvent(Event):
+    """What every warehouse fact names: an item at a site, a lot where tracked, a quantity in a unit."""
+
+    item: str
+    site: str
+    lot: str | None
+    qty_milli: int
+    uom: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockReceived(StockEvent):
+    """Units arrived; the purchase line they came on, if any, expects them no longer."""
+
+    status: Status
+    expires_on: date | None
+    document: str | None
+    document_line: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockAdjusted(StockEvent):
+    """A signed correction with its reason."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockMoved(StockEvent):
+    """Units left `site` for `to_site`."""
+
+    status: Status
+    to_site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockStatusChanged(StockEvent):
+    """Units changed status where they are."""
+
+    from_status: Status
+    to_status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockCounted(StockEvent):
+    """A snapshot: the balance was exactly this as of `occurred_at_ms`."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockPicked(StockEvent):
+    """Units of an order line went from usable to staged. `substitute_for`: the item ordered, if this is another."""
+
+    order_id: str
+    line: int
+    substitute_for: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickShorted(StockEvent):
+    """`qty_milli` was picked, `short_milli` was not there: the stock is corrected by as much."""
+
+    order_id: str
+    line: int
+    short_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandSubstituted(StockEvent):
+    """`qty_milli` of the line's demand for `item` is served by `substitute_item` (its own event moves its stock)."""
+
+    order_id: str
+    line: int
+    substitute_item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockShipped(StockEvent):
+    """Staged units of an order line left the building."""
+
+    order_id: str
+    line: int
+    shipment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockReturned(StockEvent):
+    """Units came back; they stand in `quality` until somebody looks at them."""
+
+    order_id: str | None
+    line: int | None
+
+
+# --- commands ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAllocation(Event):
+    """The order fold's wish for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
+
+    `revision` rises with each wish for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
+    refused. `shipped_milli`: what the ERP says has shipped (counted where no WMS reports it, the larger count wins), as of
+    its commit `commit_position`. The answer is one `LineAnswered` of the same revision.
+    """
+
+    item: str
+    order_id: str
+    line: int
+    revision: int
+    wanted_milli: int
+    uom: str | None
+    site: str | None
+    requested_on: date | None
+    channel: str
+    customer: str
+    priority: int
+    placed_at_ms: int
+    is_firm: bool
+    allow_partial: bool
+    allow_backorder: bool
+    shipped_milli: int
+    commit_position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveStock(Event):
+    """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.reservations`.
+
+    `body_hash` tells a repeated request (same answer) from another one under the same key (422). `site` none: any one.
+    """
+
+    item: str
+    request_id: str
+    body_hash: str
+    reservation_id: str
+    site: str | None
+    channel: str
+    qty_milli: int
+    uom: str | None
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReservation(Event):
+    """The channel gives its hold back. Answered by one `Reply` with `request_id`."""
+
+    item: str
+    request_id: str
+    reservation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewBackorders(Event):
+    """The promise fold's note to itself: look at the item's next backorders (work on one event stays bounded)."""
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemSuspected(Event):
+    """A message about the item was quarantined as `dead_letter_id`: its numbers may be wrong until that is replayed."""
+
+    item: str
+    dead_letter_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspicionCleared(Event):
+    """The quarantined message `dead_letter_id` was replayed, or the item reconciled."""
+
+    item: str
+    dead_letter_id: str
+
+
+# --- what the promise fold says ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DayNet:
+    """What is expected in (`supply_milli`) and wanted out (`demand_milli`) on a day."""
+
+    day: date
+    supply_milli: int
+    demand_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Usable units of lots whose last day is `day`."""
+
+    day: date
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHold:
+    """What a channel has taken here so far (open demand and reservations): caps and floors are reckoned against it."""
+
+    channel: str
+    consumed_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteAtp:
+    """One site's part of an item's promise: every input of the formula, so that any policy can be worked out from it.
+
+    `days` is sparse, ascending; entries before `Atp.today` are past due. `promise_milli`: max(0, ATP today) by `Atp.policy`.
+    """
+
+    site: str
+    today: date
+    usable_milli: int
+    held_milli: int
+    quality_milli: int
+    damaged_milli: int
+    staged_milli: int
+    demand_milli: int
+    reserved_milli: int
+    backordered_milli: int
+    atp_milli: int
+    promise_milli: int
+    days: list[DayNet]
+    expiries: list[Expiry]
+    channels: list[ChannelHold]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMark:
+    """How far a source has been heard about an item."""
+
+    source: str
+    position: int
+    occurred_at_ms: int
+    recorded_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Atp:
+    """Available to promise of one item, everywhere. `version` rises with each change of the item.
+
+    `atp_milli` is signed; `promise_milli` = sum of the sites' max(0, atp). Safety stock is per site. `suspects`: dead
+    letters about this item that were not replayed yet.
+    """
+
+    item: str
+    version: int
+    as_of_ms: int
+    policy: str
+    uom: str
+    item_status: str
+    safety_stock_milli: int
+    atp_milli: int
+    promise_milli: int
+    sites: list[SiteAtp]
+    marks: list[SourceMark]
+    suspects: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """One measure of a site before and after. `measure`: `on_hand.<status>`, `demand`, `supply`, `reserved`, `safety_stock`."""
+
+    site: str
+    measure: str
+    lot: str | None
+    before_milli: int
+    after_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What one event changed about an item, and why. The differences of a measure add up to its present value."""
+
+    item: str
+    cause: str
+    cause_type: str
+    source: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    trace_id: str
+    note: str
+    changes: list[LedgerChange]

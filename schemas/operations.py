@@ -1,0 +1,90 @@
+"""Operations: exceptions for people, replies to requests, dead letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.base import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionNoted(Event):
+    """Something a person should know. Same cause, same `fingerprint`: one row with a count, not a thousand rows.
+
+    `code` is one of `tables.exceptions.CODES`, which gives its severity, owner, SLA and suggested action.
+    """
+
+    fingerprint: str
+    code: str
+    sentence: str
+    item: str | None
+    order_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionCleared(Event):
+    """The cause is gone: the exception closes by itself."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionWorked(Event):
+    """A person took it (`action` = assign, to `person`) or settled it (`action` = resolve, with a `note`)."""
+
+    fingerprint: str
+    action: str
+    person: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionRow:
+    """An exception as it stands. `state`: open, assigned, resolved, cleared. `events`: the last few behind it."""
+
+    fingerprint: str
+    version: int
+    code: str
+    severity: str
+    sentence: str
+    item: str | None
+    order_id: str | None
+    owner: str
+    sla_ms: int
+    action: str
+    state: str
+    count: int
+    first_at_ms: int
+    last_at_ms: int
+    events: list[str]
+    person: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to a request: `status` and `body` (JSON) as HTTP gives them."""
+
+    request_id: str
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An input that could not be applied, whole: raw bytes, where it came from, why, and what to do.
+
+    `dead_letter_id` is `<topic>/<partition>/<offset>` of the input. `flow`: the translator or fold that refused it.
+    """
+
+    dead_letter_id: str
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    flow: str
+    reason: str
+    hint: str
+    items: list[str]
+    recorded_at_ms: int

@@ -1,0 +1,261 @@
+"""Orders: what is said to the order fold (inbox keyed by order) and what it says (status, milestones).
+
+The order id is `<channel>:<external reference>`, so a resend is the same order. An order born in the ERP without a reference is
+`erp:<order number>`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from schemas.base import Event
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLine:
+    """A line as the channel sent it: `qty_milli` thousandths of `uom` (base unit if none)."""
+
+    line: int
+    item: str
+    qty_milli: int
+    uom: str | None
+    unit_price: Decimal | None
+    currency: str | None
+    site: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPlaced(Event):
+    """A channel placed an order. `content_hash`: equal for a plain resend, different for a contradicting one."""
+
+    order_id: str
+    channel: str
+    external_ref: str
+    customer: str
+    requested_on: date | None
+    priority: int
+    allow_partial: bool
+    allow_backorder: bool
+    allow_substitute: bool
+    content_hash: str
+    lines: list[PlacedLine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancelRequested(Event):
+    """The channel wants the order (or `line` of it) cancelled, as far as that can still be done."""
+
+    order_id: str
+    line: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderQuantityChangeRequested(Event):
+    """The channel wants another quantity on a line."""
+
+    order_id: str
+    line: int
+    qty_milli: int
+    uom: str | None
+
+
+# --- the ERP's documents, joined to their header by the documents fold; `revision` rises with each change ----------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErpOrderChanged(Event):
+    """The ERP's header for this order (OPEN HOLD ALLOC PART SHIPPED INVOICED CANCEL). `is_deleted`: gone, or not ours."""
+
+    order_id: str
+    order_no: str
+    revision: int
+    channel: str
+    customer: str
+    status: str
+    requested_on: date | None
+    created_at_ms: int
+    priority: int
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErpOrderLineChanged(Event):
+    """The ERP's line for this order. `line_status`: O open, A allocated, P part shipped, S shipped, I invoiced, X cancelled."""
+
+    order_id: str
+    order_no: str
+    line_no: int
+    revision: int
+    item: str
+    site: str
+    ordered_milli: int
+    allocated_milli: int
+    shipped_milli: int
+    invoiced_milli: int
+    unit_price: Decimal | None
+    line_status: str
+    commit_position: int
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLinePosted(Event):
+    """What one ERP invoice line bills of an order line, as it is now; `is_void`: the invoice was voided or deleted."""
+
+    order_id: str
+    order_no: str
+    invoice_no: str
+    invoice_line: int
+    order_line_no: int
+    revision: int
+    item: str
+    qty_milli: int
+    amount: Decimal
+    posted_at_ms: int
+    is_void: bool
+
+
+# --- the promise fold's answer ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SitePart:
+    """Units of a line promised from one site."""
+
+    site: str
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineAnswered(Event):
+    """How the line's wish stands, absolute, in the item's base unit.
+
+    `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the wish's; `answer` rises with
+    each answer to it (a backorder that finds stock is answered again). `refused`: a reason, and nothing is promised.
+    """
+
+    order_id: str
+    line: int
+    revision: int
+    answer: int
+    item: str
+    uom: str
+    wanted_milli: int
+    shipped_milli: int
+    allocated: list[SitePart]
+    backordered_milli: int
+    promised_on: date | None
+    refused: str | None
+
+
+# --- the WMS's execution -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineExecution(Event):
+    """What every execution fact names."""
+
+    order_id: str
+    line: int
+    item: str
+    site: str
+    qty_milli: int
+    uom: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickReleased(LineExecution):
+    """The warehouse released the line to the floor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinePicked(LineExecution):
+    """Units of the line were picked and staged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineShorted(LineExecution):
+    """`qty_milli` of the line was picked, `short_milli` was not found."""
+
+    short_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSubstituted(LineExecution):
+    """`qty_milli` of the line is served by `substitute_milli` of another item, picked and staged."""
+
+    substitute_item: str
+    substitute_milli: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineShipped(LineExecution):
+    """Units of the line left. `item` is the one shipped, perhaps a substitute."""
+
+    shipment: str
+    carrier: str | None
+    tracking: str | None
+    lot: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineReturned(LineExecution):
+    """Units of the line came back."""
+
+
+# --- what the order fold says ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LineStatus:
+    """One line: its state and how much of it stands where, in thousandths of the base unit."""
+
+    line: int
+    item: str
+    uom: str | None
+    state: str
+    ordered_milli: int
+    cancelled_milli: int
+    allocated_milli: int
+    backordered_milli: int
+    picked_milli: int
+    shipped_milli: int
+    short_milli: int
+    substituted_milli: int
+    returned_milli: int
+    invoiced_milli: int
+    promised_on: date | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStatus:
+    """An order as everybody may see it. `version` rises with each change."""
+
+    order_id: str
+    version: int
+    as_of_ms: int
+    status: str
+    channel: str
+    external_ref: str
+    customer: str
+    placed_at_ms: int
+    requested_on: date | None
+    erp_order_nos: list[str]
+    lines: list[LineStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milestone:
+    """A stage an order reached for the first time. `since_previous_ms` is none for the first; late if above `sla_ms`."""
+
+    order_id: str
+    milestone: str
+    at_ms: int
+    since_previous_ms: int | None
+    sla_ms: int
+    is_late: bool
+    cause: str

@@ -1,0 +1,45 @@
+"""Records as a log keeps them, and what a translator makes of a raw one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a log. `timestamp_ms` is when the log took it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def trace_id(self) -> str:
+        """`<topic>/<partition>/<offset>`: where to find the record again."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPosition:
+    """A source's own numbering of its messages: lets duplicates and gaps be told."""
+
+    source: str
+    sequence: int
+    occurred_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a raw message means: canonical events, or nothing for a stated reason (`ignored`: heartbeat, tombstone...)."""
+
+    events: Sequence[Any] = ()
+    feed: FeedPosition | None = None
+    ignored: str | None = None

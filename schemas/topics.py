@@ -1,0 +1,250 @@
+"""Every topic: what it carries, by which key, who writes it, how long it is kept, who answers for it. Nowhere else.
+
+`<domain>.<what>.v<N>`. An event type belongs to one topic, so a rule yields events and the engine knows where they go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from schemas import customers, documents, inventory, operations, orders
+from schemas.base import Tick
+
+Cleanup = Literal["keep", "delete", "compact"]
+DAY_MS = 86_400_000
+PARTITIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An event type on a topic: the attribute that is its key, and its writers (one, but for notes any flow may make).
+
+    `is_broadcast`: every partition gets it.
+    """
+
+    type: type[Any]
+    key: str
+    writers: tuple[str, ...]
+    is_broadcast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it has to exist. `sla_ms`: how old its newest record may be under load, from the fact to the record.
+
+    `cleanup`: `compact` keeps the newest record of each key, `delete` what is younger than `retention_ms`, `keep` all.
+    `is_indexed`: readers ask for all records of one key (a ledger, a trace).
+    """
+
+    name: str
+    key: str
+    owner: str
+    sla_ms: int
+    carries: tuple[Carried, ...] = ()
+    partitions: int = PARTITIONS
+    cleanup: Cleanup = "keep"
+    retention_ms: int | None = None
+    is_inbox: bool = False
+    is_indexed: bool = False
+    writers: tuple[str, ...] = field(default=())
+
+    @property
+    def is_raw(self) -> bool:
+        """Raw topics hold a foreign system's bytes as they came."""
+        return self.name.startswith("raw.")
+
+
+ERP, WMS, CHANNEL = "translate.erp", "translate.wms", "translate.channel"
+PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, EXCEPTIONS = "promise", "orders", "documents", "customers", "exceptions"
+ENGINE, CLOCK, API, INGEST = "engine", "clock", "api", "ingest"
+
+ERP_TABLES = (
+    "site",
+    "item",
+    "item_price",
+    "customer",
+    "inventory_balance",
+    "sales_order",
+    "sales_order_line",
+    "purchase_order",
+    "purchase_order_line",
+    "invoice",
+    "invoice_line",
+)
+
+
+def _raw(name: str, key: str, owner: str, partitions: int = 1) -> Topic:
+    return Topic(name, key, owner, 1_000, (), partitions, "delete", 7 * DAY_MS, writers=(INGEST,))
+
+
+RAW_ERP = {table: _raw(f"raw.erp.{table}", "the row's primary key", "ERP team", 3) for table in ERP_TABLES}
+RAW_ERP["other"] = _raw(
+    "raw.erp.other", "whatever Debezium gives: transactions, heartbeats, signals, unmapped tables", "ERP team"
+)
+RAW_WMS = _raw("raw.wms", "none: one partition keeps the feed's sequence", "warehouse systems")
+
+
+def raw_channel(name: str) -> Topic:
+    """The raw topic of one sales channel. One partition: a change never overtakes its order."""
+    return _raw(f"raw.channel.{name}", "external reference", "channel team")
+
+
+_P = inventory
+PROMISE_INBOX = Topic(
+    "promise.inbox.v1",
+    "item",
+    "inventory",
+    500,
+    (
+        Carried(_P.ItemChanged, "item", (ERP,)),
+        Carried(_P.PriceChanged, "item", (ERP,)),
+        Carried(_P.ErpBalanceChanged, "item", (ERP,)),
+        Carried(_P.SiteChanged, "site", (ERP,), is_broadcast=True),
+        Carried(_P.SupplyChanged, "item", (DOCUMENTS,)),
+        Carried(_P.ItemTextRequested, "item", (PROMISE,)),
+        Carried(_P.ItemTextProvided, "item", (PROMISE,)),
+        Carried(_P.StockReceived, "item", (WMS,)),
+        Carried(_P.StockAdjusted, "item", (WMS,)),
+        Carried(_P.StockMoved, "item", (WMS,)),
+        Carried(_P.StockStatusChanged, "item", (WMS,)),
+        Carried(_P.StockCounted, "item", (WMS,)),
+        Carried(_P.StockPicked, "item", (WMS,)),
+        Carried(_P.PickShorted, "item", (WMS,)),
+        Carried(_P.DemandSubstituted, "item", (WMS,)),
+        Carried(_P.StockShipped, "item", (WMS,)),
+        Carried(_P.StockReturned, "item", (WMS,)),
+        Carried(_P.RequestAllocation, "item", (ORDERS,)),
+        Carried(_P.ReserveStock, "item", (API,)),
+        Carried(_P.ReleaseReservation, "item", (API,)),
+        Carried(_P.ReviewBackorders, "item", (PROMISE,)),
+        Carried(_P.ItemSuspected, "item", (ENGINE,)),
+        Carried(_P.SuspicionCleared, "item", (ENGINE,)),
+        Carried(Tick, "source", (CLOCK,)),
+    ),
+    is_inbox=True,
+)
+ORDER_INBOX = Topic(
+    "order.inbox.v1",
+    "order",
+    "orders",
+    500,
+    (
+        Carried(orders.OrderPlaced, "order_id", (CHANNEL,)),
+        Carried(orders.OrderCancelRequested, "order_id", (CHANNEL,)),
+        Carried(orders.OrderQuantityChangeRequested, "order_id", (CHANNEL,)),
+        Carried(orders.ErpOrderChanged, "order_id", (DOCUMENTS,)),
+        Carried(orders.ErpOrderLineChanged, "order_id", (DOCUMENTS,)),
+        Carried(orders.InvoiceLinePosted, "order_id", (DOCUMENTS,)),
+        Carried(orders.LineAnswered, "order_id", (PROMISE,)),
+        Carried(orders.PickReleased, "order_id", (WMS,)),
+        Carried(orders.LinePicked, "order_id", (WMS,)),
+        Carried(orders.LineShorted, "order_id", (WMS,)),
+        Carried(orders.LineSubstituted, "order_id", (WMS,)),
+        Carried(orders.LineShipped, "order_id", (WMS,)),
+        Carried(orders.LineReturned, "order_id", (WMS,)),
+    ),
+    is_inbox=True,
+    is_indexed=True,
+)
+DOCUMENTS_INBOX = Topic(
+    "documents.inbox.v1",
+    "document number",
+    "integration",
+    500,
+    (
+        Carried(documents.SalesOrderRow, "order_no", (ERP,)),
+        Carried(documents.SalesOrderLineRow, "order_no", (ERP,)),
+        Carried(documents.PurchaseOrderRow, "po_no", (ERP,)),
+        Carried(documents.PurchaseOrderLineRow, "po_no", (ERP,)),
+        Carried(documents.InvoiceRow, "invoice_no", (ERP,)),
+        Carried(documents.InvoiceLineRow, "invoice_no", (ERP,)),
+        Carried(documents.InvoiceLineJoined, "order_no", (DOCUMENTS,)),
+    ),
+    is_inbox=True,
+)
+CUSTOMER_INBOX = Topic(
+    "customer.inbox.v1", "customer", "finance", 1_000, (Carried(customers.CustomerChanged, "customer", (ERP,)),), is_inbox=True
+)
+EXCEPTIONS_INBOX = Topic(
+    "exceptions.inbox.v1",
+    "fingerprint",
+    "operations",
+    1_000,
+    (
+        Carried(operations.ExceptionNoted, "fingerprint", (PROMISE, ORDERS, DOCUMENTS, WMS, CHANNEL, ERP, ENGINE)),
+        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, WMS, ENGINE)),
+        Carried(operations.ExceptionWorked, "fingerprint", (API,)),
+    ),
+    partitions=1,
+    is_inbox=True,
+)
+
+ATP = Topic("atp.v1", "item", "inventory", 500, (Carried(_P.Atp, "item", (PROMISE,)),), cleanup="compact")
+LEDGER = Topic("inventory.ledger.v1", "item", "inventory", 500, (Carried(_P.LedgerEntry, "item", (PROMISE,)),), is_indexed=True)
+ORDER_STATUS = Topic(
+    "order-status.v1", "order", "orders", 500, (Carried(orders.OrderStatus, "order_id", (ORDERS,)),), cleanup="compact"
+)
+MILESTONES = Topic(
+    "milestones.v1", "order", "orders", 1_000, (Carried(orders.Milestone, "order_id", (ORDERS,)),), is_indexed=True
+)
+EXCEPTION_ROWS = Topic(
+    "exceptions.v1",
+    "fingerprint",
+    "operations",
+    1_000,
+    (Carried(operations.ExceptionRow, "fingerprint", (EXCEPTIONS,)),),
+    partitions=1,
+    cleanup="compact",
+)
+REPLIES = Topic(
+    "replies.v1",
+    "request",
+    "integration",
+    100,
+    (Carried(operations.Reply, "request_id", (PROMISE,)),),
+    cleanup="delete",
+    retention_ms=DAY_MS,
+)
+DEAD_LETTERS = Topic(
+    "dead-letter.v1",
+    "dead letter",
+    "operations",
+    1_000,
+    (Carried(operations.DeadLetter, "dead_letter_id", (ENGINE,)),),
+    partitions=1,
+)
+
+DEFINED: tuple[Topic, ...] = (
+    *RAW_ERP.values(),
+    RAW_WMS,
+    PROMISE_INBOX,
+    ORDER_INBOX,
+    DOCUMENTS_INBOX,
+    CUSTOMER_INBOX,
+    EXCEPTIONS_INBOX,
+    ATP,
+    LEDGER,
+    ORDER_STATUS,
+    MILESTONES,
+    EXCEPTION_ROWS,
+    REPLIES,
+    DEAD_LETTERS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an event goes."""
+
+    topic: Topic
+    key: str
+    writers: tuple[str, ...]
+    is_broadcast: bool
+
+
+ROUTES: dict[type[Any], Route] = {
+    carried.type: Route(topic, carried.key, carried.writers, carried.is_broadcast)
+    for topic in DEFINED
+    for carried in topic.carries
+}

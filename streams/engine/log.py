@@ -1,0 +1,179 @@
+"""The log contract. Two implementations live by it (`embedded`, and Kafka), and a seeded one that injects faults (`memory`).
+
+One test suite (`tests/contracts`) runs on each. Whatever a log does inside, it owes its users this:
+
+- A record that `append` or `commit` returned for is durable: it survives kill -9, in its partition's order, at its offset.
+- `commit` is atomic: records, rows and positions of a transaction are all there or none is, also after a crash.
+- A partition of a group has one owner. A member that lost it cannot commit it (`Fenced`).
+- After a restart a member goes on from the last committed positions, with the rows they left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from schemas.records import Headers, Record
+from schemas.topics import Topic
+
+
+class Unavailable(Exception):
+    """The log cannot serve now. Nothing of the call took effect; back off and try again."""
+
+
+class Fenced(Exception):
+    """This member no longer owns a partition it tried to commit. Drop the work; the new owner does it."""
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class StoreId(NamedTuple):
+    """The tables of one flow for one partition of its inbox."""
+
+    flow: str
+    partition: int
+
+
+class Outgoing(NamedTuple):
+    """A record to be written. The log gives its offset and, unless set, its timestamp."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What one batch makes: records, changed rows (none: removed) and how far its inputs have been read (next offset)."""
+
+    outgoing: list[Outgoing] = field(default_factory=list)
+    rows: dict[StoreId, list[tuple[bytes, bytes | None]]] = field(default_factory=dict)
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """The committed rows of one `StoreId`, as of the owner's last commit."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row, or none."""
+        ...
+
+    def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with `low <= key < high` (to the end if none) in byte order, as of the call."""
+        ...
+
+
+class Listener(Protocol):
+    """Is told, inside `poll`, what a member owns."""
+
+    def assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        """These are the member's now; their stores are caught up."""
+        ...
+
+    def revoked(self, partitions: frozenset[TopicPartition]) -> None:
+        """These are another's now; uncommitted work on them is void."""
+        ...
+
+
+class Member(Protocol):
+    """One worker's membership in a consumer group."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """The next records of owned partitions, each partition in order, at most `max_records`.
+
+        Waits up to `timeout_s` for the first one. Each call goes on where the last one ended. Takes assignments and revocations.
+        """
+        ...
+
+    def store(self, store: StoreId) -> Store:
+        """The rows of an owned partition."""
+        ...
+
+    def commit(self, transaction: Transaction) -> None:
+        """All of the transaction, durably, or nothing. Raises `Fenced` or `Unavailable`."""
+        ...
+
+    def position(self, partition: TopicPartition) -> int:
+        """The committed position of a partition in this group: the next offset to read; the log's start if none."""
+        ...
+
+    def rewind(self) -> None:
+        """Read owned partitions again from their committed positions (after a dropped batch)."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Follower(Protocol):
+    """A reader outside any group: tails topics for views and waiting requests."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """The next records, each partition in order. Waits up to `timeout_s` for the first one."""
+        ...
+
+    def close(self) -> None:
+        """Stop following."""
+        ...
+
+
+class Log(Protocol):
+    """A partitioned, durable log."""
+
+    def create(self, topics: Sequence[Topic]) -> None:
+        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions."""
+        ...
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises `KeyError` for an unknown one, with the known ones named."""
+        ...
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """Write records, all or none, and return their offsets once they are durable. Safe from any thread."""
+        ...
+
+    def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
+        """Up to `limit` records from `offset` on (from the first kept one, if that is later)."""
+        ...
+
+    def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first kept offset and the next one to be written."""
+        ...
+
+    def join(self, group: str, topics: Sequence[str], listener: Listener) -> Member:
+        """Become a member of a group that shares the topics' partitions."""
+        ...
+
+    def follow(self, start: Mapping[TopicPartition, int]) -> Follower:
+        """Tail partitions from the given offsets."""
+        ...
+
+    def close(self) -> None:
+        """Release everything. Members and followers are closed too."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads by key, for views: the embedded log answers itself, on Kafka a follower keeps the rows."""
+
+    def latest(self, topic: str, key: bytes) -> Record | None:
+        """The newest record of a key in a compacted topic; none if there is none or it was removed."""
+        ...
+
+    def scan(self, topic: str, after: bytes | None, limit: int) -> list[Record]:
+        """Newest records of a compacted topic in key order, after a key."""
+        ...
+
+    def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
+        """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        ...
