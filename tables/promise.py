@@ -1,0 +1,258 @@
+"""The promise fold's state: everything about an item that a promise depends on, as many small rows under the item's key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from schemas.orders import SitePart
+from tables.table import Table
+from tables.versions import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The item master's row (see `schemas.inventory.ItemChanged`). A deleted item keeps its last facts, for the renumbered one.
+
+    `text_version`: the change the description is from; `text_wanted_from`: the old item number it is still asked of.
+    """
+
+    item: str
+    version: Version
+    is_deleted: bool
+    description: str | None
+    text_version: Version
+    text_wanted_from: str | None
+    base_uom: str
+    pack_uom: str | None
+    pack_milli: int | None
+    lot_tracked: bool
+    shelf_life_days: int | None
+    status: str
+    safety_stock_milli: int
+    hazmat_class: str | None
+    updated_at: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """A renumbered item that waits for this one's long text, as of the renumbering's change."""
+
+    new_item: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price reference."""
+
+    version: Version
+    is_deleted: bool
+    unit_price: Decimal
+    valid_to: date | None
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ErpBalance:
+    """What the ERP says the balance is."""
+
+    version: Version
+    is_deleted: bool
+    on_hand_milli: int
+    allocated_milli: int
+    on_order_milli: int
+    row_version: int
+    updated_at: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site and its calendar."""
+
+    version: Version
+    is_deleted: bool
+    name: str
+    timezone: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What is expected in and wanted out on a day (days since 1970-01-01), of one item at one site."""
+
+    day: int
+    supply_milli: int
+    demand_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """An item at a site: the sums that answers need, kept as events come. `days` ascends and holds no zero rows.
+
+    `demand_milli` is open demand with a day (reservations included), `undated_milli` backorders nobody can date yet.
+    """
+
+    usable_milli: int
+    held_milli: int
+    quality_milli: int
+    damaged_milli: int
+    staged_milli: int
+    demand_milli: int
+    reserved_milli: int
+    backordered_milli: int
+    days: tuple[Day, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """On hand of a lot ("" where lots are not tracked) in a status.
+
+    `counted_at_ms`: the instant of the newest count; movements at or before it are in it. `floor_ms`: movements at or before
+    it are no longer remembered one by one. `movements`: how many are.
+    """
+
+    on_hand_milli: int
+    counted_at_ms: int
+    floor_ms: int
+    movements: int
+    expires_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One remembered movement of a balance: it can be told from a repetition, and re-applied after a late count."""
+
+    delta_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """An open purchase or transfer line. What the site's own receipts have consumed, or the ERP has, whichever is more."""
+
+    revision: int
+    site: str
+    supplier: str
+    ordered_milli: int
+    erp_received_milli: int
+    received_milli: int
+    expected_on: date | None
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An order line's wish and what became of it. Open = `wanted_milli` - shipped, at the `parts`' sites and `backordered_milli`.
+
+    `parts`: allocated, not yet picked. `staged`: picked, not yet shipped. `promised_on`: the backorder's day at `backorder_site`.
+    """
+
+    revision: int
+    answer: int
+    wanted_milli: int
+    uom: str | None
+    site: str | None
+    requested_on: date | None
+    channel: str
+    customer: str
+    priority: int
+    placed_at_ms: int
+    is_firm: bool
+    allow_partial: bool
+    allow_backorder: bool
+    need_on: date | None
+    parts: tuple[SitePart, ...]
+    staged: tuple[SitePart, ...]
+    shipped_milli: int
+    substituted_milli: int
+    backordered_milli: int
+    backorder_site: str | None
+    promised_on: date | None
+    refused: str | None
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A soft hold of a channel. `state`: held, released, expired. Kept after its end until the request may be forgotten."""
+
+    request_id: str
+    channel: str
+    site: str
+    qty_milli: int
+    day: date
+    expires_at_ms: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was answered: the same again gets the same answer."""
+
+    body_hash: str
+    status: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What a channel has taken of an item at a site: open demand and reservations."""
+
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a source has been heard about the item."""
+
+    position: int
+    occurred_at_ms: int
+    recorded_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A fact without movements of its own that has been applied (its event id is in the key)."""
+
+    occurred_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A quarantined message about the item."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Something to do at an instant: the key says when, what and for which item."""
+
+    item: str
+
+
+@dataclass(slots=True)
+class PromiseTables:
+    """All tables of the promise fold. The first part of each key is the item, but for sites and deadlines."""
+
+    items: Table[tuple[str], Item]
+    text_requests: Table[tuple[str, str], TextRequest]  # old item, new item
+    prices: Table[tuple[str, str, str, date], Price]  # item, price list, currency, valid from
+    erp_balances: Table[tuple[str, str], ErpBalance]  # item, site
+    sites: Table[tuple[str], Site]  # site
+    stock: Table[tuple[str, str], Stock]  # item, site
+    balances: Table[tuple[str, str, str, str], Balance]  # item, site, status, lot
+    movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
+    supplies: Table[tuple[str, str, int], Supply]  # item, document, line
+    demands: Table[tuple[str, str, int], Demand]  # item, order id, line
+    backorders: Table[tuple[str, int, int, str, int], Seen]  # item, -priority, placed at, order id, line
+    reservations: Table[tuple[str, str], Reservation]  # item, reservation id
+    requests: Table[tuple[str, str], Request]  # item, request id
+    channels: Table[tuple[str, str, str], Consumed]  # item, site, channel
+    marks: Table[tuple[str, str], Mark]  # item, source
+    seen: Table[tuple[str, str], Seen]  # item, event id
+    suspects: Table[tuple[str, str], Suspicion]  # item, dead letter id
+    deadlines: Table[tuple[int, str, str, str], Deadline]  # due at ms, what, item, id
