@@ -26,7 +26,7 @@ def next_version(held: Version | None, event: ErpRow) -> Version | None:
     if held is None:
         return Version() if event.is_read else at
     if event.is_base:
-        return None if held != Version() else held
+        return None
     if event.is_read:
         return held if (held.commit_position, held.source_position) < (at.commit_position, at.source_position) else None
     return at if at.source_position > held.source_position else None
