@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Sets up, then runs the demonstration.
+set -euo pipefail
+
+case "${1:-}" in
+  -h | --help)
+    cat <<'TEXT'
+usage: infra/demo.sh [options of crossdock demo]
+
+Sets up .venv, then runs `crossdock demo`: on an empty log of its own it takes in a real ERP change feed, a warehouse day
+and four channels' orders, prints what became of them, checks its invariants, and keeps serving the HTTP API until you
+interrupt it.
+  --once    exit after the summary, with 0 if every invariant holds
+All options: .venv/bin/crossdock demo --help
+TEXT
+    exit
+    ;;
+esac
+
+cd "$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+infra/setup.sh
+exec .venv/bin/crossdock demo "$@"

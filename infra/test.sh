@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Sets up, then runs every check of the project, and stops at the first that fails.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: infra/test.sh [--quick]
+
+Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation.
+  --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e and the simulation's seeds
+TEXT
+}
+
+quick=
+for option in "$@"; do
+  case "$option" in
+    --quick) quick=yes ;;
+    -h | --help)
+      usage
+      exit
+      ;;
+    *)
+      echo "test.sh: unknown option $option" >&2
+      usage >&2
+      exit 2
+      ;;
+  esac
+done
+
+cd "$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+summary=()
+
+stage() {
+  local name=$1 began=$SECONDS
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  if ! "$@"; then
+    printf '\n'
+    [ ${#summary[@]} = 0 ] || printf '   ok  %s\n' "${summary[@]}"
+    printf 'FAILED %s after %ds. To run it alone: %s\n' "$name" $((SECONDS - began)) "$*" >&2
+    exit 1
+  fi
+  summary+=("$(printf '%-12s %4ds' "$name" $((SECONDS - began)))")
+  printf '== %s: ok, %ds\n' "$name" $((SECONDS - began))
+}
+
+stage "setup" infra/setup.sh
+stage "ruff" .venv/bin/ruff check .
+stage "format" .venv/bin/ruff format --check .
+stage "mypy" .venv/bin/mypy
+stage "imports" .venv/bin/lint-imports
+stage "schemas" .venv/bin/python -m schemas.golden --check
+if [ -n "$quick" ]; then
+  stage "tests" .venv/bin/pytest -q -n auto --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
+else
+  stage "tests" .venv/bin/pytest -q -n auto
+  if grep -qs simulate streams/cli.py streams/cli/*.py; then
+    stage "simulation" .venv/bin/crossdock simulate --seeds 300
+  fi
+fi
+
+printf '\n'
+printf '   ok  %s\n' "${summary[@]}"
+printf 'all passed in %ds%s\n' "$SECONDS" "${quick:+ (quick: the long ones were left out)}"
