@@ -1,0 +1,25 @@
+"""The application: routes over ports, errors as problems, strangers kept out."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from connectors.api import operations, orders, problems, promises
+from connectors.api.http import Guard
+from connectors.api.ports import Ports
+
+_ABOUT = """Available to promise and order status, exact and explainable.
+
+Quantities are decimal numbers in an item's base unit, exact to three decimals; send them as numbers or as text. Errors are
+`application/problem+json` and say what to do. Pages carry `next`: send it back for the page that follows.
+"""
+
+
+def create_api(ports: Ports) -> FastAPI:
+    """The HTTP API over its ports."""
+    app = FastAPI(title="crossdock", version="1", description=_ABOUT, redoc_url=None, separate_input_output_schemas=False)
+    problems.install(app)
+    app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
+    for part in (promises, orders, operations):
+        app.include_router(part.router(ports))
+    return app

@@ -1,0 +1,179 @@
+"""Below the routes: JSON read exactly, bodies bounded, strangers kept out, latency measured."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from prometheus_client import CollectorRegistry, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connectors.api.problems import Problem, problem
+
+BODY_LIMIT = 1_000_000
+INGEST_LIMIT = 8_000_000
+DRAIN_LIMIT = 64_000_000
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON with numbers exact (`int`, `Decimal`). Raises `Problem` 400 for anything else, saying where."""
+    try:
+        return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}. Send UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise Problem(400, f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise Problem(400, "The body is nested too deeply. Documents here are a few levels deep.") from None
+    except ValueError as error:
+        raise Problem(400, f"The body is not JSON: {str(error)[:200]}.") from None
+
+
+def _number(text: str) -> Decimal:
+    value = Decimal(text)
+    if abs(value.adjusted()) > 400:
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+class _ExactRequest(Request):
+    async def json(self) -> Any:
+        return parse_json(await self.body())
+
+
+class ExactRoute(APIRoute):
+    """A route whose JSON body keeps its numbers as they were written."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler FastAPI makes, given our request."""
+        handler = super().get_route_handler()
+
+        async def exact(request: Request) -> Response:
+            if self.body_field is not None:
+                media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if media != "application/json" and not media.endswith("+json"):
+                    raise Problem(415, f"The body's type is {media or 'not given'}. Send Content-Type: application/json.")
+            return await handler(_ExactRequest(request.scope, request.receive))
+
+        return exact
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Guard:
+    """Refuses bodies over their bound, other hosts' names and other sites' pages; measures every request.
+
+    Without authentication the browser of somebody on this machine must not become a way in: a foreign `Host` (DNS
+    rebinding) and a foreign `Origin` on anything that writes are refused.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._seconds = Histogram(
+            "crossdock_http_request_seconds",
+            "Time to answer an HTTP request",
+            ["method", "route", "status"],
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sending)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._seconds.labels(scope["method"], route, str(status)).observe(time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._stranger(scope["method"], headers)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        limit = INGEST_LIMIT if scope["path"].startswith("/v1/ingest/") else BODY_LIMIT
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length) > limit:
+            await _drain(receive)
+            await _too_large(limit)(scope, receive, send)
+            return
+        await self._bounded(scope, receive, send, limit)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        seen, has_started = 0, False
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                await _drain(receive, message)
+                raise _TooLarge
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal has_started
+            if not (seen > limit and not has_started):  # whatever the framework makes of our exception is replaced below
+                has_started = True
+                await send(message)
+
+        with contextlib.suppress(_TooLarge):
+            await self._app(scope, bounded, sending)
+        if seen > limit and not has_started:
+            await _too_large(limit)(scope, receive, send)
+
+    def _stranger(self, method: str, headers: dict[str, str]) -> Response | None:
+        host = _name(headers.get("host", ""))
+        if host not in self._hosts:
+            return problem(421, f"This server does not answer to the host name {host[:100]!r}. Use 127.0.0.1 or localhost.")
+        origin = headers.get("origin")
+        if method not in _SAFE and origin is not None and _name(origin) not in self._hosts:
+            return problem(403, f"Pages of {origin[:100]!r} may not change anything here.")
+        return None
+
+
+def _name(host: str) -> str:
+    try:
+        return (urlsplit(host if "//" in host else f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _too_large(limit: int) -> Response:
+    return problem(413, f"The body is larger than {limit:,} bytes. Send it in parts.")
+
+
+async def _drain(receive: Receive, message: Message | None = None) -> None:
+    """Read on, bounded, so that a client still sending gets to read the answer."""
+    size = 0
+    while (message is None or message.get("more_body", False)) and size <= DRAIN_LIMIT:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message.get("body", b""))

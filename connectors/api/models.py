@@ -1,0 +1,145 @@
+"""What requests carry, as pydantic models: parsed at the edge, quantities exact (thousandths inside)."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+
+from schemas.errors import BadMessage
+from schemas.quantity import parse_milli
+
+MAX_DAYS = 180
+_QUANTITY_SCHEMA = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d{1,12}(\.\d{1,3})?$"}],
+    "description": "Base units (or the unit named), at most three decimals; text keeps it exact everywhere.",
+    "examples": [24, "2.211"],
+}
+
+
+def quantity(value: Any) -> int:
+    """Thousandths of a quantity written as an integer, a decimal number or text. Raises `ValueError` in a person's words."""
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise ValueError('a quantity is a number or text, like 24 or "2.5"')
+    try:
+        return parse_milli(value, "quantity")
+    except BadMessage as error:
+        raise ValueError(f"{error.reason}; {error.hint}") from None
+
+
+def _positive(milli: int) -> int:
+    if milli <= 0:
+        raise ValueError("a quantity wanted is above 0")
+    return milli
+
+
+def _not_negative(milli: int) -> int:
+    if milli < 0:
+        raise ValueError("this quantity is not below 0")
+    return milli
+
+
+def _iso_day(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) != 10:
+        raise ValueError("a day is text, like 2026-11-05")
+    return value
+
+
+Quantity = Annotated[int, BeforeValidator(quantity), WithJsonSchema(_QUANTITY_SCHEMA)]
+Wanted = Annotated[int, BeforeValidator(lambda v: _positive(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
+Unsigned = Annotated[int, BeforeValidator(lambda v: _not_negative(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
+Day = Annotated[date, BeforeValidator(_iso_day)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", strict=True)]
+DayIndex = Annotated[str, StringConstraints(pattern=r"^\d{1,3}$")]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckLineIn(_In):
+    """A wish of a cart or a quotation."""
+
+    item: Name
+    qty: Wanted
+    uom: Name | None = None
+    site: Name | None = None
+    date: Day | None = None
+
+
+class CheckIn(_In):
+    """Lines that are wanted together."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"channel": "web", "lines": [{"item": "00010000", "qty": 3, "date": "2026-12-01"}]}]}
+    )
+    lines: list[CheckLineIn] = Field(min_length=1, max_length=500)
+    channel: Name | None = None
+
+
+class CalculateIn(_In):
+    """The inputs of the formula, by day index from 0."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"policy": "lookahead", "days": 7, "opening": 20, "supply": {"2": 10}, "demand": {"0": 3}}],
+        }
+    )
+    policy: Name
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
+    opening: Quantity
+    safety_stock: Unsigned = 0
+    supply: dict[DayIndex, Quantity] = Field(default_factory=dict, max_length=MAX_DAYS)
+    demand: dict[DayIndex, Quantity] = Field(default_factory=dict, max_length=MAX_DAYS)
+
+    @model_validator(mode="after")
+    def _inside(self) -> CalculateIn:
+        for name, by_day in (("supply", self.supply), ("demand", self.demand)):
+            for index in by_day:
+                if int(index) >= self.days:
+                    raise ValueError(f"{name} names day {index}, but the last of {self.days} days is {self.days - 1}")
+        return self
+
+    def by_day(self, quantities: dict[str, int]) -> list[int]:
+        """Thousandths for each day."""
+        series = [0] * self.days
+        for index, milli in quantities.items():
+            series[int(index)] += milli
+        return series
+
+
+class ReserveIn(_In):
+    """A hold for a while."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"item": "00010000", "qty": 2, "channel": "web", "ttl_s": 900}]})
+    item: Name
+    qty: Wanted
+    uom: Name | None = None
+    site: Name | None = None
+    channel: Name
+    ttl_s: Annotated[int, Field(strict=True, ge=1, le=7 * 86_400)] = 900
+
+
+class CancelIn(_In):
+    """What to cancel: the whole order, or one line."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "customer changed their mind"}]})
+    line: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=500, strict=True)] = ""
+
+
+class AssignIn(_In):
+    """Who takes it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana"}]})
+    person: Name
+
+
+class ResolveIn(_In):
+    """Who settled it, and how."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana", "note": "counted again: 14 on the shelf"}]})
+    person: Name
+    note: Annotated[str, StringConstraints(min_length=1, max_length=2_000, strict=True)]

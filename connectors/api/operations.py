@@ -1,0 +1,146 @@
+"""Routes about the running of it: exceptions, tables, health, metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from connectors.api.docs import answers
+from connectors.api.http import ExactRoute
+from connectors.api.models import AssignIn, ResolveIn
+from connectors.api.ports import Ports
+from connectors.api.problems import Problem, problem
+from connectors.api.promises import Limit, Text
+from connectors.api.render import plain, reply
+from schemas.operations import ExceptionRow
+
+_SCAN_MOST = 10_000
+
+
+def router(ports: Ports) -> APIRouter:
+    """The routes over their ports."""
+    routes = APIRouter(route_class=ExactRoute, tags=["operations"])
+    _exceptions(routes, ports)
+    _tables(routes, ports)
+    _health(routes, ports)
+    return routes
+
+
+def _exceptions(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/exceptions", responses=answers("A page of exceptions", {"exceptions": [], "next": None}))
+    def page(
+        state: Annotated[str | None, Query(pattern="^(open|assigned|resolved|cleared|all)$")] = None,
+        code: Text = None,
+        after: Annotated[str | None, Query(min_length=1, max_length=500)] = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """What a person should know. Without `state`: those open or assigned. Pass `next` as `after` for the next page."""
+        wanted = {"open", "assigned"} if state is None else None if state == "all" else {state}
+        found, following = _matching(ports, wanted, code, after, limit)
+        return reply({"exceptions": [_row(row) for row in found], "next": following})
+
+    @routes.post(
+        "/v1/exceptions/{fingerprint:path}/assign", status_code=202, responses=answers("Taken", {}, 404, 415, 503, status=202)
+    )
+    def assign(fingerprint: str, body: AssignIn) -> Response:
+        """Somebody takes it."""
+        ports.exceptions.work(fingerprint, "assign", body.person, "")
+        return reply({"fingerprint": fingerprint, "action": "assign"}, 202)
+
+    @routes.post(
+        "/v1/exceptions/{fingerprint:path}/resolve", status_code=202, responses=answers("Settled", {}, 404, 415, 503, status=202)
+    )
+    def resolve(fingerprint: str, body: ResolveIn) -> Response:
+        """Somebody has settled it, with a note on how."""
+        ports.exceptions.work(fingerprint, "resolve", body.person, body.note)
+        return reply({"fingerprint": fingerprint, "action": "resolve"}, 202)
+
+    @routes.post(
+        "/v1/exceptions/{exception_id:path}/replay", status_code=202, responses=answers("Fed again", {}, 404, 503, status=202)
+    )
+    def replay(exception_id: str) -> Response:
+        """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is mended."""
+        return reply({"replayed": ports.exceptions.replay(exception_id)}, 202)
+
+    @routes.get("/v1/exceptions/{fingerprint:path}", responses=answers("One exception", {}, 404))
+    def one(fingerprint: str) -> Response:
+        """One exception with the events behind it."""
+        row = ports.exceptions.get(fingerprint)
+        if row is None:
+            raise Problem(404, f"There is no exception {fingerprint[:100]!r}. GET /v1/exceptions lists them.")
+        return reply(_row(row))
+
+
+def _matching(
+    ports: Ports, states: set[str] | None, code: str | None, after: str | None, limit: int
+) -> tuple[list[ExceptionRow], str | None]:
+    found: list[ExceptionRow] = []
+    seen = 0
+    while seen < _SCAN_MOST:
+        rows = ports.exceptions.page(after, 500)
+        for row in rows:
+            if (states is None or row.state in states) and (code is None or row.code == code):
+                found.append(row)
+                if len(found) == limit:
+                    return found, row.fingerprint
+        if len(rows) < 500:
+            return found, None
+        seen += len(rows)
+        after = rows[-1].fingerprint
+    return found, after
+
+
+def _row(row: ExceptionRow) -> dict[str, Any]:
+    shown: dict[str, Any] = plain(row)
+    return shown
+
+
+def _tables(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/tables", responses=answers("The tables there are", {"tables": ["promise.items"]}))
+    def names() -> Response:
+        """Every flow's tables."""
+        return reply({"tables": ports.tables.names()})
+
+    @routes.get("/v1/tables/{table}", responses=answers("A page of rows", {"rows": [], "next": None}, 404))
+    def all_rows(table: str, after: Annotated[str | None, Query(max_length=1000)] = None, limit: Limit = 100) -> Response:
+        """Rows of a table in key order. `table` is `<flow>.<table>`, or the table's name alone where only one flow has it."""
+        return _rows(ports, table, None, after, limit)
+
+    @routes.get("/v1/tables/{table}/{key:path}", responses=answers("The rows of a key", {"rows": [], "next": None}, 404))
+    def rows(table: str, key: str, after: Annotated[str | None, Query(max_length=1000)] = None, limit: Limit = 100) -> Response:
+        """Rows whose key is, or begins with, `key`: its parts separated by `|`, like `00010000|DC1`."""
+        return _rows(ports, table, key, after, limit)
+
+
+def _rows(ports: Ports, table: str, key: str | None, after: str | None, limit: int) -> Response:
+    found = ports.tables.rows(table, key, after, limit)
+    if not found and key is not None and after is None:
+        raise Problem(404, f"Table {table} has no row {key[:100]!r}. GET /v1/tables/{table} lists its rows.")
+    following = found[-1][0] if len(found) == limit else None
+    return reply({"table": table, "rows": [{"key": k, "row": row} for k, row in found], "next": following})
+
+
+def _health(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/healthz", responses=answers("Alive", {"is_live": True, "checks": {}}, 503))
+    def healthz() -> Response:
+        """Whether the process works: no worker has halted."""
+        state = ports.health.state()
+        if state.is_live:
+            return reply({"is_live": True, "checks": state.checks})
+        return problem(503, "A worker has halted: see its log. Nothing is lost; mend the cause and restart.", checks=state.checks)
+
+    @routes.get("/readyz", responses=answers("Ready", {"is_ready": True, "checks": {}}, 503))
+    def readyz() -> Response:
+        """Whether requests will be served in time: the flows run and are not far behind."""
+        state = ports.health.state()
+        if state.is_ready:
+            return reply({"is_ready": True, "checks": state.checks})
+        return problem(503, "Not ready to serve. Try again in a moment.", {"Retry-After": "1"}, checks=state.checks)
+
+    @routes.get("/metrics", responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
+    def metrics() -> Response:
+        """Measures in Prometheus' text format."""
+        ports.health.refresh_metrics()
+        return Response(generate_latest(ports.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,188 @@
+"""Routes about orders, and the door for raw messages of any source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio.to_thread
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from connectors.api.docs import answers
+from connectors.api.http import ExactRoute, parse_json
+from connectors.api.models import CancelIn
+from connectors.api.ports import Ports
+from connectors.api.problems import Problem
+from connectors.api.promises import Limit, Text
+from connectors.api.render import plain, reply
+from schemas.orders import OrderStatus
+
+_JSON_TYPES = frozenset({"application/json"})
+_LINES_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-lines"})
+_ORDER = {
+    "channel": "web",
+    "external_ref": "W1001",
+    "customer": "00100113",
+    "placed_at": "2026-11-02T09:00:00Z",
+    "requested_date": "2026-11-05",
+    "policy": {"partial": True, "backorder": True, "substitute": False},
+    "lines": [{"line": 1, "item": "00010021", "qty": "3", "uom": "EA", "unit_price": "12.50", "currency": "USD"}],
+}
+_MOST_MESSAGES = 100_000
+
+
+def _body(example: Any, *media: str) -> dict[str, Any]:
+    schema = {"schema": {"type": ["object", "array"]}, "example": example}
+    return {"requestBody": {"required": True, "content": dict.fromkeys(media, schema)}}
+
+
+def router(ports: Ports) -> APIRouter:
+    """The routes over their ports."""
+    routes = APIRouter(route_class=ExactRoute, tags=["orders"])
+    _writes(routes, ports)
+    _reads(routes, ports)
+    return routes
+
+
+def _writes(routes: APIRouter, ports: Ports) -> None:
+    @routes.post(
+        "/v1/orders",
+        status_code=202,
+        responses=answers("Durable, and on its way", {"order_id": "web:W1001"}, 415, 422, 503, status=202),
+        openapi_extra=_body(_ORDER, "application/json"),
+    )
+    async def place(request: Request) -> Response:
+        """Place an order, as a channel writes it. 202 once it is durable; follow `Location` for what becomes of it.
+
+        A resend (same channel and external_ref) is the same order.
+        """
+        _media(request, _JSON_TYPES)
+        body = await request.body()
+        if not isinstance(parse_json(body), dict):
+            raise Problem(422, "body: an order is one JSON object. See /docs for an example.")
+        order_id, accepted = await run(ports.orders.place, body)
+        location = f"/v1/orders/{quote(order_id, safe=':')}"
+        return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
+
+    @routes.post(
+        "/v1/orders/{order_id:path}/cancel",
+        status_code=202,
+        responses=answers("Durable, and on its way", {"order_id": "web:W1001"}, 404, 409, 415, 503, status=202),
+    )
+    def cancel(order_id: str, body: CancelIn | None = None) -> Response:
+        """Ask to cancel an order or a line of it, as far as that can still be done; the order's state says how far it was."""
+        wish = body or CancelIn()
+        accepted = ports.orders.cancel(order_id, wish.line, wish.reason)
+        return reply(
+            {"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": f"/v1/orders/{quote(order_id, safe=':')}"}
+        )
+
+    @routes.post(
+        "/v1/ingest/{source}",
+        status_code=202,
+        responses=answers("Durable", {"source": "wms", "count": 2}, 404, 415, 503, status=202),
+        openapi_extra=_body({"event_id": "W-1029", "type": "stock.received"}, "application/json", "application/x-ndjson"),
+    )
+    async def ingest(source: str, request: Request) -> Response:
+        """Take in raw messages of a source: one JSON document, an array of them, or one a line (NDJSON). All or none.
+
+        A message that turns out not to be understood is kept as a dead letter and shows under /v1/exceptions.
+        """
+        if source not in ports.ingest.sources():
+            raise Problem(404, f"There is no source {source[:100]!r}. Known: {', '.join(ports.ingest.sources())}.")
+        media = _media(request, _JSON_TYPES | _LINES_TYPES)
+        messages = await run(split, await request.body(), media in _LINES_TYPES)
+        accepted = await run(ports.ingest.accept, source, messages)
+        return reply({"source": source, "count": accepted.count, "trace_id": accepted.trace_id}, 202)
+
+
+def _reads(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/orders", responses=answers("Orders by id, a page at a time", {"orders": [], "next": None}))
+    def page(after: Text = None, limit: Limit = 100) -> Response:
+        """All orders. Pass `next` as `after` for the page that follows."""
+        rows = ports.orders.status_page(after, limit)
+        return reply({"orders": rows, "next": rows[-1].order_id if len(rows) == limit else None})
+
+    @routes.get("/v1/orders/{order_id:path}/trace", responses=answers("What happened to it", {"events": []}, 404))
+    def trace(order_id: str, before: Annotated[int | None, Query(ge=0)] = None, limit: Limit = 200) -> Response:
+        """Everything the order's state follows from, oldest first, with where each came from, and its milestones."""
+        events = ports.orders.events(order_id, before, limit)
+        row = ports.orders.status(order_id)
+        if row is None and not events:
+            raise _unknown(order_id)
+        return reply(
+            {
+                "order_id": order_id,
+                "status": row.status if row else "received",
+                "events": [{"offset": offset, "type": type(event).__name__, **plain(event)} for offset, event in events],
+                "next": events[0][0] if len(events) == limit else None,
+                "milestones": ports.orders.milestones(order_id),
+            }
+        )
+
+    @routes.get("/v1/orders/{order_id:path}", responses=answers("Its state, line by line", {"order_id": "web:W1001"}, 404))
+    def order(order_id: str) -> Response:
+        """The state of an order. The id is `<channel>:<external reference>`."""
+        return reply(_status(ports, order_id))
+
+
+def _status(ports: Ports, order_id: str) -> OrderStatus:
+    row = ports.orders.status(order_id)
+    if row is None:
+        raise _unknown(order_id)
+    return row
+
+
+def _unknown(order_id: str) -> Problem:
+    return Problem(
+        404,
+        f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>; one just sent shows within a second.",
+    )
+
+
+def _media(request: Request, allowed: frozenset[str]) -> str:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in allowed:
+        raise Problem(415, f"The body's type is {media or 'not given'}. Send Content-Type: {' or '.join(sorted(allowed)[:2])}.")
+    return media
+
+
+async def run(function: Any, *args: Any) -> Any:
+    """A blocking port, off the event loop."""
+    return await anyio.to_thread.run_sync(function, *args)
+
+
+def split(body: bytes, is_lines: bool) -> list[bytes]:
+    """The messages of a body, each as it was written. Raises `Problem` 400 for anything that is not JSON."""
+    if not is_lines:
+        try:
+            kind = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if len([line for line in body.splitlines() if line.strip()]) < 2 or body.lstrip()[:1] == b"[":
+                parse_json(body)
+                raise Problem(400, "The body is not JSON.") from None
+        else:
+            return _bounded(
+                [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+                if isinstance(kind, list)
+                else [body.strip()]
+            )
+    messages = []
+    for n, line in enumerate(body.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            parse_json(line)
+        except Problem as error:
+            raise Problem(400, f"Line {n}: {error.detail} Nothing of the request was taken.") from None
+        messages.append(line.strip())
+    return _bounded(messages)
+
+
+def _bounded(messages: list[bytes]) -> list[bytes]:
+    if not messages:
+        raise Problem(400, "The body holds no message. Send one JSON document, an array, or one document a line.")
+    if len(messages) > _MOST_MESSAGES:
+        raise Problem(413, f"{len(messages):,} messages are more than {_MOST_MESSAGES:,}. Send them in parts.")
+    return messages

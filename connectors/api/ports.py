@@ -1,0 +1,331 @@
+"""What the HTTP API needs from the rest: readers, a command port, and the inputs. The wiring hands them in (`create_api`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry
+
+from schemas.inventory import Atp, LedgerEntry
+from schemas.operations import ExceptionRow
+from schemas.orders import Milestone, OrderStatus
+
+
+class Busy(Exception):
+    """No answer in time, or the log cannot serve now. `hint` says what to do; the request may have taken effect."""
+
+    def __init__(self, reason: str, hint: str, *, is_timeout: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.is_timeout = is_timeout
+
+
+class KeyReused(Exception):
+    """The Idempotency-Key belongs to another request."""
+
+
+class NotKnown(Exception):
+    """There is no such thing. The sentence says what there is."""
+
+
+class Invalid(Exception):
+    """The document breaks a rule of its format, or the request cannot be carried out as things are."""
+
+    def __init__(self, reason: str, hint: str = "", *, is_conflict: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.is_conflict = is_conflict
+
+
+# --- promises ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AtpQuery:
+    """Which view of an item's promise is wanted. None: all sites, no channel, the configured policy, from today."""
+
+    site: str | None = None
+    channel: str | None = None
+    policy: str | None = None
+    start: date | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteDay:
+    """One day of a series; `promise_milli` = max(0, ATP), or none where any quantity can be promised."""
+
+    day: date
+    supply_milli: int
+    demand_milli: int
+    projected_milli: int
+    atp_milli: int
+    promise_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteQuote:
+    """One site's series. `projected` and `atp` are those of its first day shown."""
+
+    site: str
+    today: date
+    atp_milli: int
+    promise_milli: int
+    days: list[QuoteDay]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """An item's promise by the policy asked for, per site and summed over the sites."""
+
+    policy: str
+    channel: str | None
+    atp_milli: int
+    promise_milli: int
+    days: list[QuoteDay]
+    sites: list[SiteQuote]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFreshness:
+    """How far a source has been read and how much of it waits."""
+
+    source: str
+    waiting_records: int
+    as_of_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLine:
+    """A wish: `qty_milli` of `uom` (base unit if none), from `site` (any if none), by `day` (as soon as possible if none)."""
+
+    item: str
+    qty_milli: int
+    uom: str | None
+    site: str | None
+    day: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPart:
+    """A step of an answer: so much, from there, on that day."""
+
+    site: str
+    day: date
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """What a line can have. `available_milli`: by the day wanted. `promised_on`: the first day all of it can be had."""
+
+    item: str
+    uom: str | None
+    qty_milli: int
+    is_available: bool
+    available_milli: int
+    promised_on: date | None
+    parts: list[CheckPart]
+    reason: str | None
+
+
+class Promises(Protocol):
+    """ATP: published rows, and what follows from them by any policy."""
+
+    def policies(self) -> Sequence[str]:
+        """The names of the policies there are."""
+        ...
+
+    def atp(self, item: str) -> Atp | None:
+        """The published row."""
+        ...
+
+    def atp_page(self, after: str | None, limit: int) -> list[Atp]:
+        """Rows in item order, after an item."""
+        ...
+
+    def quote(self, atp: Atp, query: AtpQuery) -> Quote:
+        """The row seen by another policy, channel, site or horizon. Raises `NotKnown` for an unknown site or policy."""
+        ...
+
+    def check(self, lines: Sequence[CheckLine], channel: str | None) -> list[CheckAnswer]:
+        """Whether the lines can be had together: a line leaves less for those after it. Holds nothing."""
+        ...
+
+    def calculate(
+        self, policy: str, opening_milli: int, safety_milli: int, supply_milli: Sequence[int], demand_milli: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """The formula alone: (atp, projected) by day index. Raises `NotKnown` for an unknown policy."""
+        ...
+
+    def freshness(self) -> list[SourceFreshness]:
+        """How fresh each source is."""
+        ...
+
+    def ledger(self, item: str, before: int | None, limit: int) -> list[tuple[int, LedgerEntry]]:
+        """Ledger rows of an item with their offsets, oldest first, before an offset."""
+        ...
+
+
+# --- commands ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveCommand:
+    """A hold wanted. `body_hash` tells a repeated request from another one under the same key."""
+
+    key: str
+    body_hash: str
+    item: str
+    qty_milli: int
+    uom: str | None
+    site: str | None
+    channel: str
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decided answer: HTTP status and JSON body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Reservations(Protocol):
+    """Commands that a fold decides; the answer is durable, so the same command again gets the same answer."""
+
+    async def reserve(self, command: ReserveCommand) -> Answer:
+        """Hold units. Raises `Busy`, `KeyReused`."""
+        ...
+
+    async def release(self, reservation_id: str) -> Answer:
+        """Give a hold back. Raises `Busy`, `NotKnown`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Durable: so many messages, the last one at `trace_id`."""
+
+    count: int
+    trace_id: str | None
+
+
+class Ingest(Protocol):
+    """Raw messages in. Returns once they are durable."""
+
+    def sources(self) -> Sequence[str]:
+        """The sources there are."""
+        ...
+
+    def accept(self, source: str, messages: Sequence[bytes]) -> Accepted:
+        """Append raw messages of a source, all or none. Raises `NotKnown`, `Invalid`, `Busy`."""
+        ...
+
+
+class Orders(Protocol):
+    """Orders in and their state out."""
+
+    def place(self, document: bytes) -> tuple[str, Accepted]:
+        """Append a channel's order document; (order id, where). Raises `Invalid` for one its translator would refuse, `Busy`."""
+        ...
+
+    def cancel(self, order_id: str, line: int | None, reason: str) -> Accepted:
+        """Append the channel's wish to cancel. Raises `NotKnown`, `Invalid` (conflict), `Busy`."""
+        ...
+
+    def status(self, order_id: str) -> OrderStatus | None:
+        """The published row."""
+        ...
+
+    def status_page(self, after: str | None, limit: int) -> list[OrderStatus]:
+        """Rows in order-id order, after an id."""
+        ...
+
+    def events(self, order_id: str, before: int | None, limit: int) -> list[tuple[int, Any]]:
+        """The order's inbox events with their offsets, oldest first, before an offset."""
+        ...
+
+    def milestones(self, order_id: str) -> list[Milestone]:
+        """The milestones reached, oldest first."""
+        ...
+
+
+class Exceptions(Protocol):
+    """Exceptions for people, and dead letters."""
+
+    def page(self, after: str | None, limit: int) -> list[ExceptionRow]:
+        """Rows in fingerprint order, after a fingerprint."""
+        ...
+
+    def get(self, fingerprint: str) -> ExceptionRow | None:
+        """One row."""
+        ...
+
+    def work(self, fingerprint: str, action: str, person: str, note: str) -> None:
+        """Assign or resolve. Raises `NotKnown`, `Busy`."""
+        ...
+
+    def replay(self, exception_id: str) -> list[str]:
+        """Feed the quarantined input again; by exception fingerprint or dead letter id. Returns the dead letter ids.
+
+        Raises `NotKnown`, `Invalid` (there is nothing to replay), `Busy`.
+        """
+        ...
+
+
+class Tables(Protocol):
+    """Any flow's rows, as they are."""
+
+    def names(self) -> Sequence[str]:
+        """`<flow>.<table>` of every table."""
+        ...
+
+    def rows(self, table: str, key: str | None, after: str | None, limit: int) -> list[tuple[str, Any]]:
+        """Rows whose key is or starts with `key` (parts separated by `|`), in key order, after a key.
+
+        Raises `NotKnown` for an unknown table, `Invalid` for a key that is not one of its kind.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests can be served, and why not."""
+
+    is_ready: bool
+    is_live: bool
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+
+class Health(Protocol):
+    """How the process is."""
+
+    def state(self) -> Readiness:
+        """Liveness and readiness with each check's words."""
+        ...
+
+    def refresh_metrics(self) -> None:
+        """Bring gauges that are read, not counted, up to date."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it)."""
+
+    promises: Promises
+    reservations: Reservations
+    orders: Orders
+    ingest: Ingest
+    exceptions: Exceptions
+    tables: Tables
+    health: Health
+    registry: CollectorRegistry
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")

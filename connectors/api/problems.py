@@ -1,0 +1,93 @@
+"""Every error is RFC 9457 problem+json with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown
+from connectors.api.render import plain
+
+MEDIA_TYPE = "application/problem+json"
+_HINTS = {
+    404: "See /docs for the paths there are.",
+    405: "See /docs for the methods of this path.",
+    500: "This is a defect of crossdock; its log has the details.",
+}
+
+
+class Problem(Exception):
+    """An answer other than the wished one. `more` adds members to the document."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    """The response for a problem."""
+    title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **plain(more)}
+    return Response(orjson.dumps(body), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the application, the framework and the validators answered as a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(KeyReused, _key_reused)
+    app.add_exception_handler(NotKnown, _not_known)
+    app.add_exception_handler(Invalid, _invalid)
+    app.add_exception_handler(Exception, _defect)
+
+
+def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem(error.status, error.detail, error.headers, **error.more)
+
+
+def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    hint = _HINTS.get(error.status_code, "")
+    return problem(error.status_code, f"{error.detail}. {hint}".strip(), error.headers)
+
+
+def _validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"at": "/".join(str(p) for p in e["loc"]), "reason": e["msg"]} for e in error.errors()]
+    first = errors[0]
+    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return problem(422, f"{first['at']}: {first['reason']}{rest}", errors=errors[:50])
+
+
+def _busy(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Busy)
+    return problem(504 if error.is_timeout else 503, f"{error.reason}. {error.hint}", {"Retry-After": "1"})
+
+
+def _key_reused(_: Request, error: Exception) -> Response:
+    return problem(422, f"{error}. Use a new Idempotency-Key for another request.")
+
+
+def _not_known(_: Request, error: Exception) -> Response:
+    return problem(404, str(error))
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Invalid)
+    return problem(409 if error.is_conflict else 422, f"{error.reason}. {error.hint}".strip() if error.hint else error.reason)
+
+
+def _defect(_: Request, error: Exception) -> Response:
+    return problem(500, f"{type(error).__name__} while answering. {_HINTS[500]}")

@@ -1,0 +1,258 @@
+"""Routes about promises: ATP, checks, the formula alone, reservations, and why the number is what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from connectors.api.docs import EXPLAIN, QUOTE, answers
+from connectors.api.http import ExactRoute
+from connectors.api.models import MAX_DAYS, CalculateIn, CheckIn, ReserveIn
+from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
+from connectors.api.problems import Problem, problem
+from connectors.api.render import instant, number, plain, reply
+from schemas.inventory import Atp, LedgerEntry, SiteAtp
+
+Text = Annotated[str | None, Query(min_length=1, max_length=100)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+_LEDGER_PAGE = 1_000
+_LEDGER_SUM_MOST = 200_000
+
+
+def router(ports: Ports) -> APIRouter:
+    """The routes over their ports."""
+    routes = APIRouter(route_class=ExactRoute, tags=["promises"])
+    _reads(routes, ports)
+    _formulas(routes, ports)
+    _reservations(routes, ports)
+    return routes
+
+
+def _reads(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/atp", responses=answers("Items in order, a page at a time", {"items": [], "next": None}))
+    def atp_page(after: Text = None, limit: Limit = 100) -> Response:
+        """The promise of every item. Pass `next` as `after` for the page that follows."""
+        rows = ports.promises.atp_page(after, limit)
+        return reply({"items": [_brief(row) for row in rows], "next": rows[-1].item if len(rows) == limit else None})
+
+    @routes.get("/v1/atp/{item:path}", responses=answers("The number, its day series, its inputs", QUOTE, 404))
+    def atp(  # noqa: PLR0917 - FastAPI passes them by name
+        item: str,
+        site: Text = None,
+        channel: Text = None,
+        policy: Text = None,
+        from_: Annotated[date | None, Query(alias="from")] = None,
+        days: Annotated[int | None, Query(ge=1, le=MAX_DAYS)] = None,
+    ) -> Response:
+        """What can be promised of an item: by site and day, by any policy, as one channel may take it."""
+        row = _known(ports, item)
+        quote = ports.promises.quote(row, AtpQuery(site, channel, policy, from_, days))
+        return reply(_quoted(row, quote) | {"freshness": _freshness(ports, row)})
+
+    @routes.get("/v1/items/{item:path}/explain", responses=answers("The ledger behind the number", EXPLAIN, 404))
+    def explain(item: str, before: Annotated[int | None, Query(ge=0)] = None, limit: Limit = 100) -> Response:
+        """The ledger rows of an item, oldest first, and the sum of all its rows beside the present number.
+
+        Rows are the newest `limit`; pass `next` as `before` for older ones.
+        """
+        row = _known(ports, item)
+        entries = ports.promises.ledger(item, before, limit)
+        totals, is_whole = _totals(row, ports)
+        return reply(
+            {
+                "item": item,
+                "uom": row.uom,
+                "rows": [{"offset": offset, **plain(entry)} for offset, entry in entries],
+                "next": entries[0][0] if len(entries) == limit else None,
+                "totals": totals,
+                "adds_up": all(t["agrees"] for t in totals) if is_whole else None,
+            }
+        )
+
+
+def _formulas(routes: APIRouter, ports: Ports) -> None:
+    @routes.post(
+        "/v1/atp/check",
+        responses=answers("Line by line, whether they can be had together", {"is_available": True, "lines": []}, 415, 422),
+    )
+    def check(body: CheckIn) -> Response:
+        """Can these lines be had together? Lines of one item share its stock. Nothing is held: reserve for that."""
+        lines = [CheckLine(line.item, line.qty, line.uom, line.site, line.date) for line in body.lines]
+        found = ports.promises.check(lines, body.channel)
+        return reply({"channel": body.channel, "is_available": all(line.is_available for line in found), "lines": found})
+
+    @routes.post(
+        "/v1/atp/calculate",
+        responses=answers("ATP and projected stock by day", {"policy": "lookahead", "atp": [17], "projected": [17]}, 415, 422),
+    )
+    def calculate(body: CalculateIn) -> Response:
+        """The formula alone, over the quantities given: nothing of crossdock's own state is read."""
+        if body.policy not in ports.promises.policies():
+            raise Problem(422, f"body/policy: there is no policy {body.policy!r}. Use {', '.join(ports.promises.policies())}.")
+        supply, demand = body.by_day(body.supply), body.by_day(body.demand)
+        atp, projected = ports.promises.calculate(body.policy, body.opening, body.safety_stock, supply, demand)
+        return reply({"policy": body.policy, "atp": [number(q) for q in atp], "projected": [number(q) for q in projected]})
+
+
+def _reservations(routes: APIRouter, ports: Ports) -> None:
+    held = {"reservation_id": "MDAwMTAwMDA.9f8e7d6c5b4a3928", "item": "00010000", "qty": 2, "site": "DC1"}
+
+    @routes.post(
+        "/v1/reservations", status_code=201, responses=answers("Held", held, 400, 404, 409, 415, 422, 503, 504, status=201)
+    )
+    async def reserve(
+        body: ReserveIn, idempotency_key: Annotated[str | None, Header(max_length=255, min_length=1)] = None
+    ) -> Response:
+        """Hold units for a while. The same Idempotency-Key with the same body gets the same answer, however often it is sent."""
+        if idempotency_key is None:
+            raise Problem(
+                400,
+                "The Idempotency-Key header is missing. Send one of your own (a UUID, say), and the same one when you try again.",
+            )
+        command = ReserveCommand(
+            key=idempotency_key,
+            body_hash=_hash(body),
+            item=body.item,
+            qty_milli=body.qty,
+            uom=body.uom,
+            site=body.site,
+            channel=body.channel,
+            ttl_ms=body.ttl_s * 1000,
+        )
+        answer = await ports.reservations.reserve(command)
+        location = answer.body.get("reservation_id")
+        return _decided(answer, {"Location": f"/v1/reservations/{location}"} if answer.status == 201 else {})
+
+    @routes.delete("/v1/reservations/{reservation_id}", responses=answers("Given back", held, 404, 503, 504))
+    async def release(reservation_id: str) -> Response:
+        """Give a hold back. Doing it again gets the same answer."""
+        return _decided(await ports.reservations.release(reservation_id), {})
+
+
+def _decided(answer: Answer, headers: dict[str, str]) -> Response:
+    if answer.status < 400:
+        return reply(answer.body, answer.status, headers)
+    more = {name: value for name, value in answer.body.items() if name not in {"type", "title", "status", "detail"}}
+    return problem(answer.status, str(answer.body.get("detail", "The request was refused.")), headers, **more)
+
+
+def _hash(body: ReserveIn) -> str:
+    return hashlib.sha256(json.dumps(body.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def _known(ports: Ports, item: str) -> Atp:
+    row = ports.promises.atp(item)
+    if row is None:
+        raise Problem(404, f"Item {item[:100]!r} is not known: no source has sent it yet. GET /v1/atp lists the items there are.")
+    return row
+
+
+# --- how rows are shown ----------------------------------------------------------------------------------------------------
+
+
+def _brief(row: Atp) -> dict[str, Any]:
+    return {
+        "item": row.item,
+        "uom": row.uom,
+        "item_status": row.item_status,
+        "policy": row.policy,
+        "version": row.version,
+        "as_of": instant(row.as_of_ms),
+        "atp": number(row.atp_milli),
+        "promise": number(row.promise_milli),
+        "demand": number(sum(site.demand_milli for site in row.sites)),
+        "backordered": number(sum(site.backordered_milli for site in row.sites)),
+        "is_suspect": bool(row.suspects),
+    }
+
+
+def _quoted(row: Atp, quote: Quote) -> dict[str, Any]:
+    inputs = {site.site: site for site in row.sites}
+    shown = _brief(row) | {
+        "policy": quote.policy,
+        "channel": quote.channel,
+        "atp": number(quote.atp_milli),
+        "promise": number(quote.promise_milli),
+        "safety_stock": number(row.safety_stock_milli),
+        "suspects": row.suspects,
+        "days": [_day(day) for day in quote.days],
+    }
+    shown["sites"] = [
+        {
+            "site": site.site,
+            "today": site.today.isoformat(),
+            "atp": number(site.atp_milli),
+            "promise": number(site.promise_milli),
+            **_inputs(inputs[site.site]),
+            "days": [_day(day) for day in site.days],
+        }
+        for site in quote.sites
+    ]
+    return shown
+
+
+def _inputs(site: SiteAtp) -> dict[str, Any]:
+    statuses = ("usable", "held", "quality", "damaged", "staged")
+    return {
+        "on_hand": {status: number(getattr(site, f"{status}_milli")) for status in statuses},
+        "demand": number(site.demand_milli),
+        "reserved": number(site.reserved_milli),
+        "backordered": number(site.backordered_milli),
+        "nets": plain(site.days),
+        "expiries": plain(site.expiries),
+        "channels": plain(site.channels),
+    }
+
+
+def _day(day: QuoteDay) -> dict[str, Any]:
+    shown: dict[str, Any] = plain(day)
+    return shown
+
+
+def _freshness(ports: Ports, row: Atp) -> dict[str, Any]:
+    return {"as_of": instant(row.as_of_ms), "item": plain(row.marks), "sources": plain(ports.promises.freshness())}
+
+
+# --- the ledger added up ---------------------------------------------------------------------------------------------------
+
+
+def _all_entries(ports: Ports, item: str) -> Iterator[LedgerEntry]:
+    before: int | None = None
+    while True:
+        page = ports.promises.ledger(item, before, _LEDGER_PAGE)
+        yield from (entry for _, entry in page)
+        if len(page) < _LEDGER_PAGE:
+            return
+        before = page[0][0]
+
+
+def _totals(row: Atp, ports: Ports) -> tuple[list[dict[str, Any]], bool]:
+    sums: dict[tuple[str, str], int] = {}
+    for n, entry in enumerate(_all_entries(ports, row.item)):
+        if n >= _LEDGER_SUM_MOST:
+            return [], False
+        for change in entry.changes:
+            place = (change.site, change.measure)
+            sums[place] = sums.get(place, 0) + change.after_milli - change.before_milli
+    present = _present(row)
+    shown = []
+    for site, measure in sorted(sums.keys() | present.keys()):
+        added, now = sums.get((site, measure), 0), present.get((site, measure), 0)
+        shown.append({"site": site, "measure": measure, "ledger": number(added), "present": number(now), "agrees": added == now})
+    return shown, True
+
+
+def _present(row: Atp) -> dict[tuple[str, str], int]:
+    present: dict[tuple[str, str], int] = {}
+    for site in row.sites:
+        for status in ("usable", "held", "quality", "damaged", "staged"):
+            present[site.site, f"on_hand.{status}"] = getattr(site, f"{status}_milli")
+        present[site.site, "reserved"] = site.reserved_milli
+        present[site.site, "supply"] = sum(day.supply_milli for day in site.days)
+        present[site.site, "demand"] = site.demand_milli - site.reserved_milli
+    return {key: value for key, value in present.items() if value}
