@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from schemas.inventory import SourceMark
 from schemas.orders import SitePart
 from tables.table import Table
 from tables.versions import Version
@@ -91,9 +92,11 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """An item at a site: the sums that answers need, kept as events come. `days` ascends and holds no zero rows.
+    """An item at a site: the sums that answers need, kept as events come. `days` and `expiries` ascend and hold no zero rows.
 
-    `demand_milli` is open demand with a day (reservations included), `undated_milli` backorders nobody can date yet.
+    `demand_milli`: dated open demand of orders, backorders with a promise date included; `reserved_milli`: soft
+    reservations; `days` has both. `backordered_milli`: what is not on hand yet, dated or not. `supply_milli`: open, dated.
+    `is_oversold`: more is promised here than there is or will be, because stock or supply was taken away.
     """
 
     usable_milli: int
@@ -104,22 +107,40 @@ class Stock:
     demand_milli: int
     reserved_milli: int
     backordered_milli: int
+    supply_milli: int
+    is_oversold: bool
     days: tuple[Day, ...]
+    expiries: tuple[tuple[int, int], ...]  # last day, usable units
+    channels: tuple[tuple[str, int], ...]  # channel, open demand and reservations
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is known about an item across its sites. `backorders`: how many lines wait for stock. `marks`: see SourceMark."""
+
+    as_of_ms: int
+    sites: tuple[str, ...]
+    backorders: int
+    suspects: tuple[str, ...]
+    marks: tuple[SourceMark, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
     """On hand of a lot ("" where lots are not tracked) in a status.
 
-    `counted_at_ms`: the instant of the newest count; movements at or before it are in it. `floor_ms`: movements at or before
-    it are no longer remembered one by one. `movements`: how many are.
+    `counted_at_ms`, `counted_position`: instant and source position of the newest count; movements at or before the instant
+    are in it. `floor_ms`: movements at or before it are no longer remembered one by one; `movements`: how many are;
+    `newest_ms`: the instant of the newest.
     """
 
     on_hand_milli: int
     counted_at_ms: int
+    counted_position: int
     floor_ms: int
+    newest_ms: int
     movements: int
-    expires_on: date | None
+    expires_day: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +165,33 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """An order line's wish and what became of it. Open = `wanted_milli` - shipped, at the `parts`' sites and `backordered_milli`.
+class Executed:
+    """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told."""
 
-    `parts`: allocated, not yet picked. `staged`: picked, not yet shipped. `promised_on`: the backorder's day at `backorder_site`.
+    site: str
+    picked_milli: int
+    shipped_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImpliedPick:
+    """Units that shipped before their pick was reported: taken from usable stock at the shipment's instant until it is."""
+
+    lot: str
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An order line's wish and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
+
+    `parts`: allocated on hand, not yet picked, booked on `need_day`. `promised_day`: the backorder's day at `backorder_site`
+    (none: no supply covers it). `erp_shipped_milli`: shipped as the ERP has it. Revision 0: executed, but never asked for.
     """
 
     revision: int
     answer: int
     wanted_milli: int
-    uom: str | None
     site: str | None
     requested_on: date | None
     channel: str
@@ -163,16 +201,31 @@ class Demand:
     is_firm: bool
     allow_partial: bool
     allow_backorder: bool
-    need_on: date | None
+    need_day: int
     parts: tuple[SitePart, ...]
-    staged: tuple[SitePart, ...]
-    shipped_milli: int
+    executed: tuple[Executed, ...]
+    erp_shipped_milli: int
     substituted_milli: int
     backordered_milli: int
-    backorder_site: str | None
-    promised_on: date | None
+    backorder_site: str
+    promised_day: int | None
     refused: str | None
-    trace_id: str
+
+    @property
+    def served_milli(self) -> int:
+        """Units that need no promise any more."""
+        taken = sum(max(x.picked_milli, x.shipped_milli) for x in self.executed)
+        return max(taken + self.substituted_milli, self.erp_shipped_milli)
+
+    @property
+    def shipped_milli(self) -> int:
+        """Units gone, or served by a substitute."""
+        return max(sum(x.shipped_milli for x in self.executed) + self.substituted_milli, self.erp_shipped_milli)
+
+    @property
+    def open_milli(self) -> int:
+        """Units promised and not yet picked."""
+        return sum(part.qty_milli for part in self.parts) + self.backordered_milli
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +236,7 @@ class Reservation:
     channel: str
     site: str
     qty_milli: int
-    day: date
+    day: int
     expires_at_ms: int
     state: str
 
@@ -198,26 +251,10 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumed:
-    """What a channel has taken of an item at a site: open demand and reservations."""
+class Queued:
+    """A backordered line's place in the queue (the key says it all)."""
 
-    qty_milli: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a source has been heard about the item."""
-
-    position: int
-    occurred_at_ms: int
-    recorded_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A fact without movements of its own that has been applied (its event id is in the key)."""
-
-    occurred_at_ms: int
+    order_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +276,7 @@ class PromiseTables:
     """All tables of the promise fold. The first part of each key is the item, but for sites and deadlines."""
 
     items: Table[tuple[str], Item]
+    overviews: Table[tuple[str], Overview]
     text_requests: Table[tuple[str, str], TextRequest]  # old item, new item
     prices: Table[tuple[str, str, str, date], Price]  # item, price list, currency, valid from
     erp_balances: Table[tuple[str, str], ErpBalance]  # item, site
@@ -248,11 +286,9 @@ class PromiseTables:
     movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
-    backorders: Table[tuple[str, int, int, str, int], Seen]  # item, -priority, placed at, order id, line
+    implied_picks: Table[tuple[str, str, int, str, int, str], ImpliedPick]  # item, order, line, site, shipped at, event id
+    backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
     requests: Table[tuple[str, str], Request]  # item, request id
-    channels: Table[tuple[str, str, str], Consumed]  # item, site, channel
-    marks: Table[tuple[str, str], Mark]  # item, source
-    seen: Table[tuple[str, str], Seen]  # item, event id
     suspects: Table[tuple[str, str], Suspicion]  # item, dead letter id
     deadlines: Table[tuple[int, str, str, str], Deadline]  # due at ms, what, item, id
