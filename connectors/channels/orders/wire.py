@@ -1,0 +1,106 @@
+"""A channel's messages as they come. They go no further than `translate`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter, model_validator
+
+from connectors.edge import MAX_LINES, Day, Instant, Line, Name, Price, Qty, Text, Wire, refuse
+
+Currency = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z]{3}$", strict=True)]
+
+
+class Message(Wire):
+    """What every message has."""
+
+    channel: Name
+    external_ref: Name
+
+
+class Policy(Wire):
+    """What the customer accepts."""
+
+    partial: bool = True
+    backorder: bool = True
+    substitute: bool = False
+
+
+class OrderLine(Wire):
+    """One line of an order."""
+
+    line: Line
+    item: Name
+    qty: Qty
+    uom: Name | None = None
+    unit_price: Price | None = None
+    currency: Currency | None = None
+    site: Name | None = None
+
+
+class Order(Message):
+    """An order, whole."""
+
+    customer: Name
+    placed_at: Instant
+    requested_date: Day | None = None
+    priority: Annotated[int, Field(ge=0, le=99)] = 5
+    policy: Policy = Policy()
+    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=MAX_LINES)]
+
+    @model_validator(mode="after")
+    def _numbered_once(self) -> Self:
+        for one, other in pairwise(sorted(self.lines, key=lambda line: line.line)):
+            if one.line == other.line:
+                raise refuse(
+                    f"line {one.line} is there twice: {one.item!r} and {other.item!r}", "number the lines of an order 1, 2, 3"
+                )
+        return self
+
+
+class Change(Message):
+    """What every change has."""
+
+    change_id: Name | None = None
+    changed_at: Instant | None = None
+    reason: Text = ""
+
+
+class Cancel(Change):
+    """Cancel the order."""
+
+    change: Literal["cancel"]
+
+
+class CancelLine(Change):
+    """Cancel one line."""
+
+    change: Literal["cancel_line"]
+    line: Line
+
+
+class SetQty(Change):
+    """Another quantity for one line."""
+
+    change: Literal["set_qty"]
+    line: Line
+    qty: Qty
+    uom: Name | None = None
+
+
+def change(body: Any) -> str:
+    """Which message it is: a change says so, anything else is meant as an order."""
+    kind = body.get("change") if isinstance(body, dict) else getattr(body, "change", None)
+    return "order" if kind is None else str(kind)
+
+
+AnyMessage = Annotated[
+    Annotated[Order, Tag("order")]
+    | Annotated[Cancel, Tag("cancel")]
+    | Annotated[CancelLine, Tag("cancel_line")]
+    | Annotated[SetQty, Tag("set_qty")],
+    Discriminator(change),
+]
+ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
+TYPES = ("order", "cancel", "cancel_line", "set_qty")

@@ -1,0 +1,212 @@
+"""WMS messages to canonical events. An event about stock and an order becomes one for each, from one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from connectors.edge import Header, check_not_ahead, read
+from connectors.wms import wire
+from schemas.inventory import (
+    DemandSubstituted,
+    PickShorted,
+    StockAdjusted,
+    StockCounted,
+    StockMoved,
+    StockPicked,
+    StockReceived,
+    StockReturned,
+    StockShipped,
+    StockStatusChanged,
+)
+from schemas.orders import LinePicked, LineReturned, LineShipped, LineShorted, LineSubstituted, PickReleased
+from schemas.records import FeedPosition, Record, Translation
+
+
+class Thing(TypedDict):
+    """What every stock event names."""
+
+    item: str
+    site: str
+    lot: str | None
+    uom: str | None
+
+
+class LineOf(TypedDict):
+    """What every execution event names."""
+
+    order_id: str
+    line: int
+    item: str
+    site: str
+    uom: str | None
+
+
+def translate(record: Record) -> Translation:
+    """The events one WMS message means, and its place in the feed. Raises `BadMessage`."""
+    m = read(wire.ADAPTER, record, wire.TYPES)
+    check_not_ahead(m.occurred_at, "occurred_at", record)
+    source = "wms" if m.instance is None else f"wms:{m.instance}"
+    header = Header(
+        event_id=f"{source}:{m.event_id}",
+        source=source,
+        source_position=m.sequence,
+        occurred_at_ms=m.occurred_at,
+        recorded_at_ms=record.timestamp_ms,
+        trace_id=record.trace_id,
+    )
+    feed = FeedPosition(source, m.sequence, m.occurred_at)
+    if isinstance(m, wire.Moved) and m.to_site == m.site:
+        return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same")
+    return Translation(_TRANSLATE[type(m)](m, header), feed)
+
+
+def _received(m: wire.Received, h: Header) -> list[Any]:
+    document, line = (m.reference.po, m.reference.line) if m.reference else (None, None)
+    return [
+        StockReceived(
+            **h,
+            **_thing(m),
+            qty_milli=m.qty,
+            status=m.status,
+            expires_on=m.expires_on,
+            document=document,
+            document_line=line,
+        )
+    ]
+
+
+def _adjusted(m: wire.Adjusted, h: Header) -> list[Any]:
+    return [StockAdjusted(**h, **_thing(m), qty_milli=m.qty, status=m.status, reason=m.reason)]
+
+
+def _moved(m: wire.Moved, h: Header) -> list[Any]:
+    return [StockMoved(**h, **_thing(m), qty_milli=m.qty, status=m.status, to_site=m.to_site)]
+
+
+def _status_changed(m: wire.StatusChanged, h: Header) -> list[Any]:
+    return [StockStatusChanged(**h, **_thing(m), qty_milli=m.qty, from_status=m.from_status, to_status=m.to_status)]
+
+
+def _snapshot(m: wire.Snapshot, h: Header) -> list[Any]:
+    return [StockCounted(**h, **_thing(m), qty_milli=m.qty, status=m.status)]
+
+
+def _released(m: wire.Released, h: Header) -> list[Any]:
+    return [PickReleased(**h, **_line_of(m), qty_milli=m.qty)]
+
+
+def _picked(m: wire.Picked, h: Header) -> list[Any]:
+    return [
+        StockPicked(**h, **_thing(m), qty_milli=m.qty, order_id=m.order, line=m.line, substitute_for=None),
+        LinePicked(**h, **_line_of(m), qty_milli=m.qty),
+    ]
+
+
+def _short(m: wire.Short, h: Header) -> list[Any]:
+    return [
+        PickShorted(**h, **_thing(m), qty_milli=m.qty, order_id=m.order, line=m.line, short_milli=m.qty_short),
+        LineShorted(**h, **_line_of(m), qty_milli=m.qty, short_milli=m.qty_short),
+    ]
+
+
+def _substituted(m: wire.Substituted, h: Header) -> list[Any]:
+    return [
+        DemandSubstituted(
+            **h,
+            item=m.item,
+            site=m.site,
+            lot=None,
+            uom=m.uom,
+            qty_milli=m.qty,
+            order_id=m.order,
+            line=m.line,
+            substitute_item=m.substitute_item,
+        ),
+        StockPicked(
+            **h,
+            item=m.substitute_item,
+            site=m.site,
+            lot=m.lot,
+            uom=m.substitute_uom or m.uom,
+            qty_milli=m.substitute_qty,
+            order_id=m.order,
+            line=m.line,
+            substitute_for=m.item,
+        ),
+        LineSubstituted(
+            **h, **_line_of(m), qty_milli=m.qty, substitute_item=m.substitute_item, substitute_milli=m.substitute_qty
+        ),
+    ]
+
+
+def _shipped(m: wire.Shipped, h: Header) -> list[Any]:
+    events: list[Any] = []
+    times: dict[int, int] = {}
+    for line in m.lines:
+        # A line shipped from two lots appears twice; each appearance is a fact of its own.
+        n = times[line.line] = times.get(line.line, 0) + 1
+        own = h.copy()
+        own["event_id"] = f"{h['event_id']}/{line.line}" if n == 1 else f"{h['event_id']}/{line.line}.{n}"
+        events.append(
+            StockShipped(
+                **own,
+                item=line.item,
+                site=m.site,
+                lot=line.lot,
+                qty_milli=line.qty,
+                uom=line.uom,
+                order_id=m.order,
+                line=line.line,
+                shipment=m.shipment,
+            )
+        )
+        events.append(
+            LineShipped(
+                **own,
+                item=line.item,
+                site=m.site,
+                lot=line.lot,
+                qty_milli=line.qty,
+                uom=line.uom,
+                order_id=m.order,
+                line=line.line,
+                shipment=m.shipment,
+                carrier=m.carrier,
+                tracking=m.tracking,
+            )
+        )
+    return events
+
+
+def _returned(m: wire.Returned, h: Header) -> list[Any]:
+    stock = StockReturned(**h, **_thing(m), qty_milli=m.qty, order_id=m.order, line=m.line)
+    if m.order is None or m.line is None:
+        return [stock]
+    return [
+        stock,
+        LineReturned(**h, order_id=m.order, line=m.line, item=m.item, site=m.site, uom=m.uom, qty_milli=m.qty),
+    ]
+
+
+def _thing(m: wire.StockMessage) -> Thing:
+    return Thing(item=m.item, site=m.site, lot=m.lot, uom=m.uom)
+
+
+def _line_of(m: wire.PickMessage) -> LineOf:
+    return LineOf(order_id=m.order, line=m.line, item=m.item, site=m.site, uom=m.uom)
+
+
+_TRANSLATE: dict[type[Any], Callable[[Any, Header], list[Any]]] = {
+    wire.Received: _received,
+    wire.Adjusted: _adjusted,
+    wire.Moved: _moved,
+    wire.StatusChanged: _status_changed,
+    wire.Snapshot: _snapshot,
+    wire.Released: _released,
+    wire.Picked: _picked,
+    wire.Short: _short,
+    wire.Substituted: _substituted,
+    wire.Shipped: _shipped,
+    wire.Returned: _returned,
+}
