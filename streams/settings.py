@@ -1,0 +1,239 @@
+"""Settings: `crossdock.toml` in the working directory, `CROSSDOCK_*` in the environment (which wins). Parsed once.
+
+log = "embedded:./data"          # CROSSDOCK_LOG
+api = "127.0.0.1:8080"           # CROSSDOCK_API
+channels = ["web", "marketplace", "crm", "edi", "phone"]
+horizon_days = 30
+policy = "lookahead"
+
+[site.DC2]
+physical_owner = "erp"           # no WMS there: the ERP's balances are its stock
+past_due = 2                     # late supply is expected in two days; "drop" (the default) does not count on it
+timezone = "America/Chicago"     # instead of the ERP's
+
+[channel.marketplace]
+sites = ["DC1", "DC2"]           # it may be promised from these only
+cap = "500"                      # at most so much of an item
+floor = "20"                     # so much of an item that others may not take
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import BadMessage
+from schemas.quantity import parse_milli
+from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, PhysicalOwner, Policy, SitePolicy
+
+FILE = Path("crossdock.toml")
+PREFIX = "CROSSDOCK_"
+
+
+class BadSettings(Exception):
+    """A setting is wrong: the sentence names it and what is allowed."""
+
+
+def _milli(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError('is a quantity as text, like "24" or "2.5"')
+    try:
+        milli = parse_milli(value, "the quantity")
+    except BadMessage as error:
+        raise ValueError(error.reason) from None
+    if milli < 0:
+        raise ValueError("is not below 0")
+    return milli
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no IANA time zone, like America/Chicago") from None
+    return name
+
+
+Quantity = Annotated[int, BeforeValidator(_milli)]
+Zone = Annotated[str, AfterValidator(_zone)]
+ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteSettings(_Part):
+    """How one site is run."""
+
+    physical_owner: PhysicalOwner = "wms"
+    past_due: Literal["drop"] | Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] = "drop"
+    timezone: Zone | None = None
+
+
+class ChannelSettings(_Part):
+    """What one channel may take of an item."""
+
+    sites: tuple[str, ...] | None = None
+    cap: Quantity | None = None
+    floor: Quantity = 0
+
+
+class Settings(BaseSettings):
+    """All settings. Make them with `load`, which says in words what is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, toml_file=FILE)
+
+    data: Path = Path("data")
+    log: str = ""
+    api: str = "127.0.0.1:8080"
+    channels: tuple[ChannelName, ...] = ("web", "marketplace", "crm", "edi", "phone")
+    horizon_days: Annotated[int, Field(ge=1, le=MAX_HORIZON_DAYS)] = 30
+    policy: AtpPolicy = "lookahead"
+    infinite_after_days: Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] | None = None
+    site: dict[str, SiteSettings] = Field(default_factory=dict)
+    channel: dict[str, ChannelSettings] = Field(default_factory=dict)
+    default_site: SiteSettings = SiteSettings()
+    default_channel: ChannelSettings = ChannelSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("log")
+    @classmethod
+    def _log(cls, value: str) -> str:
+        kind, _, where = value.partition(":")
+        if kind == "kafka":
+            raise ValueError("Kafka is not in this version: use embedded:<directory>, which needs no server")
+        if value and (kind != "embedded" or not where):
+            raise ValueError(f"{value!r} is not understood: use embedded:<directory>, like embedded:./data")
+        return value
+
+    @field_validator("api")
+    @classmethod
+    def _api(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+            raise ValueError(f"{value!r} is not understood: use <address>:<port>, like 127.0.0.1:8080")
+        if not _is_loopback(host):
+            raise ValueError(
+                f"{host!r} is not a loopback address: until there is authentication, the API listens on 127.0.0.1 only"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _channels_known(self) -> Settings:
+        for name in self.channel:
+            if name not in self.channels:
+                raise ValueError(f"channel.{name} is not among channels ({', '.join(self.channels)}): add it there")
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """Where the embedded log and everything else local is kept."""
+        return Path(self.log.partition(":")[2]) if self.log else self.data
+
+    @property
+    def api_host(self) -> str:
+        """The address the API listens on."""
+        return self.api.rpartition(":")[0].strip("[]")
+
+    @property
+    def api_port(self) -> int:
+        """The port the API listens on; 0 takes a free one."""
+        return int(self.api.rpartition(":")[2])
+
+    def to_policy(self) -> Policy:
+        """The choices the rules need."""
+        return Policy(
+            horizon_days=self.horizon_days,
+            atp_policy=self.policy,
+            infinite_after_days=self.infinite_after_days,
+            sites={name: _site(site) for name, site in self.site.items()},
+            channels={name: _channel(channel) for name, channel in self.channel.items()},
+            default_site=_site(self.default_site),
+            default_channel=_channel(self.default_channel),
+        )
+
+
+def _site(site: SiteSettings) -> SitePolicy:
+    return SitePolicy(site.physical_owner, None if site.past_due == "drop" else site.past_due, site.timezone)
+
+
+def _channel(channel: ChannelSettings) -> ChannelPolicy:
+    return ChannelPolicy(channel.sites, channel.cap, channel.floor)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load(**given: Any) -> Settings:
+    """Read the settings; `given` (from the command line) wins over the environment, that over the file.
+
+    Raises `BadSettings`, one line for each thing wrong.
+    """
+    unknown = sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    )
+    if unknown:
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        raise BadSettings(f"{unknown[0]} is not a setting. There are {known}.")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_sentence(e) for e in error.errors())) from None
+    except (SettingsError, tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"The settings cannot be read ({FILE}, {PREFIX}*): {error}") from None
+
+
+_PARTS = {
+    "site": list(SiteSettings.model_fields),
+    "default_site": list(SiteSettings.model_fields),
+    "channel": list(ChannelSettings.model_fields),
+    "default_channel": list(ChannelSettings.model_fields),
+}
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part not in {"literal['drop']", "constrained-int"}) or "settings"
+    if error["type"] == "extra_forbidden":
+        fields = _PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
+        return f"{key}: there is no such setting. Allowed: {', '.join(fields)}."
+    return f"{key}: {error['msg'].removeprefix('Value error, ')} (given: {str(error['input'])[:80]!r})."
