@@ -67,17 +67,23 @@ def _type(hint: Any, seen: set[str]) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         (inner,) = [a for a in args if a is not types.NoneType]
-        return ["null", _type(inner, seen)]
+        return ["null", _scalar(inner)]
     if origin is list:
-        return {"type": "array", "items": _type(args[0], seen)}
-    if origin is dict:
-        return {"type": "map", "values": _type(args[1], seen)}
+        is_record = isinstance(args[0], type) and dataclasses.is_dataclass(args[0])
+        return {"type": "array", "items": _record(args[0], seen) if is_record else _plain(args[0])}
+    if origin is dict and args[0] is str:
+        return {"type": "map", "values": _plain(args[1])}
+    return _scalar(hint)
+
+
+def _scalar(hint: Any) -> Any:
+    return "string" if isinstance(hint, type) and issubclass(hint, StrEnum) else _plain(hint)
+
+
+def _plain(hint: Any) -> Any:
+    """The Avro type of a value that needs no rebuilding. Raises `TypeError` for one that would come back as another type."""
     if hint in _PRIMITIVES:
         return _PRIMITIVES[hint]
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return "string"
-    if dataclasses.is_dataclass(hint):
-        return _record(typing.cast(type[Any], hint), seen)
     raise TypeError(f"no Avro type for {hint!r}: add it to schemas.codec")
 
 
@@ -169,13 +175,20 @@ class Codec:
                 self._writers[cls] = _Writer(_HEADER.pack(0, int(number)), schema, _to_avro(typing.cast(Any, cls)))
 
     def encode(self, event: Any) -> bytes:
-        """The event in Confluent wire format. Raises `TypeError` for a type no topic carries."""
+        """The event in Confluent wire format.
+
+        Raises `TypeError` for a type no topic carries, `ValueError` for a field Avro cannot hold as declared (an integer of
+        more than 64 bits, a decimal of more than 29 digits before the point or 9 after it).
+        """
         writer = self._writers.get(type(event))
         if writer is None:
             raise TypeError(f"{type(event).__name__} has no golden schema: add it to a topic, then run python -m schemas.golden")
         out = io.BytesIO()
         out.write(writer.head)
-        fastavro.schemaless_writer(out, writer.schema, writer.to_avro(event))
+        try:
+            fastavro.schemaless_writer(out, writer.schema, writer.to_avro(event))
+        except (OverflowError, TypeError, AttributeError) as error:
+            raise ValueError(f"{type(event).__name__} holds what its Avro schema cannot: {error}") from error
         return out.getvalue()
 
     def decode(self, data: bytes) -> Any:
@@ -188,8 +201,15 @@ class Codec:
         reader = self._readers.get(number) if magic == 0 else None
         if reader is None:
             raise BadMessage(f"unknown schema id {number} (magic byte {magic})", hint="see schemas/avro/index.json for the ids")
+        stream = io.BytesIO(data)
+        stream.seek(_HEADER.size)
         try:
-            datum = fastavro.schemaless_reader(io.BytesIO(data[_HEADER.size :]), reader.writer_schema, reader.reader_schema)
-            return reader.build(typing.cast(dict[str, Any], datum))
-        except (EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+            datum = fastavro.schemaless_reader(stream, reader.writer_schema, reader.reader_schema)
+            event = reader.build(typing.cast(dict[str, Any], datum))
+        except (EOFError, ValueError, LookupError, TypeError, ArithmeticError) as error:
             raise BadMessage(f"Avro record of schema {number} does not decode: {error}", hint="it was cut or altered") from error
+        if stream.tell() != len(data):
+            raise BadMessage(
+                f"Avro record of schema {number} ends after {stream.tell()} of {len(data)} bytes", hint="it was altered"
+            )
+        return event

@@ -6,6 +6,7 @@ a consumer may be older or younger than its producer.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from schemas.topics import DEFINED
 
 INDEX = AVRO / "index.json"
 _PROMOTES = {("int", "long"), ("int", "float"), ("int", "double"), ("long", "double"), ("long", "float"), ("string", "bytes")}
+_PLAIN = (None, None, None)
 
 
 def cannot_read(reader: Any, writer: Any, where: str = "") -> list[str]:
@@ -26,7 +28,7 @@ def cannot_read(reader: Any, writer: Any, where: str = "") -> list[str]:
         return [] if any(not t for t in tries) else [f"{where}: no branch of {_name(reader)} reads {_name(writer)}"]
     if _kind(reader) == _kind(writer):
         return _same_kind(reader, writer, where)
-    if (_kind(writer), _kind(reader)) in _PROMOTES:
+    if (_kind(writer), _kind(reader)) in _PROMOTES and _logical(writer) == _logical(reader) == _PLAIN:
         return []
     return [f"{where}: {_name(writer)} is not readable as {_name(reader)}"]
 
@@ -47,8 +49,13 @@ def _same_kind(reader: Any, writer: Any, where: str) -> list[str]:
         return cannot_read(reader["items"], writer["items"], where + "[]")
     if kind == "map":
         return cannot_read(reader["values"], writer["values"], where + "{}")
-    logical = [(s.get("logicalType"), s.get("scale")) if isinstance(s, dict) else (None, None) for s in (reader, writer)]
-    return [] if logical[0] == logical[1] else [f"{where}: {_name(writer)} is not readable as {_name(reader)}"]
+    same = _logical(reader) == _logical(writer)
+    return [] if same else [f"{where}: {_name(writer)} is not readable as {_name(reader)}"]
+
+
+def _logical(schema: Any) -> tuple[Any, ...]:
+    """What a primitive means: a date is no number of days to a reader that does not know it is one."""
+    return tuple(schema.get(key) for key in ("logicalType", "precision", "scale")) if isinstance(schema, dict) else _PLAIN
 
 
 def _kind(schema: Any) -> str:
@@ -121,10 +128,18 @@ def _types() -> list[type[Any]]:
     return [carried.type for topic in DEFINED for carried in topic.carries]
 
 
-if __name__ == "__main__":
-    if "--check" in sys.argv:
+def main() -> int:
+    """The command line."""
+    options = argparse.ArgumentParser(prog="python -m schemas.golden", description="Write the Avro schemas of new event types.")
+    options.add_argument("--check", action="store_true", help="write nothing; fail if one is missing or breaks readers")
+    if options.parse_args().check:
         complaints = problems()
         print("\n".join(complaints) or "every event type has its golden schema, readable forward and backward")
-        sys.exit(1 if complaints else 0)
+        return 1 if complaints else 0
     for name in write_missing():
         print(f"wrote schemas/avro/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
