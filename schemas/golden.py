@@ -63,9 +63,9 @@ def _kind(schema: Any) -> str:
 
 
 def _name(schema: Any) -> str:
-    return (
-        json.dumps(schema) if not isinstance(schema, dict) else str(schema.get("name", schema.get("logicalType", schema["type"])))
-    )
+    if isinstance(schema, dict):
+        return str(schema.get("name", schema.get("logicalType", schema["type"])))
+    return schema if isinstance(schema, str) else json.dumps(schema)
 
 
 def load_index() -> dict[str, dict[str, Any]]:
@@ -95,9 +95,12 @@ def problems() -> list[str]:
 
 
 def write_missing() -> list[str]:
-    """Write a golden file for each type whose schema is new or changed. Raises `SystemExit` if a change breaks readers."""
+    """Write a golden file for each type whose schema is new or changed.
+
+    Raises `SystemExit`, with nothing written, if one breaks readers.
+    """
     index = load_index()
-    written = []
+    written = {}
     for cls in _types():
         past = history(cls.__name__)
         now = schema_of(cls)
@@ -110,11 +113,12 @@ def write_missing() -> list[str]:
         version = len(past) + 1
         domain = cls.__module__.rsplit(".", 1)[-1]
         file = f"{domain}.{cls.__name__}.v{version}.avsc"
-        (AVRO / file).write_text(json.dumps(now, indent=1) + "\n")
         index[str(max(map(int, index), default=0) + 1)] = {"name": cls.__name__, "version": version, "file": file}
-        written.append(file)
+        written[file] = now
+    for file, schema in written.items():
+        (AVRO / file).write_text(json.dumps(schema, indent=1) + "\n")
     INDEX.write_text(json.dumps(index, indent=1) + "\n")
-    return written
+    return list(written)
 
 
 def _shape(schema: Any) -> Any:

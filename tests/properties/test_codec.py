@@ -1,0 +1,160 @@
+"""The codec: what is written is read back, and nothing that comes in makes it fail in any other way than `BadMessage`."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.base import Tick
+from schemas.codec import Codec, schema_of
+from schemas.errors import BadMessage
+from schemas.inventory import ItemChanged, Status
+from schemas.topics import ROUTES
+
+CODEC = Codec()
+TYPES = sorted(ROUTES, key=lambda cls: cls.__name__)
+
+
+@st.composite
+def decimals(draw: st.DrawFn) -> Decimal:
+    """Decimals of up to 29 digits before the point and 9 after it."""
+    places = draw(st.integers(0, 9))
+    unscaled = draw(st.integers(-(10 ** (29 + places)) + 1, 10 ** (29 + places) - 1))
+    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -places))
+
+
+SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(max_size=20),
+    int: st.integers(-(2**63), 2**63 - 1),
+    bool: st.booleans(),
+    bytes: st.binary(max_size=20),
+    date: st.dates(),
+    Decimal: decimals(),
+}
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Any value a field of this type may hold."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of([st.none() if arg is types.NoneType else values(arg) for arg in args])
+    if origin is list:
+        return st.lists(values(args[0]), max_size=3)
+    if origin is dict:
+        return st.dictionaries(values(args[0]), values(args[1]), max_size=3)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return st.sampled_from(hint)
+    return instances(hint) if dataclasses.is_dataclass(hint) else SCALARS[hint]
+
+
+def instances(cls: Any) -> st.SearchStrategy[Any]:
+    """Any instance of a dataclass."""
+    return st.builds(cls, **{name: values(hint) for name, hint in typing.get_type_hints(cls).items()})
+
+
+@pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.__name__)
+def test_every_event_comes_back_as_it_was(cls: type[Any]) -> None:
+    @settings(max_examples=25)
+    @given(instances(cls))
+    def check(event: Any) -> None:
+        back = CODEC.decode(CODEC.encode(event))
+        assert back == event
+        assert repr(back).count("<Status.") == repr(event).count("<Status.")
+        assert CODEC.encode(back) == CODEC.encode(event)
+
+    check()
+
+
+def decoded(data: bytes) -> Any:
+    """The event, or none for what is refused properly."""
+    try:
+        return CODEC.decode(data)
+    except BadMessage as refusal:
+        assert refusal.reason
+        assert refusal.hint
+        return None
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused(data: bytes) -> None:
+    event = decoded(data)
+    assert event is None or type(event) in ROUTES
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(TYPES), st.binary(max_size=200))
+def test_garbage_behind_a_valid_header_is_refused_or_read(cls: type[Any], data: bytes) -> None:
+    event = decoded(CODEC._writers[cls].head + data)
+    assert event is None or type(event) is cls
+
+
+@settings(max_examples=500)
+@given(st.data())
+def test_an_altered_record_is_refused_or_read(data: st.DataObject) -> None:
+    cls = data.draw(st.sampled_from(TYPES))
+    whole = bytearray(CODEC.encode(data.draw(instances(cls))))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    match data.draw(st.sampled_from(["change", "cut", "remove", "insert"])):
+        case "change":
+            whole[at] = data.draw(st.integers(0, 255))
+        case "cut":
+            del whole[at:]
+        case "remove":
+            del whole[at]
+        case _:
+            whole[at:at] = data.draw(st.binary(min_size=1, max_size=12))
+    event = decoded(bytes(whole))
+    assert event is None or type(event) in ROUTES
+
+
+@given(instances(Tick), st.binary(min_size=1, max_size=5))
+def test_bytes_after_the_end_are_refused(event: Tick, more: bytes) -> None:
+    with pytest.raises(BadMessage, match="ends after"):
+        CODEC.decode(CODEC.encode(event) + more)
+
+
+@given(instances(ItemChanged))
+def test_what_a_schema_cannot_hold_is_not_written(event: ItemChanged) -> None:
+    for wrong in ({"source_position": 2**63}, {"description": 7}, {"item": "\ud800"}, {"extra": None}):
+        with pytest.raises(ValueError):
+            CODEC.encode(dataclasses.replace(event, **wrong))
+
+
+def test_a_type_no_topic_carries_is_not_written() -> None:
+    with pytest.raises(TypeError, match="Status has no golden schema"):
+        CODEC.encode(Status.USABLE)
+
+
+@dataclasses.dataclass
+class _Nested:
+    inner: Tick
+
+
+@dataclasses.dataclass
+class _EnumList:
+    statuses: list[Status]
+
+
+@dataclasses.dataclass
+class _OptionalList:
+    parts: list[str] | None
+
+
+@dataclasses.dataclass
+class _Float:
+    amount: float
+
+
+@pytest.mark.parametrize("cls", [_Nested, _EnumList, _OptionalList, _Float], ids=lambda cls: cls.__name__)
+def test_a_field_that_would_come_back_as_another_type_has_no_schema(cls: type[Any]) -> None:
+    with pytest.raises(TypeError, match="no Avro type for"):
+        schema_of(cls)
