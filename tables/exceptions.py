@@ -1,0 +1,198 @@
+"""Exceptions for people: what each kind means, and the rules that keep one row for one cause (inbox keyed by fingerprint)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.errors import AlreadyApplied, Refused
+from schemas.operations import ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
+from tables.table import Table
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+KEPT_EVENTS = 10
+KEPT_IDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of exception. `severity`: info, warning, critical. `sla_ms`: how soon `owner` should have settled it."""
+
+    severity: str
+    owner: str
+    sla_ms: int
+    action: str
+
+
+CODES: dict[str, Code] = {
+    # promises
+    "oversold": Code(
+        "critical",
+        "inventory planner",
+        HOUR_MS,
+        "Find supply or another site, or agree a later date with the customers concerned",
+    ),
+    "negative_balance": Code("critical", "warehouse lead", 4 * HOUR_MS, "Count the item at the site and send the count"),
+    "short_pick": Code("warning", "warehouse lead", 4 * HOUR_MS, "Count the location; check the rest of the line is on its way"),
+    "suspect_item": Code("warning", "inventory planner", 4 * HOUR_MS, "Replay the item's dead letters, or reconcile the item"),
+    "waiting": Code("warning", "master data", DAY_MS, "Send what is waited for: the item, the unit or the order named"),
+    # master data and ownership
+    "unknown_item": Code("warning", "master data", DAY_MS, "Create the item in the ERP, or correct the number at its source"),
+    "price_mismatch": Code("warning", "sales", DAY_MS, "Confirm the price with the channel, or correct the price reference"),
+    "duplicate_customer": Code("info", "master data", 5 * DAY_MS, "Compare the customers; merge them in the ERP if they are one"),
+    "authority_conflict": Code(
+        "warning", "integration", DAY_MS, "Correct the system that does not own the fact; the owner's value stands"
+    ),
+    "reconciliation_difference": Code(
+        "critical", "inventory planner", 4 * HOUR_MS, "Compare both ledgers from the last agreed day, then adjust the wrong one"
+    ),
+    # orders
+    "credit_hold": Code("warning", "credit control", 4 * HOUR_MS, "Release the customer's credit, or cancel the order"),
+    "contradicting_resend": Code(
+        "warning", "sales", 4 * HOUR_MS, "Ask the channel which content is right; send it as a change under the same reference"
+    ),
+    "invalid_transition": Code("warning", "integration", DAY_MS, "Compare the order's trace with the system that reported it"),
+    "over_shipment": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
+    "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
+    "late_acknowledgement": Code("warning", "order desk", HOUR_MS, "See what the order waits for and acknowledge it"),
+    "late_shipment_confirmation": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether the order has left"),
+    # deliveries and feeds
+    "endpoint_down": Code("critical", "integration", HOUR_MS, "Bring the system back; what waits for it is sent by itself then"),
+    "obligation_exhausted": Code(
+        "critical", "integration", 4 * HOUR_MS, "Read the last answer, correct its cause, send it again"
+    ),
+    "sequence_gap": Code("warning", "integration", HOUR_MS, "Ask the source to send the missing messages again"),
+    "dead_letter": Code("warning", "integration", DAY_MS, "Correct the message or its source, then replay it"),
+}
+OTHER = Code("warning", "operations", DAY_MS, "Read the sentence and the events behind it")
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An exception as it stands (see `schemas.operations.ExceptionRow`). `ids`: the last events applied, of every type."""
+
+    code: str
+    sentence: str
+    item: str | None
+    order_id: str | None
+    state: str
+    count: int
+    first_at_ms: int
+    last_at_ms: int
+    events: tuple[str, ...]
+    ids: tuple[str, ...]
+    person: str
+    note: str
+
+
+@dataclass(slots=True)
+class ExceptionTables:
+    """All tables of the exceptions fold."""
+
+    rows: Table[tuple[str], Noted]  # fingerprint
+
+
+def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[Any]:
+    """The cause showed: a new row, or one more on its row, which opens again if it was closed."""
+    row = t.rows.get((e.fingerprint,))
+    own = f"noted {e.event_id}"
+    if row is None:
+        t.rows[(e.fingerprint,)] = Noted(
+            code=e.code,
+            sentence=e.sentence,
+            item=e.item,
+            order_id=e.order_id,
+            state="open",
+            count=1,
+            first_at_ms=e.occurred_at_ms,
+            last_at_ms=e.occurred_at_ms,
+            events=(e.event_id,),
+            ids=(own,),
+            person="",
+            note="",
+        )
+        return iter(())
+    is_open = row.state in ("open", "assigned")
+    t.rows[(e.fingerprint,)] = replace(
+        row,
+        code=e.code,
+        sentence=e.sentence,
+        item=e.item,
+        order_id=e.order_id,
+        state=row.state if is_open else "open",
+        person=row.person if is_open else "",
+        count=row.count + 1,
+        first_at_ms=min(row.first_at_ms, e.occurred_at_ms),
+        last_at_ms=max(row.last_at_ms, e.occurred_at_ms),
+        events=(*row.events, e.event_id)[-KEPT_EVENTS:],
+        ids=_with(row, own),
+    )
+    return iter(())
+
+
+def exception_cleared(t: ExceptionTables, e: ExceptionCleared) -> Iterator[Any]:
+    """The cause is gone: the row closes by itself. What was never noted, or is closed, stays as it is."""
+    row = t.rows.get((e.fingerprint,))
+    if row is None:
+        raise AlreadyApplied
+    ids = _with(row, f"cleared {e.event_id}")
+    state = "cleared" if row.state in ("open", "assigned") else row.state
+    t.rows[(e.fingerprint,)] = replace(row, state=state, last_at_ms=max(row.last_at_ms, e.occurred_at_ms), ids=ids)
+    return iter(())
+
+
+def exception_worked(t: ExceptionTables, e: ExceptionWorked) -> Iterator[Any]:
+    """A person took it or settled it. Raises `Refused` for what cannot be done, saying why."""
+    row = t.rows.get((e.fingerprint,))
+    if row is None:
+        raise Refused(f"there is no exception {e.fingerprint!r}", hint="list the exceptions to see their fingerprints")
+    ids = _with(row, f"worked {e.event_id}")
+    if e.action not in ("assign", "resolve"):
+        raise Refused(f"action {e.action!r} is not known", hint="send assign or resolve")
+    if row.state in ("resolved", "cleared"):
+        raise Refused(f"exception {e.fingerprint!r} is {row.state} already", hint="it opens again by itself if its cause returns")
+    if e.action == "assign" and not e.person:
+        raise Refused("person is empty", hint="name who takes the exception")
+    if e.action == "assign":
+        row = replace(row, state="assigned", person=e.person)
+    else:
+        row = replace(row, state="resolved", person=e.person or row.person)
+    t.rows[(e.fingerprint,)] = replace(row, note=e.note or row.note, ids=ids)
+    return iter(())
+
+
+def exception_row(t: ExceptionTables, fingerprint: str, version: int) -> ExceptionRow | None:
+    """The exception as people see it, with what its kind says: severity, owner, SLA, suggested action."""
+    row = t.rows.get((fingerprint,))
+    if row is None:
+        return None
+    code = CODES.get(row.code, OTHER)
+    return ExceptionRow(
+        fingerprint=fingerprint,
+        version=version,
+        code=row.code,
+        severity=code.severity,
+        sentence=row.sentence,
+        item=row.item,
+        order_id=row.order_id,
+        owner=code.owner,
+        sla_ms=code.sla_ms,
+        action=code.action,
+        state=row.state,
+        count=row.count,
+        first_at_ms=row.first_at_ms,
+        last_at_ms=row.last_at_ms,
+        events=list(row.events),
+        person=row.person,
+        note=row.note,
+    )
+
+
+def _with(row: Noted, own: str) -> tuple[str, ...]:
+    """The ids remembered, with this one. Raises `AlreadyApplied` if it is among them."""
+    if own in row.ids:
+        raise AlreadyApplied
+    return (*row.ids, own)[-KEPT_IDS:]
