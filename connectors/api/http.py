@@ -63,7 +63,8 @@ class ExactRoute(APIRoute):
         async def exact(request: Request) -> Response:
             if self.body_field is not None:
                 media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if media != "application/json" and not media.endswith("+json"):
+                has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+                if has_body and media != "application/json" and not media.endswith("+json"):
                     raise Problem(415, f"The body's type is {media or 'not given'}. Send Content-Type: application/json.")
             return await handler(_ExactRequest(request.scope, request.receive))
 
