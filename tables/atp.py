@@ -46,8 +46,7 @@ def lookahead(expected: Sequence[int]) -> list[int]:
     """
     out = list(expected)
     for d in range(len(out) - 2, -1, -1):
-        if out[d + 1] < out[d]:
-            out[d] = out[d + 1]
+        out[d] = min(out[d], out[d + 1])
     return out
 
 

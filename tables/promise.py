@@ -38,6 +38,17 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class OldText:
+    """The long text an item had when it was deleted: a renumbered item may come for it, even when the number lives again.
+
+    `wanted_since`: the change that brought the item here without its text, while that text is still asked for.
+    """
+
+    description: str | None
+    wanted_since: Version | None
+
+
+@dataclass(frozen=True, slots=True)
 class TextRequest:
     """A renumbered item that waits for this one's long text, as of the renumbering's change."""
 
@@ -277,7 +288,8 @@ class PromiseTables:
 
     items: Table[tuple[str], Item]
     overviews: Table[tuple[str], Overview]
-    text_requests: Table[tuple[str, str], TextRequest]  # old item, new item
+    old_texts: Table[tuple[str, int], OldText]  # item, source position of its deletion
+    text_requests: Table[tuple[str, int], TextRequest]  # old item, source position of the renumbering
     prices: Table[tuple[str, str, str, date], Price]  # item, price list, currency, valid from
     erp_balances: Table[tuple[str, str], ErpBalance]  # item, site
     sites: Table[tuple[str], Site]  # site

@@ -1,0 +1,52 @@
+"""The promise fold: what can be promised of each item, exactly, and why. Rules are in `tables/`; here is when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from schemas import inventory as say
+from schemas import topics
+from schemas.base import Tick
+from streams.engine.flow import Fold
+from tables import deadlines, demand, inventory, items, masters, publish, reservations, supply, suspicion
+from tables.policy import Policy
+from tables.promise import PromiseTables
+
+_RULES: dict[type[Any], Callable[[Policy, PromiseTables, Any], Iterable[Any]]] = {
+    say.ItemChanged: masters.item_changed,
+    say.ErpBalanceChanged: inventory.erp_balance_changed,
+    say.SupplyChanged: supply.supply_changed,
+    say.StockReceived: inventory.stock_received,
+    say.StockAdjusted: inventory.stock_adjusted,
+    say.StockMoved: inventory.stock_moved,
+    say.StockStatusChanged: inventory.stock_status_changed,
+    say.StockCounted: inventory.stock_counted,
+    say.StockReturned: inventory.stock_returned,
+    say.StockPicked: demand.stock_picked,
+    say.PickShorted: demand.pick_shorted,
+    say.DemandSubstituted: demand.demand_substituted,
+    say.StockShipped: demand.stock_shipped,
+    say.RequestAllocation: demand.request_allocation,
+    say.ReviewBackorders: demand.review_backorders,
+    say.ReserveStock: reservations.reserve_stock,
+    say.ReleaseReservation: reservations.release_reservation,
+    say.ItemSuspected: suspicion.item_suspected,
+    say.SuspicionCleared: suspicion.suspicion_cleared,
+    Tick: deadlines.tick,
+}
+
+
+def promise_fold(policy: Policy) -> Fold[PromiseTables]:
+    """The fold for a distributor's choices."""
+    promise = Fold("promise", inbox=topics.PROMISE_INBOX, tables=PromiseTables)
+    for event, rule in _RULES.items():
+        promise.on(event)(partial(rule, policy))
+    promise.on(say.PriceChanged)(items.price_changed)
+    promise.on(say.SiteChanged)(items.site_changed)
+    promise.on(say.ItemTextRequested)(items.item_text_requested)
+    promise.on(say.ItemTextProvided)(items.item_text_provided)
+    promise.release_on(say.ItemChanged)
+    promise.derive(on=("items", "overviews", "stock"))(partial(publish.publish_atp, policy))
+    return promise

@@ -1,0 +1,429 @@
+"""The book of one item: what one event changes about its stock, plans and promises, kept in step and written down.
+
+A rule opens the book, moves units and books plans, and closes it: sums, ledger and exceptions follow from that, so no rule can
+change a number without its ledger line. A balance moves by `move` and `count` alone; both are exact for any order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from schemas.base import Event
+from schemas.errors import AlreadyApplied, Refused
+from schemas.inventory import LedgerChange, LedgerEntry, SourceMark
+from schemas.quantity import show
+from tables.calendars import day_at, day_end_ms
+from tables.notes import cleared, note
+from tables.policy import Policy
+from tables.promise import Balance, Day, Deadline, Item, Movement, Overview, PromiseTables, Stock
+
+USABLE, HELD, QUALITY, DAMAGED, STAGED = range(5)
+STATUSES = ("usable", "held", "quality", "damaged", "staged")
+INDEX = {status: index for index, status in enumerate(STATUSES)}
+_MEASURES = tuple(f"on_hand.{status}" for status in STATUSES)
+_NO_BALANCE = Balance(0, -1, -1, -1, -1, 0, None)
+_NO_STOCK = Stock(0, 0, 0, 0, 0, 0, 0, 0, 0, False, (), (), ())
+_NOTHING = Overview(0, (), 0, (), ())
+_FOREVER_MS = 2**62
+_OWN_SOURCES = frozenset({"api", "clock", "engine", "orders", "promise"})  # no feed whose freshness anybody asks for
+
+
+class SiteBook:
+    """One site's page of the book: the sums of `tables.promise.Stock`, open for change."""
+
+    __slots__ = ("backordered", "channels", "days", "demand", "expiries", "hand", "is_rolled", "reserved", "row", "supply")
+
+    def __init__(self, row: Stock) -> None:
+        self.row = row
+        self.is_rolled = False
+        self.hand = [row.usable_milli, row.held_milli, row.quality_milli, row.damaged_milli, row.staged_milli]
+        self.demand = row.demand_milli
+        self.reserved = row.reserved_milli
+        self.backordered = row.backordered_milli
+        self.supply = row.supply_milli
+        self.days: tuple[Day, ...] = row.days
+        self.expiries = row.expiries
+        self.channels = row.channels
+
+    def plan(self, day: int, supply: int, demand: int) -> None:
+        """Add to what is expected in and wanted out on a day."""
+        out = []
+        is_placed = False
+        for entry in self.days:
+            if entry.day == day:
+                is_placed = True
+                entry = Day(day, entry.supply_milli + supply, entry.demand_milli + demand)  # noqa: PLW2901 - the sum replaces it
+                if entry.supply_milli == 0 and entry.demand_milli == 0:
+                    continue
+            elif entry.day > day and not is_placed:
+                is_placed = True
+                out.append(Day(day, supply, demand))
+            out.append(entry)
+        if not is_placed:
+            out.append(Day(day, supply, demand))
+        self.days = tuple(out)
+
+    def consume(self, channel: str, delta: int) -> None:
+        """Add to what a channel has taken here."""
+        self.channels = _add(self.channels, channel, delta)
+
+    def expire(self, day: int, delta: int) -> None:
+        """Add to the usable units whose last day this is."""
+        self.expiries = _add(self.expiries, day, delta)
+
+    def closed(self, is_oversold: bool) -> Stock:
+        """The page as a row."""
+        hand = self.hand
+        return Stock(
+            hand[0],
+            hand[1],
+            hand[2],
+            hand[3],
+            hand[4],
+            self.demand,
+            self.reserved,
+            self.backordered,
+            self.supply,
+            is_oversold,
+            self.days,
+            self.expiries,
+            self.channels,
+        )
+
+
+def _add(pairs: tuple[tuple[Any, int], ...], key: Any, delta: int) -> tuple[tuple[Any, int], ...]:
+    """A small sorted map with one value changed; zeros leave it."""
+    held = dict(pairs)
+    value = held.pop(key, 0) + delta
+    if value:
+        held[key] = value
+    return tuple(sorted(held.items()))
+
+
+def lowest(page: SiteBook, today: int, past_due_days: int | None, reserve: int) -> int:
+    """ATP of today by `lookahead`, over all that is known: the least stock ever expected, `reserve` (safety stock) kept back."""
+    running = page.hand[USABLE] - reserve
+    if not page.days and not page.expiries:
+        return running
+    if page.expiries or (past_due_days is not None and page.days[0].day < today):
+        return _lowest_dated(page, today, past_due_days, running)
+    low: int | None = None
+    for entry in page.days:
+        if entry.day <= today:
+            running -= entry.demand_milli
+            if entry.day == today:
+                running += entry.supply_milli
+        else:
+            if low is None or running < low:
+                low = running
+            running += entry.supply_milli - entry.demand_milli
+    return running if low is None or running < low else low
+
+
+def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening: int) -> int:
+    nets: dict[int, int] = {today: 0}
+    for entry in page.days:
+        day = max(entry.day, today)
+        nets[day] = nets.get(day, 0) - entry.demand_milli
+        due = entry.day if entry.day >= today else None if past_due_days is None else today + past_due_days
+        if due is not None:
+            nets[due] = nets.get(due, 0) + entry.supply_milli
+    for last_day, qty in page.expiries:
+        gone = max(last_day + 1, today)
+        nets[gone] = nets.get(gone, 0) - qty
+    running = opening
+    low: int | None = None
+    for _, net in sorted(nets.items()):
+        running += net
+        if low is None or running < low:
+            low = running
+    assert low is not None
+    return low
+
+
+class Book:
+    """One event's changes to one item. Open it with the event, close it once; see `tables.inventory` for its use."""
+
+    __slots__ = ("changes", "event", "item", "now_ms", "overview", "pages", "policy", "tables")
+
+    def __init__(self, policy: Policy, tables: PromiseTables, item: str, event: Event) -> None:
+        self.policy = policy
+        self.tables = tables
+        self.item = item
+        self.event = event
+        self.overview = tables.overviews.get((item,)) or _NOTHING
+        self.now_ms = max(event.recorded_at_ms, self.overview.as_of_ms)
+        self.pages: dict[str, SiteBook] = {}
+        self.changes: list[LedgerChange] = []
+
+    # --- looking ---------------------------------------------------------------------------------------------------------
+
+    def page(self, site: str) -> SiteBook:
+        """A site's page."""
+        page = self.pages.get(site)
+        if page is None:
+            page = self.pages[site] = SiteBook(self.tables.stock.get((self.item, site)) or _NO_STOCK)
+        return page
+
+    def zone(self, site: str) -> str:
+        """The site's calendar."""
+        chosen = self.policy.site(site).timezone
+        if chosen is not None:
+            return chosen
+        row = self.tables.sites.get((site,))
+        return row.timezone if row is not None else "UTC"
+
+    def today(self, site: str) -> int:
+        """The day it is at the site."""
+        return day_at(self.now_ms, self.zone(site))
+
+    def available(self, site: str, safety_milli: int) -> int:
+        """What can be promised there today, signed."""
+        return lowest(self.page(site), self.today(site), self.policy.site(site).past_due_days, safety_milli)
+
+    # --- stock -----------------------------------------------------------------------------------------------------------
+
+    def move(
+        self, site: str, status: str, lot: str, delta: int, *, at_ms: int, event_id: str, expires_day: int | None = None
+    ) -> None:
+        """Move units in (or out, if negative) at an instant. A count after that instant has them already: nothing moves.
+
+        Raises `AlreadyApplied` for a movement remembered, `Refused` for one from before all that is remembered.
+        """
+        key = (self.item, site, status, lot)
+        table = self.tables.balances
+        held = table.get(key) or _NO_BALANCE
+        movement = (self.item, site, status, lot, at_ms, event_id)
+        if at_ms <= held.newest_ms and movement in self.tables.movements:
+            raise AlreadyApplied
+        if at_ms <= held.floor_ms:
+            raise Refused(
+                f"{self.event.event_id} is from before the movements remembered of {self.item} at {site} ({status})",
+                hint="send a stock.snapshot of the position: it replaces what came before",
+            )
+        self.tables.movements[movement] = Movement(delta)
+        applied = delta if at_ms > held.counted_at_ms else 0
+        expires = held.expires_day if held.expires_day is not None else expires_day
+        row = Balance(
+            held.on_hand_milli + applied,
+            held.counted_at_ms,
+            held.counted_position,
+            held.floor_ms,
+            held.newest_ms if held.newest_ms > at_ms else at_ms,
+            held.movements + 1,
+            expires,
+        )
+        if row.movements > 2 * self.policy.remembered_movements:
+            row = self._forget(key, row)
+        table[key] = row
+        self._on_hand(site, status, lot, held, row)
+
+    def count(self, site: str, status: str, lot: str, qty: int, *, at_ms: int, position: int) -> None:
+        """The balance was exactly `qty` at an instant; movements after it are applied again.
+
+        Raises `AlreadyApplied` for a count not newer than the last, `Refused` if movements after it are no longer remembered.
+        """
+        key = (self.item, site, status, lot)
+        held = self.tables.balances.get(key) or _NO_BALANCE
+        if (at_ms, position) <= (held.counted_at_ms, held.counted_position):
+            raise AlreadyApplied
+        if at_ms < held.floor_ms:
+            raise Refused(
+                f"the count of {self.item} at {site} ({status}) is older than the movements remembered",
+                hint="count the position again",
+            )
+        later = sum(m.delta_milli for _, m in self.tables.movements.range((*key, at_ms + 1, ""), (*key, _FOREVER_MS, "")))
+        row = Balance(qty + later, at_ms, position, held.floor_ms, held.newest_ms, held.movements, held.expires_day)
+        self.tables.balances[key] = row
+        self._on_hand(site, status, lot, held, row)
+
+    def set_on_hand(self, site: str, qty: int) -> None:
+        """The ERP owns this site's stock and says what it is."""
+        key = (self.item, site, "usable", "")
+        held = self.tables.balances.get(key) or _NO_BALANCE
+        row = Balance(qty, held.counted_at_ms, held.counted_position, held.floor_ms, held.newest_ms, held.movements, None)
+        self.tables.balances[key] = row
+        self._on_hand(site, "usable", "", held, row)
+
+    def _on_hand(self, site: str, status: str, lot: str, before: Balance, after: Balance) -> None:
+        page = self.page(site)
+        delta = after.on_hand_milli - before.on_hand_milli
+        if status == "usable" and after.expires_day is not None:
+            expiring = after.on_hand_milli if before.expires_day is None else delta
+            if expiring:
+                page.expire(after.expires_day, expiring)
+                self.deadline(day_end_ms(after.expires_day, self.zone(site)), "roll", site)
+        if delta:
+            index = INDEX[status]
+            page.hand[index] += delta
+            self.changes.append(LedgerChange(site, _MEASURES[index], lot or None, before.on_hand_milli, after.on_hand_milli))
+
+    def _forget(self, key: tuple[str, str, str, str], row: Balance) -> Balance:
+        """Drop the older half of a balance's remembered movements."""
+        oldest = []
+        for found, _ in self.tables.movements.range((*key, -_FOREVER_MS, ""), (*key, _FOREVER_MS, "")):
+            oldest.append(found)
+            if len(oldest) == self.policy.remembered_movements:
+                break
+        for found in oldest:
+            del self.tables.movements[found]
+        return Balance(
+            row.on_hand_milli,
+            row.counted_at_ms,
+            row.counted_position,
+            oldest[-1][4],
+            row.newest_ms,
+            row.movements - len(oldest),
+            row.expires_day,
+        )
+
+    # --- plans -----------------------------------------------------------------------------------------------------------
+
+    def expect(self, site: str, day: int, qty: int) -> None:
+        """Book (or unbook, if negative) supply on a day."""
+        page = self.page(site)
+        page.plan(day, qty, 0)
+        page.supply += qty
+        if qty > 0:
+            self.deadline(day_end_ms(day, self.zone(site)), "roll", site)
+
+    def want(self, site: str, day: int, channel: str, qty: int) -> None:
+        """Book (or unbook) an order's demand on a day."""
+        page = self.page(site)
+        page.plan(day, 0, qty)
+        page.demand += qty
+        page.consume(channel, qty)
+
+    def hold(self, site: str, day: int, channel: str, qty: int) -> None:
+        """Book (or unbook) a reservation on a day."""
+        page = self.page(site)
+        page.plan(day, 0, qty)
+        page.reserved += qty
+        page.consume(channel, qty)
+
+    def backorder(self, site: str, day: int | None, channel: str, qty: int) -> None:
+        """Book (or unbook) what waits for stock: on its promise day, if there is one."""
+        if not site:
+            return
+        page = self.page(site)
+        page.backordered += qty
+        if day is None:
+            page.consume(channel, qty)
+        else:
+            self.want(site, day, channel, qty)
+
+    def deadline(self, due_ms: int, what: str, id_: str) -> None:
+        """See to it that a Tick at or after `due_ms` looks at this again (see `tables.deadlines`)."""
+        key = (due_ms, what, self.item, id_)
+        if key not in self.tables.deadlines:
+            self.tables.deadlines[key] = Deadline(self.item)
+
+    def roll(self, site: str) -> None:
+        """A day has passed at the site: what counts as past due or expired is worked out anew."""
+        self.page(site).is_rolled = True
+
+    # --- closing ---------------------------------------------------------------------------------------------------------
+
+    def close(self, text: str = "") -> Iterator[Any]:
+        """Write the pages and mark the source; yield the ledger entry and the exceptions that follow. `text`: why, in words."""
+        event = self.event
+        notes: list[Any] = []
+        sites = self.overview.sites
+        for site, page in self.pages.items():
+            row = page.row
+            if self._is_changed(page):
+                self._book_changes(site, page)
+                short = lowest(page, self.today(site), self.policy.site(site).past_due_days, 0) if page.days else 0
+                is_oversold = short < 0
+                if is_oversold != row.is_oversold:
+                    notes.append(self._oversold(site, short))
+                self.tables.stock[(self.item, site)] = page.closed(is_oversold)
+                if site not in sites:
+                    sites = tuple(sorted((*sites, site)))
+        self._write_overview(sites)
+        if self.changes:
+            yield LedgerEntry(
+                item=self.item,
+                cause=event.event_id,
+                cause_type=type(event).__name__,
+                source=event.source,
+                occurred_at_ms=event.occurred_at_ms,
+                recorded_at_ms=event.recorded_at_ms,
+                trace_id=event.trace_id,
+                note=text,
+                changes=self.changes,
+            )
+            notes += [self._negative(change) for change in self.changes if _crosses_zero(change)]
+        yield from notes
+
+    def _is_changed(self, page: SiteBook) -> bool:
+        row = page.row
+        hand = page.hand
+        return (
+            page.is_rolled
+            or page.days is not row.days
+            or hand[USABLE] != row.usable_milli
+            or hand[STAGED] != row.staged_milli
+            or page.backordered != row.backordered_milli
+            or page.channels is not row.channels
+            or page.expiries is not row.expiries
+            or hand[HELD] != row.held_milli
+            or hand[QUALITY] != row.quality_milli
+            or hand[DAMAGED] != row.damaged_milli
+        )
+
+    def _book_changes(self, site: str, page: SiteBook) -> None:
+        row = page.row
+        for measure, before, after in (
+            ("demand", row.demand_milli, page.demand),
+            ("reserved", row.reserved_milli, page.reserved),
+            ("backordered", row.backordered_milli, page.backordered),
+            ("supply", row.supply_milli, page.supply),
+        ):
+            if before != after:
+                self.changes.append(LedgerChange(site, measure, None, before, after))
+
+    def _write_overview(self, sites: tuple[str, ...]) -> None:
+        held, event = self.overview, self.event
+        if event.source in _OWN_SOURCES:
+            self.tables.overviews[(self.item,)] = replace(held, as_of_ms=self.now_ms, sites=sites)
+            return
+        mark = SourceMark(event.source, event.source_position, event.occurred_at_ms, event.recorded_at_ms)
+        marks = []
+        is_placed = False
+        for old in held.marks:
+            if old.source == event.source:
+                is_placed = True
+                marks.append(mark if mark.position >= old.position else old)
+            else:
+                marks.append(old)
+        if not is_placed:
+            marks.append(mark)
+        self.tables.overviews[(self.item,)] = Overview(self.now_ms, sites, held.backorders, held.suspects, tuple(marks))
+
+    def _oversold(self, site: str, short: int) -> Any:
+        fingerprint = f"oversold:{self.item}:{site}"
+        if short >= 0:
+            return cleared(self.event, fingerprint)
+        sentence = f"{self.item} at {site} is promised {show(-short)} more than there is or will be, since {self.event.event_id}"
+        return note(self.event, "oversold", fingerprint, sentence, item=self.item)
+
+    def _negative(self, change: LedgerChange) -> Any:
+        status = change.measure.removeprefix("on_hand.")
+        fingerprint = f"negative:{self.item}:{change.site}:{status}:{change.lot or ''}"
+        if change.after_milli >= 0:
+            return cleared(self.event, fingerprint)
+        sentence = f"{self.item} at {change.site} ({status}) went to {show(change.after_milli)} by {self.event.event_id}"
+        return note(self.event, "negative_balance", fingerprint, sentence, item=self.item)
+
+
+def _crosses_zero(change: LedgerChange) -> bool:
+    return (change.before_milli < 0) != (change.after_milli < 0) and change.measure.startswith("on_hand.")
+
+
+def known_item(tables: PromiseTables, item: str) -> Item | None:
+    """The item's master row, if the ERP has it (a deleted one is not known)."""
+    row = tables.items.get((item,))
+    return None if row is None or row.is_deleted else row

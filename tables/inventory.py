@@ -1,0 +1,149 @@
+"""Stock: what the warehouse (or, where there is none, the ERP) says about units on hand.
+
+Every rule reads: whose word counts here, how many base units is that, move them, close the book. A fact told twice raises
+`AlreadyApplied`, a fact about an item the ERP has not sent raises `NotYet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import NotYet
+from schemas.inventory import (
+    ErpBalanceChanged,
+    StockAdjusted,
+    StockCounted,
+    StockEvent,
+    StockMoved,
+    StockReceived,
+    StockReturned,
+    StockStatusChanged,
+)
+from schemas.operations import ExceptionNoted
+from tables.allocation import review
+from tables.book import Book, known_item
+from tables.calendars import day_at, to_day
+from tables.items import store_erp_balance
+from tables.notes import note
+from tables.policy import Policy
+from tables.promise import Item, PromiseTables
+from tables.supply import receive
+from tables.units import to_base
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A warehouse fact ready to be applied: the item's master row, its book, the quantity in base units, the lot."""
+
+    item: Item
+    book: Book
+    qty: int
+    lot: str
+
+
+def opened(p: Policy, t: PromiseTables, e: StockEvent) -> Opened:
+    """Open the book for a warehouse fact. Raises `NotYet` for an unknown item, `Refused` for a unit it does not have."""
+    item = known_item(t, e.item)
+    if item is None:
+        raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.event_id} is retried when it does")
+    return Opened(item, Book(p, t, e.item, e), to_base(item, e.qty_milli, e.uom), e.lot or "")
+
+
+def not_the_owner(e: StockEvent, site: str) -> ExceptionNoted:
+    """The exception for a warehouse fact about a site whose stock the ERP owns: it is not applied."""
+    sentence = f"{e.source} says {type(e).__name__} of {e.item} at {site}, whose stock the ERP owns: not applied"
+    return note(e, "authority_conflict", f"authority:{e.source}:stock:{site}:{e.item}", sentence, item=e.item)
+
+
+def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[Any]:
+    """Units arrived: on hand in their status, no longer expected on their purchase line."""
+    if p.site(e.site).physical_owner != "wms":
+        yield not_the_owner(e, e.site)
+        return
+    o = opened(p, t, e)
+    expires = None
+    if e.expires_on is not None:
+        expires = to_day(e.expires_on)
+    elif o.lot and o.item.shelf_life_days is not None:
+        expires = day_at(e.occurred_at_ms, o.book.zone(e.site)) + o.item.shelf_life_days
+    o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id, expires_day=expires)
+    if e.document is not None:
+        receive(o.book, t, e.document, e.document_line or 0, o.qty)
+    yield from review(o.book, o.item)
+    yield from o.book.close(f"received on {e.document}" if e.document else "received")
+
+
+def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[Any]:
+    """A signed correction."""
+    if p.site(e.site).physical_owner != "wms":
+        yield not_the_owner(e, e.site)
+        return
+    o = opened(p, t, e)
+    o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    yield from review(o.book, o.item)
+    yield from o.book.close(f"adjusted: {e.reason}")
+
+
+def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[Any]:
+    """Units left one site for another."""
+    for site in (e.site, e.to_site):
+        if p.site(site).physical_owner != "wms":
+            yield not_the_owner(e, site)
+            return
+    o = opened(p, t, e)
+    source = t.balances.get((e.item, e.site, e.status, o.lot))
+    expires = source.expires_day if source is not None else None
+    o.book.move(e.site, e.status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    o.book.move(e.to_site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
+    yield from review(o.book, o.item)
+    yield from o.book.close(f"moved from {e.site} to {e.to_site}")
+
+
+def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> Iterator[Any]:
+    """Units changed status where they are."""
+    if p.site(e.site).physical_owner != "wms":
+        yield not_the_owner(e, e.site)
+        return
+    o = opened(p, t, e)
+    source = t.balances.get((e.item, e.site, e.from_status, o.lot))
+    expires = source.expires_day if source is not None else None
+    o.book.move(e.site, e.from_status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    o.book.move(e.site, e.to_status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
+    yield from review(o.book, o.item)
+    yield from o.book.close(f"{e.from_status} to {e.to_status}")
+
+
+def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]:
+    """A snapshot replaces the balance as of its instant; later movements are applied again."""
+    if p.site(e.site).physical_owner != "wms":
+        yield not_the_owner(e, e.site)
+        return
+    o = opened(p, t, e)
+    o.book.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
+    yield from review(o.book, o.item)
+    yield from o.book.close("counted")
+
+
+def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[Any]:
+    """Units came back: into `quality`, where nobody can be promised them."""
+    if p.site(e.site).physical_owner != "wms":
+        yield not_the_owner(e, e.site)
+        return
+    o = opened(p, t, e)
+    o.book.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    yield from o.book.close(f"returned from {e.order_id}" if e.order_id else "returned")
+
+
+def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[Any]:
+    """The ERP's balance: kept for reconciliation, and physical truth where the site has no WMS."""
+    row = store_erp_balance(t, e)
+    if row is None or p.site(e.site).physical_owner != "erp":
+        return
+    book = Book(p, t, e.item, e)
+    book.set_on_hand(e.site, 0 if row.is_deleted else row.on_hand_milli)
+    item = known_item(t, e.item)
+    if item is not None:
+        yield from review(book, item)
+    yield from book.close("the ERP's balance")

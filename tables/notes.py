@@ -1,0 +1,38 @@
+"""Notes for people: a rule's way to raise an exception or to say that its cause is gone."""
+
+from __future__ import annotations
+
+from schemas.base import Event
+from schemas.operations import ExceptionCleared, ExceptionNoted
+
+
+def note(
+    cause: Event, code: str, fingerprint: str, sentence: str, *, item: str | None = None, order_id: str | None = None
+) -> ExceptionNoted:
+    """An exception caused by an event. The same `fingerprint` again adds to the same row."""
+    return ExceptionNoted(
+        event_id=cause.event_id,
+        source=cause.source,
+        source_position=cause.source_position,
+        occurred_at_ms=cause.occurred_at_ms,
+        recorded_at_ms=cause.recorded_at_ms,
+        trace_id=cause.trace_id,
+        fingerprint=fingerprint,
+        code=code,
+        sentence=sentence,
+        item=item,
+        order_id=order_id,
+    )
+
+
+def cleared(cause: Event, fingerprint: str) -> ExceptionCleared:
+    """The exception's cause is gone, by this event."""
+    return ExceptionCleared(
+        event_id=cause.event_id,
+        source=cause.source,
+        source_position=cause.source_position,
+        occurred_at_ms=cause.occurred_at_ms,
+        recorded_at_ms=cause.recorded_at_ms,
+        trace_id=cause.trace_id,
+        fingerprint=fingerprint,
+    )

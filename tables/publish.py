@@ -1,0 +1,81 @@
+"""The ATP record: an item's promise with every input of the formula, so that any reader works out any policy from it."""
+
+from __future__ import annotations
+
+from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp
+from tables.allocation import periods
+from tables.atp import atp
+from tables.book import SiteBook, lowest
+from tables.calendars import day_at, to_date
+from tables.policy import AtpPolicy, Policy
+from tables.promise import Overview, PromiseTables, Stock
+
+
+def zone_of(p: Policy, t: PromiseTables, site: str) -> str:
+    """A site's calendar: the configured zone, else the ERP's, else UTC."""
+    chosen = p.site(site).timezone
+    if chosen is not None:
+        return chosen
+    row = t.sites.get((site,))
+    return row.timezone if row is not None else "UTC"
+
+
+def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | None:
+    """The item's record as of the last event. None for an item nothing is known of."""
+    master = t.items.get((item,))
+    overview = t.overviews.get((item,))
+    if master is None and overview is None:
+        return None
+    overview = overview or Overview(0, (), 0, (), ())
+    safety = master.safety_stock_milli if master is not None and not master.is_deleted else 0
+    sites = [_site(p, t, item, site, safety, overview.as_of_ms) for site in overview.sites]
+    return Atp(
+        item=item,
+        version=version,
+        as_of_ms=overview.as_of_ms,
+        policy=p.atp_policy,
+        uom=master.base_uom if master is not None else "",
+        item_status="unknown" if master is None else "deleted" if master.is_deleted else master.status,
+        safety_stock_milli=safety,
+        atp_milli=sum(site.atp_milli for site in sites),
+        promise_milli=sum(site.promise_milli for site in sites),
+        sites=sites,
+        marks=list(overview.marks),
+        suspects=list(overview.suspects),
+    )
+
+
+def _site(p: Policy, t: PromiseTables, item: str, site: str, safety: int, as_of_ms: int) -> SiteAtp:
+    row = t.stock[(item, site)]
+    today = day_at(as_of_ms, zone_of(p, t, site))
+    value = today_atp(p, site, row, safety, today)
+    return SiteAtp(
+        site,
+        to_date(today),
+        row.usable_milli,
+        row.held_milli,
+        row.quality_milli,
+        row.damaged_milli,
+        row.staged_milli,
+        row.demand_milli,
+        row.reserved_milli,
+        row.backordered_milli,
+        value,
+        value if value > 0 else 0,
+        [DayNet(to_date(d.day), d.supply_milli, d.demand_milli) for d in row.days],
+        [Expiry(to_date(day), qty) for day, qty in row.expiries],
+        [ChannelHold(channel, qty) for channel, qty in row.channels],
+    )
+
+
+def today_atp(p: Policy, site: str, row: Stock, safety: int, today: int) -> int:
+    """ATP of today by the default policy."""
+    if p.atp_policy == "lookahead":
+        return lowest(SiteBook(row), today, p.site(site).past_due_days, safety)
+    return series(p.atp_policy, row, safety, today, p.site(site).past_due_days, 1)[0]
+
+
+def series(policy: AtpPolicy, row: Stock, safety: int, today: int, past_due_days: int | None, days: int) -> list[int]:
+    """ATP of each of the next days by any policy. Plans past the last day shown still count (see `periods`)."""
+    supply, demand, expired = periods(SiteBook(row), today, past_due_days)
+    return atp(policy, row.usable_milli - safety, supply, demand, expired)[:days]

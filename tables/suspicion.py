@@ -1,0 +1,47 @@
+"""Suspicion: an item with a quarantined message may be wrong until it is replayed, and its answers say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from schemas.errors import AlreadyApplied
+from schemas.inventory import ItemSuspected, SuspicionCleared
+from tables.book import Book
+from tables.notes import cleared, note
+from tables.policy import Policy
+from tables.promise import PromiseTables, Suspicion
+
+SHOWN = 20  # dead letters named in an answer
+
+
+def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[Any]:
+    """Mark the item's answers."""
+    if (e.item, e.dead_letter_id) in t.suspects:
+        raise AlreadyApplied
+    t.suspects[(e.item, e.dead_letter_id)] = Suspicion(e.reason)
+    yield from _marked(p, t, e)
+    sentence = f"numbers of {e.item} may be wrong: {e.dead_letter_id} is in quarantine ({e.reason})"
+    yield note(e, "suspect_item", f"suspect:{e.item}", sentence, item=e.item)
+
+
+def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Iterator[Any]:
+    """The message was replayed."""
+    if (e.item, e.dead_letter_id) not in t.suspects:
+        raise AlreadyApplied
+    del t.suspects[(e.item, e.dead_letter_id)]
+    yield from _marked(p, t, e)
+    if not any(True for _ in t.suspects.under(e.item)):
+        yield cleared(e, f"suspect:{e.item}")
+
+
+def _marked(p: Policy, t: PromiseTables, e: ItemSuspected | SuspicionCleared) -> Iterator[Any]:
+    book = Book(p, t, e.item, e)
+    names = []
+    for key, _ in t.suspects.under(e.item):
+        names.append(key[1])
+        if len(names) == SHOWN:
+            break
+    book.overview = replace(book.overview, suspects=tuple(names))
+    yield from book.close()
