@@ -1,0 +1,132 @@
+"""ERP documents: headers and lines, each as the ERP has it, in the fold that joins them (keyed by document number).
+
+A gone row stays, marked deleted, so that an older report of it cannot bring it back. `revision` counts what has been told
+of the row to the folds it concerns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from tables.table import Table
+from tables.versions import Version
+
+
+@dataclass(frozen=True, slots=True)
+class SalesOrder:
+    """sales_order (see `schemas.documents.SalesOrderRow`)."""
+
+    version: Version
+    is_deleted: bool
+    revision: int
+    channel: str
+    external_ref: str | None
+    customer: str
+    status: str
+    requested_on: date | None
+    priority: int
+    created_at: str
+    updated_at: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SalesOrderLine:
+    """sales_order_line."""
+
+    version: Version
+    is_deleted: bool
+    revision: int
+    item: str
+    site: str
+    ordered_milli: int
+    allocated_milli: int
+    shipped_milli: int
+    invoiced_milli: int
+    unit_price: Decimal | None
+    line_status: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseOrder:
+    """purchase_order."""
+
+    version: Version
+    is_deleted: bool
+    supplier: str
+    status: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseOrderLine:
+    """purchase_order_line."""
+
+    version: Version
+    is_deleted: bool
+    revision: int
+    item: str
+    site: str
+    ordered_milli: int
+    received_milli: int
+    expected_on: date | None
+    line_status: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """invoice."""
+
+    version: Version
+    is_deleted: bool
+    order_no: str
+    status: str
+    total: Decimal
+    created_at: str
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """invoice_line."""
+
+    version: Version
+    is_deleted: bool
+    revision: int
+    order_line_no: int
+    item: str
+    qty_milli: int
+    unit_price: Decimal | None
+    amount: Decimal
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BilledLine:
+    """An invoice line with its header, at the order it bills. `joined`: the revision of the join it is from."""
+
+    joined: int
+    revision: int
+    order_line_no: int
+    item: str
+    qty_milli: int
+    amount: Decimal
+    posted_at_ms: int
+    is_void: bool
+
+
+@dataclass(slots=True)
+class DocumentsTables:
+    """All tables of the documents fold."""
+
+    sales_orders: Table[tuple[str], SalesOrder]  # order number
+    sales_order_lines: Table[tuple[str, int], SalesOrderLine]  # order number, line
+    purchase_orders: Table[tuple[str], PurchaseOrder]  # purchase order number
+    purchase_order_lines: Table[tuple[str, int], PurchaseOrderLine]  # purchase order number, line
+    invoices: Table[tuple[str], Invoice]  # invoice number
+    invoice_lines: Table[tuple[str, int], InvoiceLine]  # invoice number, line
+    billed_lines: Table[tuple[str, str, int], BilledLine]  # order number, invoice number, line

@@ -1,0 +1,65 @@
+"""What all rows of the ERP have in common: which report wins, and columns this version does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from schemas.base import ErpRow, Event
+from schemas.errors import AlreadyApplied
+from tables.versions import Version, next_version
+
+NOT_SENT = '"__debezium_unavailable_value"'  # a long text the database kept out of an update that left it alone
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Versioned(Protocol):
+    """A row that knows which change it is from."""
+
+    @property
+    def version(self) -> Version:
+        """The position of the newest streamed change in it."""
+        ...
+
+    @property
+    def extra(self) -> Mapping[str, str]:
+        """Columns this version does not know, as JSON text."""
+        ...
+
+
+def accept(held: Versioned | None, event: ErpRow) -> Version:
+    """The version to keep with the row. Raises `AlreadyApplied` for a stale or repeated report."""
+    version = next_version(held.version if held else None, event)
+    if version is None:
+        raise AlreadyApplied(f"{event.event_id}: this row has it, or a newer change, already")
+    return version
+
+
+def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:
+    """The unknown columns; one that was not sent keeps the value held."""
+    known = held.extra if held else {}
+    return {name: known.get(name, text) if text == NOT_SENT else text for name, text in event.extra.items()}
+
+
+def unless_equal(held: Any, row: Any, event: ErpRow) -> None:
+    """Raises `AlreadyApplied` if the row is as it was (an incremental read that confirms it)."""
+    if row == held:
+        raise AlreadyApplied(f"{event.event_id}: the row is like that already")
+
+
+def caused_by(event: Event, event_id: str) -> dict[str, Any]:
+    """The common fields of an event that follows from a change of the ERP's."""
+    return {
+        "event_id": event_id,
+        "source": event.source,
+        "source_position": event.source_position,
+        "occurred_at_ms": event.occurred_at_ms,
+        "recorded_at_ms": event.recorded_at_ms,
+        "trace_id": event.trace_id,
+    }
+
+
+def instant_ms(text: str) -> int:
+    """ISO text with zone as ms UTC."""
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
