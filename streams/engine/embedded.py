@@ -1,0 +1,179 @@
+"""The embedded log: a durable partitioned log in one directory and one process, on RocksDB. No server at all.
+
+Records, rows and positions of a commit are one WriteBatch with one synced WAL write: all there or none, also after kill -9.
+Compacted topics keep the newest record of each key (older ones are deleted in the same batch; a removal stays as a record
+without a value), indexed topics an index by key. `embedded_writer` is group commit, `embedded_group` the readers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from schemas.records import Record
+from schemas.topics import Topic
+from streams.engine.embedded_catalog import Catalog, Part
+from streams.engine.embedded_files import CannotOpen, Files, open_files, pack_offset, scan_values
+from streams.engine.embedded_group import MAX_POLL_BYTES, EmbeddedFollower, EmbeddedMember, EmbeddedStore, read_run
+from streams.engine.embedded_keys import KeyReader, trim_part
+from streams.engine.embedded_writer import Job, Writer, prepare
+from streams.engine.groups import Group, Membership
+from streams.engine.log import Listener, Outgoing, StoreId, TopicPartition, Unavailable
+from streams.engine.records_codec import decode
+
+__all__ = ["CannotOpen", "EmbeddedLog"]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EmbeddedLog:
+    """`Log` and `Reader` on a directory. Raises `CannotOpen` if it is in use, damaged, or of another format.
+
+    `sync=False` leaves the WAL to the operating system: kill -9 loses nothing then, but a power cut does. For measurements.
+    """
+
+    def __init__(self, path: str | Path, *, clock_ms: Callable[[], int] = _now_ms, sync: bool = True) -> None:
+        self.path = Path(path)
+        # A directory of its own inside, so that other files may live beside it and RocksDB never meets them.
+        self._files: Files | None = open_files(self.path / "log", sync=sync)
+        self.writer = Writer(self.files, clock_ms)
+        self._catalog = Catalog(self.files)
+        self._keys = KeyReader(self.files, self._catalog)
+        self.part = self._catalog.part
+        self._groups: dict[str, Group] = {}
+        self._members: list[EmbeddedMember] = []
+        self._followers: list[EmbeddedFollower] = []
+
+    def files(self) -> Files:
+        """The open database. Raises `Unavailable` once closed."""
+        if self._files is None:
+            raise Unavailable(f"the log in {self.path} is closed")
+        return self._files
+
+    def create(self, topics: Sequence[Topic]) -> None:
+        """See to it that the topics exist as declared. Raises `ValueError` if one exists and keeps its records otherwise."""
+        with self.writer.lock:
+            self._catalog.declare(topics)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises `KeyError` for an unknown one, with the known ones named."""
+        return self._catalog.topic(topic).topic.partitions
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """Write records, all or none, and return their offsets once they are durable. Safe from any thread."""
+        return self.writer.submit(Job(records=prepare(self.part, records))).offsets if records else []
+
+    def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
+        """Up to `limit` records (or 32 MB) from `offset` on."""
+        return read_run(self, self.part(*partition), offset, limit, MAX_POLL_BYTES)[0] if limit > 0 else []
+
+    def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first kept offset and the next one to be written."""
+        part = self.part(*partition)
+        end = part.end
+        if not part.state.is_compacted:
+            return part.low, end
+        first = next(self.scan_log(part, 0, end), None)
+        return end if first is None else decode(*partition, first).offset, end
+
+    def join(self, group: str, topics: Sequence[str], listener: Listener) -> EmbeddedMember:
+        """Become a member of a group that shares the topics' partitions. `trim` waits for the group from now on."""
+        counts = {topic: self.partitions(topic) for topic in topics}
+        with self.writer.lock:
+            known = self._groups.setdefault(group, Group(group, counts))
+            if not known.members:
+                known.topics = counts
+            elif known.topics != counts:
+                raise ValueError(f"group {group} shares {', '.join(known.topics)}: a member cannot join it for other topics")
+            self._remember(group, topics)
+            member = EmbeddedMember(self, known.join(), listener)
+            self._members.append(member)
+            self._wake_members()
+            return member
+
+    def leave(self, member: EmbeddedMember, membership: Membership) -> None:
+        """Deal a member's partitions to the others."""
+        with self.writer.lock:
+            membership.group.leave(membership)
+            if member in self._members:
+                self._members.remove(member)
+            self._wake_members()
+
+    def follow(self, start: Mapping[TopicPartition, int]) -> EmbeddedFollower:
+        """Tail partitions from the given offsets."""
+        self.writer.require_running()
+        follower = EmbeddedFollower(self, {self.part(*partition): offset for partition, offset in start.items()})
+        with self.writer.lock:
+            self._followers.append(follower)
+        return follower
+
+    def unfollow(self, follower: EmbeddedFollower) -> None:
+        """Forget a closed follower."""
+        with self.writer.lock:
+            if follower in self._followers:
+                self._followers.remove(follower)
+
+    def store(self, store: StoreId) -> EmbeddedStore:
+        """The committed rows of any store, for views and checks."""
+        return EmbeddedStore(self, store)
+
+    def committed(self, group: str, partition: TopicPartition) -> int:
+        """The committed position of a group: the log's start if none."""
+        position = self.part(*partition).positions.get(group)
+        return self.bounds(partition)[0] if position is None else position
+
+    def scan_log(self, part: Part, offset: int, end: int) -> Iterator[bytes]:
+        """Raw records of a partition with `offset <= their offset < end`, as of the call."""
+        low = part.prefix + pack_offset(max(offset, part.low))
+        return scan_values(self.files().log, low, part.prefix + pack_offset(end))
+
+    def latest(self, topic: str, key: bytes) -> Record | None:
+        """The newest record of a key in a compacted topic; none if there is none or it was removed."""
+        return self._keys.latest(topic, key)
+
+    def scan(self, topic: str, after: bytes | None, limit: int) -> list[Record]:
+        """Newest records of a compacted topic in key order, after a key."""
+        return self._keys.scan(topic, after, limit)
+
+    def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
+        """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        return self._keys.by_key(topic, key, limit, before)
+
+    def trim(self, now_ms: int) -> int:
+        """Delete records older than their topic's retention, but none that a known group has not read. Returns how many.
+
+        Bounded: at most 20,000 a partition and call, so call it again while it returns any.
+        """
+        trimmed = 0
+        for state in list(self._catalog.topics.values()):
+            retention_ms = state.topic.retention_ms
+            if state.topic.cleanup == "delete" and retention_ms is not None:
+                for part in state.parts:
+                    with self.writer.lock:
+                        trimmed += trim_part(self.files(), part, now_ms - retention_ms)
+        return trimmed
+
+    def close(self) -> None:
+        """Release the directory. Members and followers are closed too; what they wait for ends with `Unavailable`."""
+        readers: list[EmbeddedMember | EmbeddedFollower] = [*self._members, *self._followers]
+        for reader in readers:
+            reader.close()
+        with self.writer.lock:
+            self.writer.stop(f"the log in {self.path} is closed")
+            opened, self._files = self._files, None
+        if opened is not None:
+            opened.close()
+
+    def _remember(self, group: str, topics: Sequence[str]) -> None:
+        """Note where a new group starts, so that nothing it has to read is trimmed."""
+        parts = [part for topic in topics for part in self._catalog.topic(topic).parts]
+        new = [(part, part.low) for part in parts if part.state.topic.cleanup == "delete" and group not in part.positions]
+        if new:
+            self.writer.submit(Job(positions=new, group=group))
+
+    def _wake_members(self) -> None:
+        for member in self._members:
+            member.wake()
