@@ -16,7 +16,6 @@ from schemas.inventory import (
     PickShorted,
     RequestAllocation,
     ReviewBackorders,
-    StockEvent,
     StockPicked,
     StockShipped,
 )

@@ -69,7 +69,8 @@ def _too_much(item: Item, e: ReserveStock, most: int, free: list[tuple[int, str]
     total = sum(units for units, _ in free)
     total = total if room is None else min(total, room)
     sites = ",".join(f'{{"site":{json.dumps(site)},"available":{show(units)}}}' for units, site in free)
-    detail = f"{show(most)} {item.base_uom} of {item.item} can be held at one site, {show(total)} in all; {show(e.qty_milli)} were asked for"
+    asked = f"{show(e.qty_milli)} {e.uom or item.base_uom} of {item.item} were asked for"
+    detail = f"{asked}; {show(most)} {item.base_uom} can be held at one site, {show(total)} in all"
     return (
         f'{{"type":"about:blank","title":"Not available","status":409,"detail":{json.dumps(detail)},'
         f'"available":{show(most)},"available_in_all":{show(total)},"sites":[{sites}]}}'
