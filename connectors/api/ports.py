@@ -58,7 +58,7 @@ class AtpQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuoteDay:
-    """One day of a series; `promise_milli` = max(0, ATP), or none where any quantity can be promised."""
+    """One day of a series; `promise_milli` = max(0, ATP). `is_unlimited`: past the lead-time fence any quantity is promised."""
 
     day: date
     supply_milli: int
@@ -66,6 +66,7 @@ class QuoteDay:
     projected_milli: int
     atp_milli: int
     promise_milli: int
+    is_unlimited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

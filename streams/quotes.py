@@ -1,0 +1,260 @@
+"""What follows from a published ATP record: other policies, channels, sites and days, and whether a cart can be had.
+
+The record holds every input of the formula, so any of these is worked out from it, as of now, by the functions the promise
+fold itself decides with. Nothing is held by a quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+
+from connectors.api.ports import AtpQuery, CheckAnswer, CheckLine, CheckPart, NotKnown, Quote, QuoteDay, SiteQuote
+from schemas.errors import BadMessage
+from schemas.inventory import Atp, ChannelHold, DayNet, SiteAtp
+from tables.allocation import periods
+from tables.atp import atp as atp_series
+from tables.atp import projected as projected_series
+from tables.book import SiteBook
+from tables.calendars import day_at, to_date, to_day
+from tables.policy import ATP_POLICIES, AtpPolicy, Policy
+from tables.promise import Day, Item, Stock
+from tables.units import to_base
+
+
+def calculate(
+    policy: str, opening: int, safety: int, supply: Sequence[int], demand: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The formula alone: (atp, projected). Raises `NotKnown` for an unknown policy."""
+    return atp_series(_policy(policy), opening - safety, supply, demand), projected_series(opening - safety, supply, demand)
+
+
+def _policy(name: str) -> AtpPolicy:
+    for known in ATP_POLICIES:
+        if known == name:
+            return known
+    raise NotKnown(f"There is no policy {name[:100]!r}. There are {', '.join(ATP_POLICIES)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A site's series from its own today."""
+
+    site: str
+    today: int
+    supply: list[int]
+    demand: list[int]
+    projected: list[int]
+    atp: list[int]
+
+    def at(self, day: int) -> int:
+        """The index of a day, the nearest there is."""
+        return min(max(day - self.today, 0), len(self.atp) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A channel's limits on an item: what others' floors keep back, and what its cap leaves (none: no cap)."""
+
+    floors: int
+    left: int | None
+
+    def of(self, quantity: int) -> int:
+        """atp_channel = min(atp - others' unconsumed floors, cap - consumed)."""
+        quantity -= self.floors
+        return quantity if self.left is None else min(quantity, self.left)
+
+
+@dataclass(slots=True)
+class Quotes:
+    """Quotes by a distributor's policy. `zone` gives a site's calendar, `now_ms` the time."""
+
+    policy: Policy
+    zone: Callable[[str], str]
+    now_ms: Callable[[], int]
+
+    def quote(self, row: Atp, query: AtpQuery) -> Quote:
+        """The record seen as asked. Raises `NotKnown` for a site the item or the channel does not have, or a policy."""
+        policy = _policy(query.policy or self.policy.atp_policy)
+        sites = self.sites(row, query.site, query.channel)
+        share = self.share(row, query.channel)
+        every = [self.series(site, row.safety_stock_milli, policy) for site in sites]
+        first = to_day(query.start) if query.start else min((s.today for s in every), default=self._today(""))
+        shown = range(first, first + (query.days or self.policy.horizon_days))
+        days = [self._day(every, day, share) for day in shown]
+        quoted = [self._site_quote(s, shown, share, days[0].promise_milli) for s in every]
+        return Quote(policy, query.channel, days[0].atp_milli, days[0].promise_milli, days, quoted)
+
+    def sites(self, row: Atp, site: str | None, channel: str | None) -> list[SiteAtp]:
+        """The item's sites that were asked for and the channel may ship from. Raises `NotKnown` if the one named is not there."""
+        allowed = self.policy.channel(channel).sites if channel is not None else None
+        sites = [s for s in row.sites if (site is None or s.site == site) and (allowed is None or s.site in allowed)]
+        if site is not None and not sites:
+            known = ", ".join(s.site for s in row.sites if allowed is None or s.site in allowed) or "none yet"
+            whose = f" for channel {channel}" if allowed is not None else ""
+            raise NotKnown(f"Item {row.item} has nothing at site {site[:100]!r}{whose}. Its sites: {known}.")
+        return sites
+
+    def share(self, row: Atp, channel: str | None) -> _Share:
+        """What limits a channel's part of the item."""
+        if channel is None:
+            return _Share(0, None)
+        consumed: dict[str, int] = {}
+        for site in row.sites:
+            for hold in site.channels:
+                consumed[hold.channel] = consumed.get(hold.channel, 0) + hold.consumed_milli
+        floors = sum(max(0, p.floor_milli - consumed.get(name, 0)) for name, p in self.policy.channels.items() if name != channel)
+        cap = self.policy.channel(channel).cap_milli
+        return _Share(floors, None if cap is None else max(0, cap - consumed.get(channel, 0)))
+
+    def _today(self, site: str) -> int:
+        return day_at(self.now_ms(), self.zone(site))
+
+    def series(self, site: SiteAtp, safety: int, policy: AtpPolicy) -> _Site:
+        """A site's series as of now."""
+        today = self._today(site.site)
+        supply, demand, expired = periods(SiteBook(stock_of(site)), today, self.policy.site(site.site).past_due_days)
+        opening = site.usable_milli - safety
+        return _Site(
+            site.site,
+            today,
+            supply,
+            demand,
+            projected_series(opening, supply, demand, expired),
+            atp_series(policy, opening, supply, demand, expired),
+        )
+
+    def _day(self, sites: Sequence[_Site], day: int, share: _Share) -> QuoteDay:
+        at = [(s, s.at(day)) for s in sites]
+        return QuoteDay(
+            day=to_date(day),
+            supply_milli=sum(s.supply[i] for s, i in at if s.today + i == day),
+            demand_milli=sum(s.demand[i] for s, i in at if s.today + i == day),
+            projected_milli=sum(s.projected[i] for s, i in at),
+            atp_milli=share.of(sum(s.atp[i] for s, i in at)),
+            promise_milli=max(0, share.of(sum(max(0, s.atp[i]) for s, i in at))),
+            is_unlimited=self._is_beyond_fence(sites, day),
+        )
+
+    def _is_beyond_fence(self, sites: Sequence[_Site], day: int) -> bool:
+        fence = self.policy.infinite_after_days
+        return fence is not None and any(day >= s.today + fence for s in sites)
+
+    def _site_quote(self, s: _Site, shown: range, share: _Share, most: int) -> SiteQuote:
+        alone = _Share(0, share.left)
+        days = [self._day([s], day, alone) for day in shown]
+        return SiteQuote(s.site, to_date(s.today), days[0].atp_milli, min(most, days[0].promise_milli), days)
+
+
+def stock_of(site: SiteAtp) -> Stock:
+    """A site's published inputs as the rules' row."""
+    return Stock(
+        usable_milli=site.usable_milli,
+        held_milli=site.held_milli,
+        quality_milli=site.quality_milli,
+        damaged_milli=site.damaged_milli,
+        staged_milli=site.staged_milli,
+        demand_milli=site.demand_milli,
+        reserved_milli=site.reserved_milli,
+        backordered_milli=site.backordered_milli,
+        supply_milli=sum(day.supply_milli for day in site.days),
+        is_oversold=False,
+        days=tuple(Day(to_day(d.day), d.supply_milli, d.demand_milli) for d in site.days),
+        expiries=tuple((to_day(x.day), x.qty_milli) for x in site.expiries),
+        channels=tuple((c.channel, c.consumed_milli) for c in site.channels),
+    )
+
+
+# --- carts -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Cart:
+    """Lines wanted together: a line that can be had leaves less for those after it."""
+
+    quotes: Quotes
+    channel: str | None
+    rows: Mapping[str, Atp | None]
+    items: Mapping[str, Item | None]
+    taken: dict[str, list[CheckPart]] = field(default_factory=dict)
+
+    def check(self, line: CheckLine) -> CheckAnswer:
+        """What the line can have, after those before it."""
+        row, item = self.rows.get(line.item), self.items.get(line.item)
+        if row is None or item is None:
+            return _refused(line, f"item {line.item} is not known: the ERP has not sent it")
+        if item.is_deleted or item.status == "H":
+            return _refused(line, f"item {line.item} is {'deleted' if item.is_deleted else 'on hold'} in the ERP")
+        try:
+            qty = to_base(item, line.qty_milli, line.uom)
+        except BadMessage as error:
+            return _refused(line, f"{error.reason}; {error.hint}")
+        try:
+            return self._answer(line, self._with_taken(row), qty)
+        except NotKnown as error:
+            return _refused(line, str(error))
+
+    def _with_taken(self, row: Atp) -> Atp:
+        """The record as if the lines before had been ordered."""
+        parts = self.taken.get(row.item)
+        if not parts:
+            return row
+        sites = []
+        for site in row.sites:
+            book = SiteBook(stock_of(site))
+            for part in parts:
+                if part.site == site.site:
+                    book.plan(to_day(part.day), 0, part.qty_milli)
+                    book.consume(self.channel or "", part.qty_milli)
+            sites.append(_published(site, book))
+        return replace(row, sites=sites)
+
+    def _answer(self, line: CheckLine, row: Atp, qty: int) -> CheckAnswer:
+        sites = [
+            self.quotes.series(site, row.safety_stock_milli, "lookahead")
+            for site in self.quotes.sites(row, line.site, self.channel)
+        ]
+        share = self.quotes.share(row, self.channel)
+        first = min((s.today for s in sites), default=0)
+        wanted = max(first, to_day(line.day)) if line.day else first
+        free = max(0, share.of(sum(max(0, s.atp[s.at(wanted)]) for s in sites)))
+        parts, promised = self._steps(sites, share, wanted, qty)
+        is_available = free >= qty
+        if is_available:
+            self.taken.setdefault(line.item, []).extend(parts)
+        reason = None if is_available else "not all of it can be promised by then" if promised else "no supply covers it"
+        return CheckAnswer(line.item, row.uom, qty, is_available, min(free, qty), promised, parts, reason)
+
+    def _steps(self, sites: Sequence[_Site], share: _Share, wanted: int, qty: int) -> tuple[list[CheckPart], date | None]:
+        """(day, site, quantity) steps from the day wanted on, and the day that covers all of it; fewest parcels first."""
+        parts: list[CheckPart] = []
+        given: dict[str, int] = {}
+        for day in range(wanted, wanted + self.quotes.policy.horizon_days):
+            room = max(0, share.of(sum(max(0, s.atp[s.at(day)]) for s in sites)))
+            more = min(qty, room) - sum(given.values())
+            free = [(max(0, s.atp[s.at(day)]) - given.get(s.site, 0), s.site) for s in sites]
+            for units, site in sorted(free, key=lambda f: (-f[0], f[1])):
+                used = min(units, more)
+                if used > 0:
+                    parts.append(CheckPart(site, to_date(day), used))
+                    given[site] = given.get(site, 0) + used
+                    more -= used
+            if sum(given.values()) >= qty:
+                return parts, to_date(day)
+        fence = self.quotes.policy.infinite_after_days
+        if fence is None or not sites:
+            return parts, None
+        return parts, max(to_date(wanted), to_date(sites[0].today) + timedelta(days=fence))
+
+
+def _refused(line: CheckLine, reason: str) -> CheckAnswer:
+    return CheckAnswer(line.item, line.uom, line.qty_milli, False, 0, None, [], reason)
+
+
+def _published(site: SiteAtp, book: SiteBook) -> SiteAtp:
+    return replace(
+        site,
+        days=[DayNet(to_date(d.day), d.supply_milli, d.demand_milli) for d in book.days],
+        channels=[ChannelHold(channel, qty) for channel, qty in book.channels],
+    )
