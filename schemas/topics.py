@@ -205,6 +205,7 @@ REPLIES = Topic(
     (Carried(operations.Reply, "request_id", (PROMISE,)),),
     cleanup="delete",
     retention_ms=DAY_MS,
+    is_indexed=True,
 )
 DEAD_LETTERS = Topic(
     "dead-letter.v1",
