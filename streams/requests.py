@@ -1,0 +1,204 @@
+"""The command port: a command goes to its inbox, the fold that decides it answers on `replies.v1`, and whoever waits gets it.
+
+The answer is as durable as the decision. A request that saw none (a timeout, a crash) is sent again under its key and gets
+the one answer there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand
+from schemas import topics
+from schemas.codec import Codec
+from schemas.inventory import ReleaseReservation, ReserveStock
+from schemas.operations import Reply
+from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Unavailable
+from streams.engine.partitions import partition_of
+
+TIMEOUT_S = 5.0
+MOST_WAITING = 2_000
+REMEMBERED_KEYS = 100_000
+_AGAIN = "It may have been carried out: send it again with the same key, and you get the one answer there is"
+_log = structlog.get_logger(__name__)
+
+
+def reservation_id_of(item: str, key: str) -> str:
+    """The id a hold gets: it leads back to its item, and the same request always makes the same one."""
+    where = base64.urlsafe_b64encode(item.encode()).decode().rstrip("=")
+    return f"{where}.{hashlib.sha256(f'{item}\0{key}'.encode()).hexdigest()[:20]}"
+
+
+def item_of(reservation_id: str) -> str:
+    """The item a hold is of. Raises `NotKnown` for an id that is none of ours."""
+    where, dot, _ = reservation_id.partition(".")
+    try:
+        item = base64.urlsafe_b64decode(where + "=" * (-len(where) % 4)).decode()
+    except ValueError:
+        item = ""
+    if not dot or not item:
+        raise NotKnown(f"There is no reservation {reservation_id[:100]!r}. Its id is in the answer that granted it.")
+    return item
+
+
+class Requests:
+    """Commands to the promise fold and their answers. `start` before use, `close` after."""
+
+    def __init__(
+        self, log: Log, reader: Reader, codec: Codec, clock_ms: Callable[[], int], *, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._log = log
+        self._reader = reader
+        self._codec = codec
+        self._clock_ms = clock_ms
+        self._timeout_s = timeout_s
+        self._waiting: dict[str, list[Future[Reply]]] = {}
+        self._keys: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="replies", daemon=True)
+
+    def start(self) -> None:
+        """Listen for answers from now on."""
+        topic = topics.REPLIES.name
+        ends = {}
+        for partition in range(self._log.partitions(topic)):
+            at = TopicPartition(topic, partition)
+            ends[at] = self._log.bounds(at)[1]
+        self._follower = self._log.follow(ends)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; whoever waits is told so."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._fail_all(Busy("crossdock is stopping", _AGAIN))
+
+    async def reserve(self, command: ReserveCommand) -> Answer:
+        """Hold units (see `tables.reservations`)."""
+        self._claim(command)
+        event = ReserveStock(
+            **self._header(command.key),
+            item=command.item,
+            request_id=command.key,
+            body_hash=command.body_hash,
+            reservation_id=reservation_id_of(command.item, command.key),
+            site=command.site,
+            channel=command.channel,
+            qty_milli=command.qty_milli,
+            uom=command.uom,
+            ttl_ms=command.ttl_ms,
+        )
+        return await self._ask(command.key, command.item, event)
+
+    async def release(self, reservation_id: str) -> Answer:
+        """Give a hold back."""
+        item = item_of(reservation_id)
+        request_id = f"release {reservation_id}"
+        event = ReleaseReservation(**self._header(request_id), item=item, request_id=request_id, reservation_id=reservation_id)
+        return await self._ask(request_id, item, event)
+
+    def _header(self, request_id: str) -> dict[str, Any]:
+        now_ms = self._clock_ms()
+        return {
+            "event_id": f"api:{request_id}",
+            "source": topics.API,
+            "source_position": now_ms,
+            "occurred_at_ms": now_ms,
+            "recorded_at_ms": now_ms,
+            "trace_id": f"request/{request_id}",
+        }
+
+    def _claim(self, command: ReserveCommand) -> None:
+        """A key means one request. The item's fold holds it to that for its item; here for all of them."""
+        meaning = f"{command.item}\0{command.body_hash}"
+        with self._lock:
+            held = self._keys.setdefault(command.key, meaning)
+            self._keys.move_to_end(command.key)
+            if len(self._keys) > REMEMBERED_KEYS:
+                self._keys.popitem(last=False)
+        if held != meaning or self._was_for_another(command):
+            raise KeyReused(f"The Idempotency-Key {command.key[:100]!r} was used for another request")
+
+    def _was_for_another(self, command: ReserveCommand) -> bool:
+        for record in self._reader.by_key(topics.REPLIES.name, command.key.encode(), 1):
+            reply = self._codec.decode(record.value or b"")
+            item = json.loads(reply.body).get("item")
+            return item is not None and item != command.item
+        return False
+
+    async def _ask(self, request_id: str, item: str, event: Any) -> Answer:
+        waiting: Future[Reply] = Future()
+        with self._lock:
+            if self._stopping.is_set() or sum(map(len, self._waiting.values())) >= MOST_WAITING:
+                raise Busy("Too many requests wait for an answer", "Try again in a second, with the same key")
+            self._waiting.setdefault(request_id, []).append(waiting)
+        try:
+            await asyncio.to_thread(self._append, item, event)
+            reply = await asyncio.wait_for(asyncio.wrap_future(waiting), self._timeout_s)
+        except TimeoutError:
+            raise Busy(f"No answer came in {self._timeout_s:g} s", _AGAIN, is_timeout=True) from None
+        except (Unavailable, Fenced) as error:
+            raise Busy(f"The log cannot take it now ({error})", "Send it again in a moment, with the same key") from None
+        finally:
+            self._forget(request_id, waiting)
+        return Answer(reply.status, json.loads(reply.body, parse_float=Decimal))
+
+    def _append(self, item: str, event: Any) -> None:
+        topic = topics.PROMISE_INBOX.name
+        key = item.encode()
+        partition = partition_of(key, self._log.partitions(topic))
+        self._log.append([Outgoing(topic, partition, key, self._codec.encode(event))])
+
+    def _forget(self, request_id: str, waiting: Future[Reply]) -> None:
+        with self._lock:
+            others = [f for f in self._waiting.get(request_id, []) if f is not waiting]
+            if others:
+                self._waiting[request_id] = others
+            else:
+                self._waiting.pop(request_id, None)
+
+    def _follow(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                for record in self._follower.poll(1_000, 0.2):
+                    if record.value is not None:
+                        self._resolve(self._codec.decode(record.value))
+        except Unavailable as error:
+            _log.info("replies are no longer followed", reason=str(error))
+        except Exception as error:
+            _log.exception("replies cannot be read", error=str(error))
+        finally:
+            self._stopping.set()
+            self._fail_all(Busy("Answers cannot be read", _AGAIN))
+
+    def _resolve(self, reply: Reply) -> None:
+        with self._lock:
+            waiting = self._waiting.pop(reply.request_id, [])
+        for future in waiting:
+            _settle(future, reply)
+
+    def _fail_all(self, error: Busy) -> None:
+        with self._lock:
+            waiting = [future for futures in self._waiting.values() for future in futures]
+            self._waiting.clear()
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+
+def _settle(future: Future[Reply], reply: Reply) -> None:
+    if future.set_running_or_notify_cancel():  # otherwise whoever waited has given up
+        future.set_result(reply)
