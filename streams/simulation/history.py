@@ -1,0 +1,82 @@
+"""What happens in the simulated world, step by step, and how badly it is delivered.
+
+The history is generated while it is played: the warehouse picks what the system under test has allocated. The same seed and
+the same answers give the same history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from streams.simulation import feeds
+from streams.simulation.facts import Message
+from streams.simulation.floor import Floor
+from streams.simulation.office import Office
+from streams.simulation.shops import Release, Reserve, Shops
+from streams.simulation.world import HOUR_MS, MINUTE_MS, View, World
+
+GARBAGE = (b"", b"{", b"\xff\xfe\x00", b"[]", b'"text"', b'{"type":"stock.received"}', b'{"op":"z"}', b"[" * 3000)
+GARBAGE_TOPICS = ("raw.wms", "raw.channel.web", "raw.erp.item", "raw.erp.sales_order_line")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is delivered before the system is left to come to rest. The clock strikes `now_ms` first."""
+
+    label: str
+    now_ms: int
+    messages: tuple[Message, ...] = ()
+    commands: tuple[Reserve | Release, ...] = ()
+
+
+def play(world: World, view: View) -> Iterator[Step]:
+    """Steps, one at a time: the system under test is at rest whenever the next one is asked for."""
+    office, floor, shops = Office(world), Floor(world), Shops(world)
+    yield _step(world, "load", world.interleave(world.erp.snapshot()))
+    yield _step(world, "opening", floor.opening())
+    acts: tuple[tuple[str, int, Callable[[], list[Message]]], ...] = (
+        ("office", 4, office.day),
+        ("stock", 3, floor.stock),
+        ("sell", 5, shops.sell),
+        ("sell and stock", 2, lambda: world.interleave([*shops.sell(), *floor.stock()])),
+        ("change", 2, shops.change),
+        ("pick", 5, lambda: floor.pick(view.open_lines())),
+        ("ship", 4, floor.ship),
+        ("rubbish", 1, lambda: world.interleave([*_rubbish(world), *floor.stock()])),
+    )
+    for _ in range(world.random.randint(9, 14)):
+        world.now_ms += world.random.choice((1, 3, 20, 45, 9 * 60, 26 * 60)) * MINUTE_MS
+        world.erp.now_ms = world.now_ms
+        label, _, act = world.random.choices(acts, [weight for _, weight, _ in acts])[0]
+        messages = act()
+        commands = shops.carts(view.alive_reservations()) if world.random.random() < 0.5 else ()
+        yield _step(world, label, messages, commands)
+    world.now_ms += 36 * HOUR_MS
+    rest, world.heard = world.erp.stream[world.heard :], len(world.erp.stream)
+    yield _step(world, "rest", world.interleave(rest))
+
+
+def _step(world: World, label: str, messages: Sequence[Message], commands: Sequence[Reserve | Release] = ()) -> Step:
+    repeated = _with_repetitions(world, list(messages))
+    world.delivered.extend(repeated)
+    return Step(label, world.now_ms, tuple(repeated), tuple(commands))
+
+
+def _with_repetitions(world: World, messages: list[Message]) -> list[Message]:
+    """Every sender is entitled to say a thing again: at once, or much later."""
+    dice = world.random
+    good = [index for index, message in enumerate(messages) if message.fate != "dead-lettered"]
+    if good and dice.random() < 0.4:
+        for index in sorted(dice.sample(good, min(len(good), 3)), reverse=True):
+            messages.insert(dice.randint(index + 1, len(messages)), messages[index])
+    older = [message for message in world.delivered[-60:] if message.fate != "dead-lettered"]
+    if older and dice.random() < 0.3:
+        messages.extend(dice.sample(older, min(len(older), 3)))
+    return messages
+
+
+def _rubbish(world: World) -> list[Message]:
+    """Bytes that mean nothing."""
+    dice = world.random
+    return [feeds.garbage(dice.choice(GARBAGE_TOPICS), dice.choice(GARBAGE)) for _ in range(dice.randint(1, 2))]

@@ -1,0 +1,166 @@
+"""The independent oracle: it keeps plain lists of everything it was told and works every answer out again from the definitions.
+
+It shares no code with `tables/`. It is slow on purpose: no sums are kept, nothing is ever updated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from streams.simulation.facts import (
+    ZERO,
+    ChangeFact,
+    ErpFact,
+    Fact,
+    HoldFact,
+    OrderFact,
+    ReleaseFact,
+    WmsFact,
+)
+from streams.simulation.policies import POLICIES
+
+OPEN_PO = ("OPEN", "PART")
+OPEN_PO_LINE = ("O", "P")
+Balance = tuple[str, str, str, str]  # item, site, status, lot
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Everything told, in the order it was delivered. `erp_sites`: where the ERP owns the physical stock."""
+
+    erp_sites: frozenset[str] = frozenset()
+    horizon_days: int = 30
+    rows: list[ErpFact] = field(default_factory=list)
+    warehouse: list[WmsFact] = field(default_factory=list)
+    sales: list[OrderFact | ChangeFact] = field(default_factory=list)
+    holds: list[HoldFact] = field(default_factory=list)
+    releases: list[ReleaseFact] = field(default_factory=list)
+    now_ms: int = 0
+
+    # --- being told ----------------------------------------------------------------------------------------------------
+
+    def tell(self, fact: Fact) -> str:
+        """One delivered message. The answer is what must become of it: `applied` or `duplicate`."""
+        if isinstance(fact, WmsFact):
+            if any(fact.event_id == told.event_id for told in self.warehouse):
+                return "duplicate"
+            self.warehouse.append(fact)
+        elif isinstance(fact, ErpFact):
+            if fact in self.rows:
+                return "duplicate"
+            self.rows.append(fact)
+        else:
+            if fact in self.sales:
+                return "duplicate"
+            self.sales.append(fact)
+        return "applied"
+
+    def hold(self, fact: HoldFact | ReleaseFact) -> None:
+        """A reservation was acknowledged, or given back."""
+        if isinstance(fact, HoldFact):
+            self.holds.append(fact)
+        else:
+            self.releases.append(fact)
+
+    # --- the ERP's rows ------------------------------------------------------------------------------------------------
+
+    def table(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """The ERP's rows as the newest news of each has them."""
+        newest: dict[tuple[Any, ...], ErpFact] = {}
+        for fact in self.rows:
+            if fact.table == name and (fact.key not in newest or fact.truth > newest[fact.key].truth):
+                newest[fact.key] = fact
+        return {key: dict(fact.row) for key, fact in newest.items() if fact.row is not None}
+
+    def last_rows(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """As `table`, with the rows that are gone as they last were."""
+        newest: dict[tuple[Any, ...], ErpFact] = {}
+        for fact in self.rows:
+            if fact.table == name and fact.row is not None and fact.truth > getattr(newest.get(fact.key), "truth", -1):
+                newest[fact.key] = fact
+        return {key: dict(fact.row or {}) for key, fact in newest.items()}
+
+    def known_items(self) -> frozenset[str]:
+        """Items the ERP has ever sent: what the warehouse says about any other has to wait."""
+        return frozenset(fact.key[0] for fact in self.rows if fact.table == "item" and fact.row is not None)
+
+    # --- stock ---------------------------------------------------------------------------------------------------------
+
+    def balances(self) -> dict[Balance, Decimal]:
+        """On hand by item, site, status and lot ("" for none): the latest count as of its instant, and what moved after it."""
+        keys = {move[:4] for fact in self.warehouse for move in fact.moves}
+        keys |= {fact.count[:4] for fact in self.warehouse if fact.count is not None}
+        found = {key: self._on_hand(key) for key in keys if key[1] not in self.erp_sites}
+        for (site, item), row in self.table("inventory_balance").items():
+            if site in self.erp_sites:
+                found[(item, site, "usable", "")] = row["on_hand"]
+        known = self.known_items()
+        return {key: qty for key, qty in found.items() if key[0] in known}
+
+    def _on_hand(self, key: Balance) -> Decimal:
+        counted, since = ZERO, (-1, -1)
+        for fact in self.warehouse:
+            if fact.count is not None and fact.count[:4] == key and (fact.at_ms, fact.sequence) > since:
+                counted, since = fact.count[4], (fact.at_ms, fact.sequence)
+        later = [m[4] for fact in self.warehouse if fact.at_ms > since[0] for m in fact.moves if m[:4] == key]
+        return counted + sum(later, ZERO)
+
+    def on_hand(self, item: str, site: str, status: str) -> Decimal:
+        """On hand of an item at a site in a status, all lots together."""
+        return sum((qty for key, qty in self.balances().items() if key[:3] == (item, site, status)), ZERO)
+
+    # --- supply --------------------------------------------------------------------------------------------------------
+
+    def supply(self) -> dict[tuple[str, int], tuple[str, str, date | None, Decimal]]:
+        """Open supply by purchase line: item, site, expected day, units still to come."""
+        headers = self.table("purchase_order")
+        found = {}
+        for (po_no, line_no), row in self.table("purchase_order_line").items():
+            header = headers.get((po_no,))
+            if header is None or header["status"] not in OPEN_PO or row["status"] not in OPEN_PO_LINE:
+                continue
+            arrived = sum((f.receipt[2] for f in self.warehouse if f.receipt and f.receipt[:2] == (po_no, line_no)), ZERO)
+            left = row["qty_ordered"] - max(arrived, row["qty_received"])
+            if left > 0:
+                found[(po_no, line_no)] = (row["item_no"], row["site_code"], row["expected_date"], left)
+        return found
+
+    def supply_by_day(self, item: str, site: str) -> dict[date, Decimal]:
+        """Units of open supply by the day they are expected; undated supply promises nothing."""
+        found: dict[date, Decimal] = {}
+        for supplied, where, day, qty in self.supply().values():
+            if (supplied, where) == (item, site) and day is not None:
+                found[day] = found.get(day, ZERO) + qty
+        return found
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+
+    def today(self, site: str) -> date:
+        """The day it is at a site, by its own calendar."""
+        row = self.table("site").get((site,))
+        zone = ZoneInfo(row["timezone"]) if row else UTC
+        return datetime.fromtimestamp(self.now_ms / 1000, zone).date()
+
+    def held(self, item: str, site: str) -> Decimal:
+        """Units under a reservation that is alive now."""
+        given_back = {release.reservation_id for release in self.releases}
+        alive = [h for h in self.holds if h.expires_at_ms > self.now_ms and h.reservation_id not in given_back]
+        return sum((h.qty for h in alive if (h.item, h.site) == (item, site)), ZERO)
+
+    # --- promises ------------------------------------------------------------------------------------------------------
+
+    def atp(
+        self, item: str, site: str, demand: dict[date, Decimal], policy: str = "lookahead", safety: Decimal = ZERO
+    ) -> list[Decimal]:
+        """ATP by day from today on: past-due demand is due today, past-due supply is not counted on (`drop`)."""
+        today = self.today(site)
+        days = [today + timedelta(days=d) for d in range(self.horizon_days + 1)]
+        supply = self.supply_by_day(item, site)
+        wanted = [demand.get(day, ZERO) for day in days]
+        wanted[0] += sum((qty for day, qty in demand.items() if day < today), ZERO)
+        usable = [self.on_hand(item, site, "usable")] * len(days)
+        return POLICIES[policy](usable, safety, [supply.get(day, ZERO) for day in days], wanted)
