@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.inventory import ReviewBackorders
 from schemas.orders import LineAnswered, SitePart
-from tables.atp import first_day, lookahead, projected
+from tables.atp import atp, first_day
 from tables.book import USABLE, Book, SiteBook
 from tables.calendars import to_date
 from tables.policy import MAX_HORIZON_DAYS
@@ -101,7 +101,7 @@ def earliest(book: Book, sites: Sequence[str], qty: int, safety_milli: int) -> t
     for site in sites:
         page, today = book.page(site), book.today(site)
         supply, demand, expired = periods(page, today, book.policy.site(site).past_due_days)
-        series = lookahead(projected(page.hand[USABLE] - safety_milli, supply, demand, expired))
+        series = atp("lookahead", page.hand[USABLE] - safety_milli, supply, demand, expired)
         d = first_day(series[:MAX_HORIZON_DAYS], qty, book.policy.infinite_after_days)
         if d is not None and (best is None or (today + d, site) < best):
             best = (today + d, site)

@@ -27,7 +27,8 @@ def atp(
 ) -> list[int]:
     """ATP of each day, signed, by a named policy (see the functions below). `opening` has safety stock taken off."""
     if policy == "lookahead":
-        return lookahead(projected(opening, supply, demand, expired))
+        expected = projected(opening, supply, demand, expired)
+        return lookahead_perishable(expected, demand) if expired and any(expired) else lookahead(expected)
     if policy == "projected":
         return projected(opening, supply, demand, expired)
     fresh = supply if not expired else _less_expired(supply, expired)
@@ -47,6 +48,22 @@ def lookahead(expected: Sequence[int]) -> list[int]:
     out = list(expected)
     for d in range(len(out) - 2, -1, -1):
         out[d] = min(out[d], out[d + 1])
+    return out
+
+
+def lookahead_perishable(expected: Sequence[int], demand: Sequence[int]) -> list[int]:
+    """As `lookahead`, where lots expire: only days that want something can be broken, so only they limit an earlier day.
+
+    Without this a lot that expires next week could not be sold today. Where nothing expires, both are the same.
+    """
+    out = list(expected)
+    limit: int | None = None
+    for d in range(len(out) - 1, -1, -1):
+        value = out[d]
+        if limit is not None and limit < value:
+            out[d] = limit
+        if demand[d] > 0 and (limit is None or value < limit):
+            limit = value
     return out
 
 

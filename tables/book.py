@@ -124,8 +124,11 @@ def lowest(page: SiteBook, today: int, past_due_days: int | None, reserve: int) 
 
 def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening: int) -> int:
     nets: dict[int, int] = {today: 0}
+    wanted = {today}  # only a day that wants something can be broken (see tables.atp.lookahead_perishable)
     for entry in page.days:
         day = max(entry.day, today)
+        if entry.demand_milli:
+            wanted.add(day)
         nets[day] = nets.get(day, 0) - entry.demand_milli
         due = entry.day if entry.day >= today else None if past_due_days is None else today + past_due_days
         if due is not None:
@@ -135,9 +138,9 @@ def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening
         nets[gone] = nets.get(gone, 0) - qty
     running = opening
     low: int | None = None
-    for _, net in sorted(nets.items()):
+    for day, net in sorted(nets.items()):
         running += net
-        if low is None or running < low:
+        if day in wanted and (low is None or running < low):
             low = running
     assert low is not None
     return low
@@ -166,6 +169,13 @@ class Book:
         if page is None:
             page = self.pages[site] = SiteBook(self.tables.stock.get((self.item, site)) or _NO_STOCK)
         return page
+
+    def known_page(self, site: str) -> SiteBook:
+        """A site's page, for a change: from now on the item is known there."""
+        sites = self.overview.sites
+        if site not in sites:
+            self.overview = replace(self.overview, sites=tuple(sorted((*sites, site))))
+        return self.page(site)
 
     def zone(self, site: str) -> str:
         """The site's calendar."""
@@ -248,7 +258,7 @@ class Book:
         self._on_hand(site, "usable", "", held, row)
 
     def _on_hand(self, site: str, status: str, lot: str, before: Balance, after: Balance) -> None:
-        page = self.page(site)
+        page = self.known_page(site)
         delta = after.on_hand_milli - before.on_hand_milli
         if status == "usable" and after.expires_day is not None:
             expiring = after.on_hand_milli if before.expires_day is None else delta
@@ -283,7 +293,7 @@ class Book:
 
     def expect(self, site: str, day: int, qty: int) -> None:
         """Book (or unbook, if negative) supply on a day."""
-        page = self.page(site)
+        page = self.known_page(site)
         page.plan(day, qty, 0)
         page.supply += qty
         if qty > 0:
@@ -291,14 +301,14 @@ class Book:
 
     def want(self, site: str, day: int, channel: str, qty: int) -> None:
         """Book (or unbook) an order's demand on a day."""
-        page = self.page(site)
+        page = self.known_page(site)
         page.plan(day, 0, qty)
         page.demand += qty
         page.consume(channel, qty)
 
     def hold(self, site: str, day: int, channel: str, qty: int) -> None:
         """Book (or unbook) a reservation on a day."""
-        page = self.page(site)
+        page = self.known_page(site)
         page.plan(day, 0, qty)
         page.reserved += qty
         page.consume(channel, qty)
@@ -307,7 +317,7 @@ class Book:
         """Book (or unbook) what waits for stock: on its promise day, if there is one."""
         if not site:
             return
-        page = self.page(site)
+        page = self.known_page(site)
         page.backordered += qty
         if day is None:
             page.consume(channel, qty)
@@ -330,19 +340,16 @@ class Book:
         """Write the pages and mark the source; yield the ledger entry and the exceptions that follow. `text`: why, in words."""
         event = self.event
         notes: list[Any] = []
-        sites = self.overview.sites
         for site, page in self.pages.items():
             row = page.row
-            if self._is_changed(page):
+            if self._is_changed(page) or (row is _NO_STOCK and site in self.overview.sites):
                 self._book_changes(site, page)
                 short = lowest(page, self.today(site), self.policy.site(site).past_due_days, 0) if page.days else 0
                 is_oversold = short < 0
                 if is_oversold != row.is_oversold:
                     notes.append(self._oversold(site, short))
                 self.tables.stock[(self.item, site)] = page.closed(is_oversold)
-                if site not in sites:
-                    sites = tuple(sorted((*sites, site)))
-        self._write_overview(sites)
+        self._write_overview()
         if self.changes:
             yield LedgerEntry(
                 item=self.item,
@@ -385,10 +392,10 @@ class Book:
             if before != after:
                 self.changes.append(LedgerChange(site, measure, None, before, after))
 
-    def _write_overview(self, sites: tuple[str, ...]) -> None:
+    def _write_overview(self) -> None:
         held, event = self.overview, self.event
         if event.source in _OWN_SOURCES:
-            self.tables.overviews[(self.item,)] = replace(held, as_of_ms=self.now_ms, sites=sites)
+            self.tables.overviews[(self.item,)] = replace(held, as_of_ms=self.now_ms)
             return
         mark = SourceMark(event.source, event.source_position, event.occurred_at_ms, event.recorded_at_ms)
         marks = []
@@ -401,7 +408,7 @@ class Book:
                 marks.append(old)
         if not is_placed:
             marks.append(mark)
-        self.tables.overviews[(self.item,)] = Overview(self.now_ms, sites, held.backorders, held.suspects, tuple(marks))
+        self.tables.overviews[(self.item,)] = Overview(self.now_ms, held.sites, held.backorders, held.suspects, tuple(marks))
 
     def _oversold(self, site: str, short: int) -> Any:
         fingerprint = f"oversold:{self.item}:{site}"

@@ -34,7 +34,7 @@ def to_base(item: Item, qty_milli: int, uom: str | None) -> int:
         )
     if base % MILLI and item.base_uom not in DIVISIBLE:
         raise Refused(
-            f"{show(qty_milli)} {uom or item.base_uom} is {show(base)} {item.base_uom}: {item.item} comes in whole {item.base_uom}",
+            f"{show(qty_milli)} {uom or item.base_uom} is {show(base)} {item.base_uom}; {item.item} comes whole",
             hint="send a whole number",
         )
     return base

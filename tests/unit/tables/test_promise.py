@@ -1,0 +1,432 @@
+"""The promise: what happens to an item, and what can be promised after it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from schemas.inventory import DemandSubstituted, LedgerEntry, ReviewBackorders, Status
+from schemas.orders import LineAnswered
+from schemas.quantity import show
+from tables.policy import ChannelPolicy, Policy, SitePolicy
+from tests.unit.tables.promises import Bench, shown
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A bench with one item."""
+    b = Bench()
+    b.item()
+    return b
+
+
+def answered(answer: LineAnswered | str) -> LineAnswered:
+    assert isinstance(answer, LineAnswered), answer
+    return answer
+
+
+# --- stock ---
+
+
+def test_snapshot_and_late_movements(bench: Bench) -> None:
+    """IBM Sterling's sequence: a count as of an instant keeps later movements and swallows earlier ones."""
+    bench.count("102", at=-60)
+    bench.adjust("-1", at=4)
+    assert bench.on_hand() == "101"
+    bench.count("100", at=3)
+    assert bench.on_hand() == "99"
+    bench.adjust("-2", at=2)
+    assert bench.on_hand() == "99"
+
+
+def test_a_fact_told_twice_changes_nothing(bench: Bench) -> None:
+    """The same movement again is recognised, also after a count."""
+    assert bench.receive("24", event_id="W-1", at=1) == "applied"
+    assert bench.receive("24", event_id="W-1", at=1) == "AlreadyApplied"
+    bench.count("20", at=2)
+    assert bench.receive("24", event_id="W-1", at=1) == "AlreadyApplied"
+    assert bench.on_hand() == "20"
+    assert bench.count("7", at=1) == "AlreadyApplied", "an older count than the last"
+
+
+def test_old_movements_are_forgotten_but_never_guessed() -> None:
+    """What is from before all that is remembered is refused: it might be a repetition."""
+    b = Bench(Policy(remembered_movements=4))
+    b.item()
+    for minute in range(9):
+        b.receive("1", at=minute)
+    assert b.on_hand() == "9"
+    assert b.receive("1", at=2) == "Refused"
+    assert b.count("5", at=1) == "Refused"
+    assert b.receive("1", at=7, event_id="new") == "applied"
+    assert b.on_hand() == "10"
+
+
+def test_units_are_converted_exactly(bench: Bench) -> None:
+    """A box holds twelve; half a piece does not exist; a unit the item does not have is refused."""
+    assert bench.receive("2", uom="BX") == "applied"
+    assert bench.on_hand() == "24"
+    assert bench.receive("0.5") == "Refused"
+    assert bench.receive("1", uom="PAL") == "Refused"
+    assert bench.receive("0.25", uom="BX") == "applied"
+    assert bench.on_hand() == "27"
+
+
+def test_an_unknown_item_waits() -> None:
+    """Stock of an item the ERP has not sent is parked, not lost and not guessed."""
+    b = Bench()
+    assert b.receive("5") == "NotYet"
+    b.item()
+    assert b.receive("5") == "applied"
+
+
+def test_only_usable_stock_is_promised(bench: Bench) -> None:
+    """Held, quality and damaged units are on hand and not available; a status change moves them."""
+    bench.receive("10")
+    bench.receive("5", status=Status.QUALITY)
+    assert bench.available() == "10"
+    assert show(bench.site().quality_milli) == "5"
+
+
+def test_a_negative_balance_is_kept_and_named(bench: Bench) -> None:
+    """A source may say less than nothing: the answer is 0, the exception names the event, and goes when stock comes."""
+    bench.adjust("-3", event_id="W-9")
+    assert (bench.on_hand(), bench.available()) == ("-3", "0")
+    assert bench.open_exceptions() == {"negative:SKU-1:DC1:usable:"}
+    bench.receive("10")
+    assert bench.open_exceptions() == set()
+    assert bench.available() == "7"
+
+
+def test_every_change_has_its_ledger_line(bench: Bench) -> None:
+    """The ledger's differences add up to each present number."""
+    bench.receive("50", document="PO-1", document_line=1)
+    bench.order("20", "web:1")
+    bench.reserve("5")
+    bench.pick("12", "web:1")
+    bench.short("3", "2", "web:1")
+    bench.ship("10", "web:1")
+    sums: dict[str, int] = {}
+    for entry in (e for e in bench.said if isinstance(e, LedgerEntry)):
+        for change in entry.changes:
+            sums[change.measure] = sums.get(change.measure, 0) + change.after_milli - change.before_milli
+    site = bench.site()
+    assert sums["on_hand.usable"] == site.usable_milli
+    assert sums["on_hand.staged"] == site.staged_milli
+    assert sums["demand"] == site.demand_milli
+    assert sums["reserved"] == site.reserved_milli
+
+
+# --- whose word counts ---
+
+
+def test_the_erp_owns_a_site_without_wms() -> None:
+    """There its balance is the stock, and a warehouse's word is an exception; elsewhere its balance is only compared."""
+    b = Bench(Policy(sites={"EU1": SitePolicy(physical_owner="erp")}))
+    b.item()
+    assert b.receive("5", site="EU1") == "applied"
+    assert b.open_exceptions() == {"authority:wms:stock:EU1:SKU-1"}
+    assert b.atp().sites == []
+
+
+# --- orders ---
+
+
+def test_reservation_cycle(bench: Bench) -> None:
+    """PrestaShop #24735: an order takes from available, a shipment from physical, each unit once."""
+    bench.receive("300")
+    assert bench.available() == "300"
+    answered(bench.order("1"))
+    assert (bench.available(), bench.on_hand(), show(bench.site().demand_milli)) == ("299", "300", "1")
+    bench.ship("1", "web:1")
+    assert (bench.available(), bench.on_hand(), show(bench.site().demand_milli)) == ("299", "299", "0")
+
+
+def test_available_is_unchanged_by_a_pick_or_a_ship(bench: Bench) -> None:
+    """Picking moves stock and demand together; so does shipping; in either order of arrival."""
+    bench.receive("100")
+    answered(bench.order("30"))
+    for what, qty in ((bench.pick, "10"), (bench.ship, "10"), (bench.pick, "20")):
+        assert what(qty, "web:1") == "applied"
+        assert bench.available() == "70"
+    site = bench.site()
+    assert (show(site.usable_milli), show(site.staged_milli), show(site.demand_milli)) == ("70", "20", "0")
+
+
+def test_a_shipment_told_before_its_pick(bench: Bench) -> None:
+    """The pick is implied, and set right when it is told, also around a count between the two."""
+    bench.receive("100", at=0)
+    answered(bench.order("10"))
+    bench.ship("10", "web:1", at=30)
+    assert (bench.on_hand(), bench.available()) == ("90", "90")
+    bench.count("90", at=20)
+    assert bench.on_hand() == "80", "as far as is known, the units left after the count"
+    bench.pick("10", "web:1", at=10)
+    assert bench.on_hand() == "90", "they were picked before it"
+    assert show(bench.site().staged_milli) == "0"
+
+
+def test_a_line_is_sourced_from_one_site_if_possible() -> None:
+    """fewest_parcels: one site with enough, else the largest first; the rest is backordered."""
+    b = Bench()
+    b.item()
+    b.receive("10", site="DC1")
+    b.receive("25", site="DC2")
+    assert shown(answered(b.order("20", "web:1")).allocated) == [("DC2", "20")]
+    assert shown(answered(b.order("12", "web:2")).allocated) == [("DC1", "10"), ("DC2", "2")]
+    last = answered(b.order("9", "web:3"))
+    assert (shown(last.allocated), show(last.backordered_milli), last.promised_on) == ([("DC2", "3")], "6", None)
+    assert b.available() == "0"
+
+
+def test_backorder_is_promised_on_supply_and_filled_by_receipt(bench: Bench) -> None:
+    """A backorder gets the first day that covers it, follows the supply's date, and the first stock that comes."""
+    bench.supply("50", "2026-11-09")
+    first = answered(bench.order("20"))
+    assert (show(first.backordered_milli), str(first.promised_on)) == ("20", "2026-11-09")
+    bench.supply("50", "2026-11-12", revision=2)
+    moved = bench.last(LineAnswered, order_id="web:1")
+    assert (str(moved.promised_on), moved.answer) == ("2026-11-12", 2)
+    bench.receive("50", document="PO-1", document_line=1)
+    filled = bench.last(LineAnswered, order_id="web:1")
+    assert (shown(filled.allocated), show(filled.backordered_milli)) == ([("DC1", "20")], "0")
+    assert bench.available() == "30"
+    assert show(bench.site().days[0].demand_milli) == "20" and bench.site().days[0].supply_milli == 0
+
+
+def test_urgent_backorders_first(bench: Bench) -> None:
+    """Stock that comes goes by priority, then by who came first."""
+    for n, priority in (("1", 5), ("2", 1), ("3", 5)):
+        answered(bench.order("10", f"web:{n}", priority=priority))
+    bench.receive("15")
+    assert shown(bench.last(LineAnswered, order_id="web:2").allocated) == [("DC1", "10")]
+    assert shown(bench.last(LineAnswered, order_id="web:1").allocated) == [("DC1", "5")]
+    assert bench.last(LineAnswered, order_id="web:3").allocated == []
+
+
+def test_many_backorders_are_reviewed_in_bounded_steps(bench: Bench) -> None:
+    """More than one event may look at goes on in events of its own, until the stock is given out."""
+    for n in range(450):
+        answered(bench.order("1", f"web:{n}"))
+    bench.receive("430")
+    assert bench.available() == "0"
+    assert show(bench.site().demand_milli) == "430"
+    assert any(isinstance(e, ReviewBackorders) for e in bench.said)
+
+
+def test_supply_withdrawn_moves_promises_the_urgent_keep_theirs(bench: Bench) -> None:
+    """When expected supply shrinks, the less urgent lose their date."""
+    bench.supply("20", "2026-11-09")
+    answered(bench.order("10", "web:1", priority=1))
+    answered(bench.order("10", "web:2", priority=5))
+    bench.supply("10", "2026-11-09", revision=2)
+    assert str(bench.last(LineAnswered, order_id="web:1").promised_on) == "2026-11-09"
+    assert bench.last(LineAnswered, order_id="web:2").promised_on is None
+    assert bench.open_exceptions() == set()
+
+
+def test_a_later_day_is_not_broken_by_a_promise_today(bench: Bench) -> None:
+    """Lookahead: units a future order holds are not promised today."""
+    bench.receive("10")
+    answered(bench.order("8", "web:1", requested_on=date(2026, 11, 20)))
+    assert bench.available() == "2"
+
+
+def test_orders_that_want_no_backorder(bench: Bench) -> None:
+    """Without backorder what is not there is refused; without partial it is all or nothing."""
+    bench.receive("5")
+    part = answered(bench.order("8", "web:1", allow_backorder=False))
+    assert (shown(part.allocated), show(part.wanted_milli), show(part.backordered_milli)) == ([("DC1", "5")], "5", "0")
+    assert part.refused is not None and "only 5 of 8" in part.refused
+    none = answered(bench.order("3", "web:2", allow_backorder=False, allow_partial=False))
+    assert (none.allocated, none.wanted_milli) == ([], 0)
+    whole = answered(bench.order("3", "web:3", allow_partial=False))
+    assert show(whole.backordered_milli) == "3"
+
+
+def test_wishes_are_absolute(bench: Bench) -> None:
+    """Asking again with another quantity changes the promise by the difference; the same revision again changes nothing."""
+    bench.receive("100")
+    answered(bench.order("10"))
+    assert bench.order("10") == "AlreadyApplied"
+    answered(bench.order("25", revision=2))
+    assert bench.available() == "75"
+    answered(bench.order("0", revision=3))
+    assert bench.available() == "100"
+
+
+def test_a_cancellation_gives_back_only_what_was_not_picked(bench: Bench) -> None:
+    """The race between a cancel and a pick has one outcome: picked units stay the order's."""
+    bench.receive("100")
+    answered(bench.order("10"))
+    bench.pick("4", "web:1")
+    gone = answered(bench.order("0", revision=2))
+    assert (show(gone.wanted_milli), shown(gone.allocated)) == ("4", [("DC1", "4")])
+    assert (bench.available(), bench.on_hand()) == ("96", "96")
+
+
+def test_a_short_pick_corrects_stock_and_backorders_the_rest(bench: Bench) -> None:
+    """Ten asked, six found: four go from stock, and wait for other stock."""
+    bench.receive("10")
+    answered(bench.order("10"))
+    bench.short("6", "4", "web:1")
+    after = bench.last(LineAnswered, order_id="web:1")
+    assert (shown(after.allocated), show(after.backordered_milli)) == ([("DC1", "6")], "4")
+    assert (bench.on_hand(), bench.available()) == ("0", "0")
+    bench.receive("4")
+    assert show(bench.last(LineAnswered, order_id="web:1").backordered_milli) == "0"
+
+
+def test_a_substitution_moves_demand_between_items(bench: Bench) -> None:
+    """Neither item's demand is lost or counted twice."""
+    bench.item("SKU-2")
+    bench.receive("10")
+    bench.receive("10", "SKU-2")
+    answered(bench.order("5"))
+    bench._stock(
+        DemandSubstituted,
+        "5",
+        "SKU-1",
+        "DC1",
+        None,
+        None,
+        order_id="web:1",
+        line=1,
+        substitute_item="SKU-2",
+    )
+    bench.pick("5", "web:1", item="SKU-2", substitute_for="SKU-1")
+    bench.ship("5", "web:1", item="SKU-2")
+    assert (bench.available("SKU-1"), bench.on_hand(item="SKU-1")) == ("10", "10")
+    assert (bench.available("SKU-2"), bench.on_hand(item="SKU-2")) == ("5", "5")
+
+
+def test_oversold_when_stock_is_taken_away(bench: Bench) -> None:
+    """What was promised and is no more is an exception, and it closes when stock comes."""
+    bench.receive("10")
+    answered(bench.order("10"))
+    bench.adjust("-4")
+    assert bench.open_exceptions() == {"oversold:SKU-1:DC1"}
+    assert bench.available() == "0"
+    bench.receive("4")
+    assert bench.open_exceptions() == set()
+
+
+def test_firm_demand_counts_even_if_nothing_is_there(bench: Bench) -> None:
+    """What the ERP has accepted may be backordered but not refused, fractions and all."""
+    answer = answered(bench.order("2.5", "erp:SO1", is_firm=True, allow_backorder=False))
+    assert (show(answer.backordered_milli), answer.refused) == ("2.5", None)
+
+
+def test_items_on_hold_are_not_sold(bench: Bench) -> None:
+    """On hold: refused. Discontinued: what is there is sold, nothing is backordered."""
+    bench.receive("5")
+    bench.item(status="H")
+    held = answered(bench.order("1", "web:1"))
+    assert held.refused is not None and "on hold" in held.refused
+    bench.item(status="D")
+    last = answered(bench.order("9", "web:2"))
+    assert (shown(last.allocated), show(last.backordered_milli)) == ([("DC1", "5")], "0")
+
+
+def test_safety_stock_is_kept_back(bench: Bench) -> None:
+    """It is not promised; when it changes, so does the promise."""
+    bench.receive("10")
+    bench.item(safety_stock_milli=3_000)
+    assert bench.available() == "7"
+
+
+# --- channels ---
+
+
+def test_caps_and_floors() -> None:
+    """A cap limits what a channel takes in all, a floor is what others may not take."""
+    b = Bench(Policy(channels={"web": ChannelPolicy(cap_milli=30_000), "vip": ChannelPolicy(floor_milli=20_000)}))
+    b.item()
+    b.receive("100")
+    assert show(sum(p.qty_milli for p in answered(b.order("50", "web:1")).allocated)) == "30"
+    assert show(sum(p.qty_milli for p in answered(b.order("60", "edi:1")).allocated)) == "50", "20 are protected for vip"
+    assert show(sum(p.qty_milli for p in answered(b.order("20", "vip:1")).allocated)) == "20"
+    assert b.available() == "0"
+
+
+def test_a_channel_ships_from_its_sites() -> None:
+    """Sites the channel may not ship from are not promised to it."""
+    b = Bench(Policy(channels={"web": ChannelPolicy(sites=("DC1",))}))
+    b.item()
+    b.receive("5", site="DC1")
+    b.receive("50", site="DC2")
+    answer = answered(b.order("20", "web:1"))
+    assert (shown(answer.allocated), show(answer.backordered_milli)) == ([("DC1", "5")], "15")
+
+
+# --- reservations ---
+
+
+def test_reservation_ttl(bench: Bench) -> None:
+    """IBM Intelligent Promising: 20 of 100 held for 15 minutes, 100 again after 16, and the expiry is in the ledger."""
+    bench.receive("100")
+    reply = bench.reserve("20", ttl_minutes=15)
+    assert reply.status == 201 and json.loads(reply.body)["qty"] == 20
+    assert bench.available() == "80"
+    bench.pass_minutes(14)
+    assert bench.available() == "80"
+    bench.pass_minutes(2)
+    assert bench.available() == "100"
+    entry = bench.last(LedgerEntry)
+    assert [(c.measure, c.after_milli) for c in entry.changes] == [("reserved", 0)] and "reservation due" in entry.note
+
+
+def test_a_request_is_answered_once(bench: Bench) -> None:
+    """Same key, same body: same answer and one hold. Another body: 422. Too much: 409 with what there is."""
+    bench.receive("100")
+    first, again = bench.reserve("60", "K"), bench.reserve("60", "K")
+    assert first == again
+    assert bench.available() == "40"
+    assert bench.reserve("61", "K").status == 422
+    refused = bench.reserve("60", "L")
+    assert refused.status == 409 and json.loads(refused.body)["available"] == 40
+    assert bench.reserve("0.5", "M").status == 422
+    assert bench.reserve("1", "N", item="nope").status == 404
+
+
+def test_release_gives_back_once(bench: Bench) -> None:
+    """Releasing twice gives back once; a requests is forgotten after a day and may come anew."""
+    bench.receive("100")
+    bench.reserve("60", "K")
+    assert bench.release("K", "X-1").status == 200
+    assert bench.release("K", "X-2").status == 200
+    assert bench.available() == "100"
+    assert bench.release("nope", "X-3").status == 404
+    bench.pass_minutes(24 * 60 + 1)
+    assert list(bench.t.requests.under("SKU-1")) == [] and list(bench.t.reservations.under("SKU-1")) == []
+
+
+# --- days ---
+
+
+def test_past_due_supply(bench: Bench) -> None:
+    """Supply that did not come is dropped from promises when its day is over; a site may expect it some days later."""
+    bench.supply("10", "2026-11-03")
+    assert str(answered(bench.order("5")).promised_on) == "2026-11-03"
+    bench.pass_minutes(60 * 37)
+    assert bench.last(LineAnswered, order_id="web:1").promised_on is None
+    hopeful = Bench(Policy(sites={"DC1": SitePolicy(past_due_days=2)}))
+    hopeful.item()
+    hopeful.supply("10", "2026-11-03")
+    answered(hopeful.order("5"))
+    hopeful.pass_minutes(60 * 37)
+    assert str(hopeful.last(LineAnswered, order_id="web:1").promised_on) == "2026-11-06"
+
+
+def test_lots_expire(bench: Bench) -> None:
+    """Units of a lot are not promised past its last day."""
+    bench.item(lot_tracked=True, shelf_life_days=10)
+    bench.receive("8", lot="L1")
+    bench.receive("5", lot="L2", expires_on=date(2026, 11, 3))
+    site = bench.site()
+    assert [(str(x.day), show(x.qty_milli)) for x in site.expiries] == [("2026-11-03", "5"), ("2026-11-12", "8")]
+    assert bench.available() == "13", "nobody wants any later, so all can be sold today"
+    answered(bench.order("7", requested_on=date(2026, 11, 10)))
+    assert bench.available() == "1", "of the eight left by then"
