@@ -145,8 +145,8 @@ def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[Any]:
     yield from ()
 
 
-def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance | None:
-    """Keeps what the ERP says the balance is, newest wins. The row as it stands now, none if it is gone.
+def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance:
+    """Keeps what the ERP says the balance is, newest wins. Returns the row as it stands now, marked if it is deleted.
 
     Raises `AlreadyApplied` for a stale or repeated report. Call it first in the rule of `ErpBalanceChanged`.
     """
@@ -166,13 +166,7 @@ def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance | No
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
     t.erp_balances[key] = row
-    return None if e.is_deleted else row
-
-
-def erp_balance_changed(t: PromiseTables, e: ErpBalanceChanged) -> Iterator[Any]:
-    """Keeps the row, where the ERP's balance is for comparison only."""
-    store_erp_balance(t, e)
-    yield from ()
+    return row
 
 
 def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
