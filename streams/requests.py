@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 def reservation_id_of(item: str, key: str) -> str:
     """The id a hold gets: it leads back to its item, and the same request always makes the same one."""
     where = base64.urlsafe_b64encode(item.encode()).decode().rstrip("=")
-    return f"{where}.{hashlib.sha256(f'{item}\0{key}'.encode()).hexdigest()[:20]}"
+    return f"{where}.{hashlib.sha256(b'%b %b' % (item.encode(), key.encode())).hexdigest()[:20]}"
 
 
 def item_of(reservation_id: str) -> str:
@@ -123,7 +123,7 @@ class Requests:
 
     def _claim(self, command: ReserveCommand) -> None:
         """A key means one request. The item's fold holds it to that for its item; here for all of them."""
-        meaning = f"{command.item}\0{command.body_hash}"
+        meaning = f"{command.body_hash} {command.item}"
         with self._lock:
             held = self._keys.setdefault(command.key, meaning)
             self._keys.move_to_end(command.key)

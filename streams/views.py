@@ -56,7 +56,8 @@ class Published:
 
     def atp(self, item: str) -> Atp | None:
         """An item's promise."""
-        return self._latest(topics.ATP, item)
+        row: Atp | None = self._latest(topics.ATP, item)
+        return row
 
     def atp_page(self, after: str | None, limit: int) -> list[Atp]:
         """Promises in item order."""
@@ -64,7 +65,8 @@ class Published:
 
     def order(self, order_id: str) -> OrderStatus | None:
         """An order's state."""
-        return self._latest(topics.ORDER_STATUS, order_id)
+        row: OrderStatus | None = self._latest(topics.ORDER_STATUS, order_id)
+        return row
 
     def order_page(self, after: str | None, limit: int) -> list[OrderStatus]:
         """Orders in id order."""
@@ -72,7 +74,8 @@ class Published:
 
     def exception(self, fingerprint: str) -> ExceptionRow | None:
         """One exception."""
-        return self._latest(topics.EXCEPTION_ROWS, fingerprint)
+        row: ExceptionRow | None = self._latest(topics.EXCEPTION_ROWS, fingerprint)
+        return row
 
     def exception_page(self, after: str | None, limit: int) -> list[ExceptionRow]:
         """Exceptions in fingerprint order."""
