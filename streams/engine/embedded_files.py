@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,10 @@ def scan_items(family: Rdict, low: bytes, high: bytes) -> Iterator[tuple[bytes, 
     return _holding(options, family.items(from_key=low, read_opt=options))
 
 
-def scan_keys_back(family: Rdict, low: bytes, high: bytes) -> Iterator[bytes]:
-    """Keys with `low <= key <= high` in reverse order, as of the call."""
-    options = ReadOptions()
-    options.set_iterate_lower_bound(low)
-    return _holding(options, family.keys(backwards=True, from_key=high, read_opt=options))
+def scan_keys_back(family: Rdict, prefix: bytes, high: bytes) -> Iterator[bytes]:
+    """Keys that begin with `prefix`, from `high` (or the next lower one) down. rocksdict's lower bound does not serve here."""
+    keys: Iterator[Any] = family.keys(backwards=True, from_key=high)
+    return takewhile(lambda key: key.startswith(prefix), keys)
 
 
 def _bounded(high: bytes) -> ReadOptions:

@@ -1,7 +1,8 @@
-"""A log in memory for simulations: exact, single-threaded, and failing on purpose, the same way for the same seed.
+"""A log in memory for simulations: exact, without threads of its own, and failing on purpose, the same way for the same seed.
 
-Nothing here waits: `poll` answers at once, `timeout_s` is ignored. Time comes from the clock handed in. What a crash does
-to a process is shown by raising `Crash`: the harness drops its workers, calls `reopen` and starts over on what was durable.
+Nothing here waits: `poll` answers at once, `timeout_s` is ignored. Only `append` may be called from other threads. Time
+comes from the clock handed in. What a crash does to a process is shown by raising `Crash`: the harness drops its workers,
+calls `reopen` and starts over on what was durable.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from threading import Lock
 
 from schemas.records import Record
 from schemas.topics import Topic
@@ -96,6 +98,7 @@ class MemoryLog:
         self._data = _Durable(Random(seed))  # noqa: S311 - dice, not secrets
         self._groups: dict[str, Group] = {}
         self._is_open = True
+        self._lock = Lock()
 
     def reopen(self) -> MemoryLog:
         """The log as the next process finds it. This one, its members and followers are dead."""
@@ -131,7 +134,8 @@ class MemoryLog:
         self._require_open()
         self._check(records)
         self._maybe_crash("before_append", self.faults.before_append)
-        offsets = [self._write(record) for record in records]
+        with self._lock:
+            offsets = [self._write(record) for record in records]
         self._maybe_crash("after_append", self.faults.after_append)
         return offsets
 
@@ -231,8 +235,9 @@ class MemoryLog:
             raise Unavailable("injected: the log takes no commit now")
         self._maybe_reassign(membership.group)
         membership.check(transaction)
-        for record in transaction.outgoing:
-            self._write(record)
+        with self._lock:
+            for record in transaction.outgoing:
+                self._write(record)
         for store_id, rows in transaction.rows.items():
             store = self._data.stores.setdefault(store_id, MemoryStore())
             for key, value in rows:
