@@ -10,6 +10,7 @@ from tables import reservations
 from tables.allocation import review
 from tables.book import Book, known_item
 from tables.policy import Policy
+from tables.posting import posting_overdue
 from tables.promise import PromiseTables
 
 WORKED_AT_ONCE = 500  # a Tick's work is bounded: what is left is still due at the next
@@ -34,6 +35,10 @@ def tick(p: Policy, t: PromiseTables, e: Tick) -> Iterator[Any]:
                 reservations.expire(book, id_)
             elif what == "request":
                 reservations.forget(book, id_)
+            elif what == "posting":
+                overdue = posting_overdue(book, id_)
+                if overdue is not None:
+                    yield overdue
             else:
                 book.roll(id_)
         item = known_item(t, name)

@@ -25,6 +25,7 @@ from tables.book import Book, known_item
 from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.policy import Policy
+from tables.posting import await_posting
 from tables.promise import Demand, Executed, ImpliedPick, Item, Movement, PromiseTables
 from tables.units import to_base
 
@@ -43,7 +44,7 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     book = Book(p, t, e.item, e)
     wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
     d = _asked(book, held or _UNASKED, e, wanted)
-    d = _serve_as_erp_says(book, d, e.shipped_milli)
+    d = _serve_as_erp_says(book, d, e)
     d = _bring_to_wish(book, item, d, held)
     d = replace(d, answer=(held.answer if held else 0) + 1)
     write(book, e.order_id, e.line, d, held)
@@ -78,11 +79,22 @@ def _asked(book: Book, d: Demand, e: RequestAllocation, wanted: int) -> Demand:
     )
 
 
-def _serve_as_erp_says(book: Book, d: Demand, shipped: int) -> Demand:
-    """What the ERP says has shipped is wanted no more (the warehouse's own count wins where it is larger)."""
+def _serve_as_erp_says(book: Book, d: Demand, e: RequestAllocation) -> Demand:
+    """What the ERP says has shipped is wanted no more (the warehouse's own count wins where it is larger).
+
+    At a site whose stock the ERP owns, its balance may tell of the same shipment later: until then the units stay wanted, or
+    they would be promised again.
+    """
     before = d.served_milli
-    d = replace(d, erp_shipped_milli=max(d.erp_shipped_milli, shipped))
-    return take(book, d, d.served_milli - before, d.site or "") if d.served_milli > before else d
+    d = replace(d, erp_shipped_milli=max(d.erp_shipped_milli, e.shipped_milli))
+    served = d.served_milli - before
+    if served <= 0:
+        return d
+    opened_units = d.open_milli
+    d = take(book, d, served, d.site or "")
+    if e.site is not None and book.policy.site(e.site).physical_owner == "erp":
+        await_posting(book, e, min(served, opened_units), d.need_day)
+    return d
 
 
 def _bring_to_wish(book: Book, item: Item, d: Demand, held: Demand | None) -> Demand:

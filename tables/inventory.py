@@ -28,6 +28,7 @@ from tables.calendars import day_at, to_day
 from tables.items import store_erp_balance
 from tables.notes import note
 from tables.policy import Policy
+from tables.posting import posted
 from tables.promise import Item, PromiseTables
 from tables.supply import receive
 from tables.units import to_base
@@ -143,6 +144,7 @@ def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> It
         return
     book = Book(p, t, e.item, e)
     book.set_on_hand(e.site, 0 if row.is_deleted else row.on_hand_milli)
+    posted(book, e.site, row.version.commit_position)
     item = known_item(t, e.item)
     if item is not None:
         yield from review(book, item)

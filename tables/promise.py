@@ -240,6 +240,15 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class Unposted:
+    """Units the ERP's order line says have shipped, while the ERP's balance has not come that far yet: still wanted."""
+
+    qty_milli: int
+    day: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """A soft hold of a channel. `state`: held, released, expired. Kept after its end until the request may be forgotten."""
 
@@ -299,6 +308,7 @@ class PromiseTables:
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
     implied_picks: Table[tuple[str, str, int, str, int, str], ImpliedPick]  # item, order, line, site, shipped at, event id
+    unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, site, commit position, order id, line
     backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
     requests: Table[tuple[str, str], Request]  # item, request id

@@ -131,6 +131,30 @@ def test_the_erp_owns_a_site_without_wms() -> None:
     assert b.atp().sites == []
 
 
+def test_a_shipment_of_the_erp_before_its_balance() -> None:
+    """Where the ERP owns the stock, shipped units stay wanted until its balance tells of them too: never promised again."""
+    b = Bench(Policy(sites={"EU1": SitePolicy(physical_owner="erp")}))
+    b.item()
+    b.erp_balance("10", commit=100)
+    answered(b.order("8", "erp:SO1", is_firm=True, site="EU1"))
+    answered(b.order("8", "erp:SO1", revision=2, is_firm=True, site="EU1", shipped_milli=8_000, commit_position=200))
+    assert b.available() == "2", "8 have shipped, the balance does not know yet"
+    b.erp_balance("2", commit=200)
+    assert (b.available(), b.on_hand("EU1")) == ("2", "2")
+
+
+def test_a_shipment_the_balance_never_tells_of() -> None:
+    """After an hour the balance is believed, and a person told."""
+    b = Bench(Policy(sites={"EU1": SitePolicy(physical_owner="erp")}))
+    b.item()
+    b.erp_balance("10", commit=100)
+    answered(b.order("8", "erp:SO1", is_firm=True, site="EU1"))
+    answered(b.order("8", "erp:SO1", revision=2, is_firm=True, site="EU1", shipped_milli=8_000, commit_position=200))
+    b.pass_minutes(61)
+    assert b.available() == "10"
+    assert b.open_exceptions() == {"posting:SKU-1:EU1"}
+
+
 # --- orders ---
 
 
