@@ -51,12 +51,15 @@ CODES: dict[str, Code] = {
     ),
     # orders
     "credit_hold": Code("warning", "credit control", 4 * HOUR_MS, "Release the customer's credit, or cancel the order"),
-    "contradicting_resend": Code(
-        "warning", "sales", 4 * HOUR_MS, "Ask the channel which content is right; send it as a change under the same reference"
+    "order_conflict": Code(
+        "warning", "sales", 4 * HOUR_MS, "Ask the channel which content is right; let it send the difference as a change"
     ),
-    "invalid_transition": Code("warning", "integration", DAY_MS, "Compare the order's trace with the system that reported it"),
-    "over_shipment": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
+    "duplicate_order": Code("critical", "order desk", HOUR_MS, "Cancel all but one of the ERP's orders before they ship"),
+    "change_after_cancel": Code("info", "sales", DAY_MS, "Tell the channel; it may place a new order"),
+    "line_refused": Code("warning", "sales", 4 * HOUR_MS, "Tell the customer why, or correct the line and send it again"),
+    "over_shipped": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
     "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
+    "late_milestone": Code("warning", "order desk", 4 * HOUR_MS, "See in the order's trace what it waited for"),
     "late_acknowledgement": Code("warning", "order desk", HOUR_MS, "See what the order waits for and acknowledge it"),
     "late_shipment_confirmation": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether the order has left"),
     # deliveries and feeds

@@ -35,11 +35,11 @@ def wms(plan: Plan, kind: str, rng: Random) -> bytes:
     }
     match kind:
         case "not JSON":
-            return b"<event><qty>1</qty></event>"
+            return f"<event id='{good['event_id']}'/>".encode()
         case "not UTF-8":
             return json.dumps(good).encode().replace(b"X-", b"\xff\xfe")
         case "too deep":
-            return b'{"item":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+            return f'{{"event_id":"{good["event_id"]}","x":'.encode() + b"[" * 5_000 + b"]" * 5_000 + b"}"
         case "no item":
             del good["item"]
     wrong: dict[str, dict[str, Any]] = {
