@@ -46,7 +46,8 @@ class Morning:
     def _opening(self, item: DemoItem, site: str) -> Fact:
         """Untracked items are counted; a lot with its last day can only be received."""
         self._at_ms += 200
-        milli = some_milli(self._rng, item, 40, 400)
+        is_scarce = self._rng.random() < 0.15
+        milli = some_milli(self._rng, item, 2, 20) if is_scarce else some_milli(self._rng, item, 40, 400)
         self._usable[item.item, site] = milli
         if not item.is_lot_tracked:
             return self._fact("stock.snapshot", item, site, milli, status="usable")
