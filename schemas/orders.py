@@ -134,7 +134,8 @@ class LineAnswered(Event):
     """How the line's wish stands, absolute, in the item's base unit.
 
     `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the wish's; `answer` rises with
-    each answer to it (a backorder that finds stock is answered again). `refused`: a reason, and nothing is promised.
+    each answer to it (a backorder that finds stock is answered again). `refused`: why less is promised than was wanted, or
+    nothing. `uom` is the item's base unit; `pack_uom`, if it has one, holds `pack_milli` of it.
     """
 
     order_id: str
@@ -149,6 +150,8 @@ class LineAnswered(Event):
     backordered_milli: int
     promised_on: date | None
     refused: str | None
+    pack_uom: str | None = None
+    pack_milli: int | None = None
 
 
 # --- the WMS's execution -------------------------------------------------------------------------------------------------

@@ -1,0 +1,324 @@
+"""An order's lines, worked out of what its sources say: the channel's lines, the ERP's, execution, invoices, the answers.
+
+`settle` recomputes lines from facts, stores what changed, and asks the promise fold for what is wanted differently now.
+Which source has the last word on a quantity: the one that changed it last; the ERP's first confirmation outranks the order as
+placed, a change by the channel outranks that confirmation. A cancellation by the channel is final; one by the ERP stands as
+long as the ERP says so. Both leave what has been picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from schemas.base import Event
+from schemas.errors import BrokenInvariant
+from schemas.inventory import RequestAllocation
+from schemas.operations import ExceptionCleared, ExceptionNoted
+from schemas.quantity import MILLI, show
+from tables.notes import cleared, note
+from tables.order_states import Standing, State, path, state_of
+from tables.orders import Answer, ErpLine, Line, Order, OrderTables, Placed, Unit, Wish
+
+ERP_EXTRA = 1_000_000
+"""An ERP line that no channel line matches keeps its number; if a channel line has that number, this is added."""
+
+
+def assign(t: OrderTables, order_id: str, erp_order_no: str | None) -> dict[int, int | None]:
+    """The order's lines: each line's number and the ERP line it is. ERP lines match by item, first unmatched in line order."""
+    lines: dict[int, int | None] = {}
+    free: dict[str, list[int]] = {}
+    for (_, number), placed in t.placed.under(order_id):
+        lines[number] = None
+        free.setdefault(placed.item, []).append(number)
+    for numbers in free.values():
+        numbers.reverse()
+    extra = []
+    if erp_order_no is not None:
+        for (_, _, erp_line_no), erp in t.erp_lines.under(order_id, erp_order_no):
+            if free.get(erp.first_item):
+                lines[free[erp.first_item].pop()] = erp_line_no
+            else:
+                extra.append(erp_line_no)
+    for erp_line_no in extra:
+        lines[erp_line_no + ERP_EXTRA if (order_id, erp_line_no) in t.placed else erp_line_no] = erp_line_no
+    return lines
+
+
+def settle(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
+    """Match all lines anew and recompute each. Does nothing while neither the channel nor the ERP has sent the header."""
+    order = t.orders.get((order_id,))
+    if order is None:
+        return
+    lines = assign(t, order_id, order.erp_order_no)
+    matched = {(order.erp_order_no, erp_line_no): number for number, erp_line_no in lines.items() if erp_line_no is not None}
+    for key, erp in list(t.erp_lines.under(order_id)):
+        number = matched.get(key[1:])
+        if erp.line != number:
+            t.erp_lines[key] = replace(erp, line=number)
+    gone = [number for (_, number), line in t.lines.under(order_id) if number not in lines and line.is_listed]
+    for number in gone:
+        yield from _settle(t, order_id, order, number, None, is_listed=False, cause=cause)
+    for number, erp_line_no in lines.items():
+        yield from _settle(t, order_id, order, number, erp_line_no, is_listed=True, cause=cause)
+
+
+def settle_line(t: OrderTables, order_id: str, number: int, cause: Event) -> Iterator[Any]:
+    """Recompute one line; its match stands."""
+    line = t.lines[order_id, number]
+    order = t.orders[(order_id,)]
+    yield from _settle(t, order_id, order, number, line.erp_line_no, is_listed=line.is_listed, cause=cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that one line is worked out of."""
+
+    order: Order
+    placed: Placed | None
+    erp: ErpLine | None
+    erp_line_no: int | None
+    is_listed: bool
+    substitutes_shipped_milli: int
+    substitutes_returned_milli: int
+    invoiced_milli: int
+
+
+def _settle(
+    t: OrderTables, order_id: str, order: Order, number: int, erp_line_no: int | None, *, is_listed: bool, cause: Event
+) -> Iterator[Any]:
+    erp, invoiced = None, 0
+    if erp_line_no is not None and order.erp_order_no is not None:
+        erp = t.erp_lines[order_id, order.erp_order_no, erp_line_no]
+        bills = t.invoice_lines.under(order_id, order.erp_order_no, erp_line_no)
+        invoiced = sum(bill.qty_milli for _, bill in bills if not bill.is_void)
+    others = [other for _, other in t.substitutes.under(order_id, number)]
+    shipped = sum(other.serves(other.shipped_milli) for other in others)
+    returned = sum(other.serves(other.returned_milli) for other in others)
+    placed = t.placed.get((order_id, number))
+    old = t.lines.get((order_id, number)) or Line()
+    new, wishes = work_out(old, Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced))
+    if path(old.state, new.state) is None:
+        raise BrokenInvariant(f"line {number} of {order_id} cannot go from {old.state} to {new.state}")
+    if new != old:
+        t.lines[order_id, number] = new
+    for ahead, wish in enumerate(reversed(wishes)):
+        yield _request(order_id, order, number, wish, new.revision - len(wishes) + 1 + ahead, erp, cause)
+    yield from _conditions(order_id, number, old, new, cause)
+
+
+def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
+    """The line as the sources have it now, and the wishes to send for it, the last one to be sent first."""
+    item = s.erp.item if s.erp else s.placed.item if s.placed else old.item
+    has_moved = old.has_moved or (old.item not in ("", item))
+    answer = old.answer if old.item == item else None
+    unit = old.unit if old.item == item else Unit()
+    is_pending = _is_pending(unit, s, item)
+    unit = replace(unit, uom=s.placed.uom) if is_pending and s.placed else unit if unit.is_base else replace(unit, uom=None)
+    by_erp = s.erp.shipped_milli if s.erp else 0
+    shipped = 0 if is_pending else max(old.executed.shipped_milli + s.substitutes_shipped_milli, by_erp)
+    picked = max(old.executed.picked_milli, shipped)
+    asked, most = _asked(unit, s, is_pending=is_pending)
+    if not s.is_listed:
+        asked = most = old.ordered_milli
+    ordered = max(asked, min(most, picked))
+    kept = min(ordered, picked)
+    cancelled_by = _cancelled_by(s)
+    declined = old.declined_milli if old.declined_of_milli == ordered and old.item == item else 0
+    lost = 0 if s.order.allow_backorder else old.executed.short_milli
+    wish = max(0 if cancelled_by else ordered - declined - lost, kept)
+    line = replace(
+        old, item=item, site=s.erp.site if s.erp else s.placed.site if s.placed else old.site, unit=unit, has_moved=has_moved,
+        erp_line_no=s.erp_line_no, is_listed=s.is_listed, answer=answer, ordered_milli=ordered, picked_milli=picked,
+        shipped_milli=shipped, returned_milli=old.executed.returned_milli + s.substitutes_returned_milli,
+        invoiced_milli=s.invoiced_milli, declined_milli=declined,
+    )  # fmt: skip
+    line, wishes = _wish(line, s, wish)
+    return _stand(line, wish, kept, cancelled_by, is_asking=bool(wishes)), wishes
+
+
+def _is_pending(unit: Unit, s: Sources, item: str) -> bool:
+    """Whether the line still stands in the unit it was placed in, because nobody has said yet how much that is."""
+    if unit.is_base or s.placed is None or s.placed.uom is None:
+        return False
+    return s.placed.item == item
+
+
+def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
+    """The quantity that counts, and the most that was ever asked for."""
+    if s.placed is None:
+        return (s.erp.ordered_milli, s.erp.most_milli) if s.erp else (0, 0)
+    if is_pending:
+        return s.placed.qty_milli, s.placed.most_milli
+    placed, most = (in_base(unit, qty, s.placed.uom) for qty in (s.placed.qty_milli, s.placed.most_milli))
+    if s.erp is None:
+        return placed or 0, most or 0
+    if placed is None or (s.erp.changed_at_ms or 1) >= s.placed.changed_at_ms:
+        return s.erp.ordered_milli, max(s.erp.most_milli, most or 0)
+    return placed, max(s.erp.most_milli, most or 0)
+
+
+def in_base(unit: Unit, qty_milli: int, uom: str | None) -> int | None:
+    """A quantity in the line's base unit, rounded down; none if the unit is not known to hold so and so much."""
+    if uom is None or (unit.is_base and uom == unit.uom):
+        return qty_milli
+    if unit.is_base and uom == unit.pack_uom and unit.pack_milli:
+        return qty_milli * unit.pack_milli // MILLI
+    return None
+
+
+def _cancelled_by(s: Sources) -> str | None:
+    if s.order.cancel_reason is not None:
+        return s.order.cancel_reason or "cancelled by the channel"
+    if s.placed is not None and s.placed.cancel_reason is not None:
+        return s.placed.cancel_reason or "cancelled by the channel"
+    if s.erp is not None and (s.order.is_erp_cancelled or s.erp.is_deleted or s.erp.line_status == "X"):
+        return "cancelled in the ERP"
+    return None if s.is_listed else "no source has the line any more"
+
+
+def _wish(line: Line, s: Sources, wanted: int) -> tuple[Line, list[Wish]]:
+    """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
+    old = line.wish
+    reported = s.erp.shipped_milli if s.erp else 0
+    wish = Wish(
+        item=line.item,
+        wanted_milli=wanted,
+        uom=None if line.unit.is_base else line.unit.uom,
+        site=line.site,
+        requested_on=s.order.requested_on,
+        priority=s.order.priority,
+        is_firm=s.erp is not None,
+        allow_partial=s.order.allow_partial,
+        allow_backorder=s.order.allow_backorder,
+        shipped_milli=max(reported, line.shipped_milli) if line.has_moved else reported,
+    )
+    if old is None:
+        wishes = [wish] if wanted > 0 else []
+    elif old.item != wish.item:
+        wishes = [wish] if wanted > 0 else []
+        wishes += [replace(old, wanted_milli=0)] if old.wanted_milli > 0 else []
+    elif wanted == 0:
+        wishes = [wish] if old.wanted_milli > 0 else []
+    else:
+        stands = line.answer.wanted_milli if line.answer and line.answer.revision == line.revision else old.wanted_milli
+        is_same = wanted == _now(line.unit, old) or (wanted == stands and line.unit.is_base)
+        told = replace(wish, wanted_milli=0, uom=None)
+        wishes = [] if is_same and told == replace(old, wanted_milli=0, uom=None) else [wish]
+    if not wishes:
+        return line, wishes
+    return replace(line, wish=wishes[0], revision=line.revision + len(wishes)), wishes
+
+
+def _now(unit: Unit, wish: Wish) -> int | None:
+    """What a wish asked for, in the unit the line stands in now."""
+    return wish.wanted_milli if wish.uom is None or wish.uom == unit.uom else in_base(unit, wish.wanted_milli, wish.uom)
+
+
+def _stand(line: Line, wish: int, kept: int, cancelled_by: str | None, *, is_asking: bool) -> Line:
+    """How the line stands by the newest answer. One for an older wish still tells where units are, but not what is wanted."""
+    answer: Answer | None = line.answer
+    is_current = answer is not None and answer.revision == line.revision and not is_asking
+    refused = answer.refused if answer and is_current else None
+    wanted, allocated, backordered = wish, 0, 0
+    if answer and not (answer.refused and answer.wanted_milli == 0):
+        # A cancellation that lost the race against a pick is answered with what stays.
+        wanted = max(min(line.ordered_milli, answer.wanted_milli), kept) if is_current else wish
+        open_milli = max(0, wanted - line.picked_milli)
+        allocated = min(max(0, answer.allocated_milli + answer.shipped_milli - line.picked_milli), open_milli)
+        backordered = min(answer.backordered_milli, open_milli - allocated)
+    done = line.executed
+    standing = Standing(
+        wanted_milli=wanted,
+        allocated_milli=allocated,
+        backordered_milli=backordered,
+        released_milli=done.released_milli,
+        picked_milli=line.picked_milli,
+        shipped_milli=line.shipped_milli,
+        short_milli=done.short_milli,
+        substituted_milli=done.substituted_milli,
+        returned_milli=line.returned_milli,
+        is_answered=answer is not None,
+        is_cancelled=cancelled_by is not None,
+        is_refused=refused is not None and answer is not None and answer.wanted_milli == 0,
+    )
+    state = state_of(standing)
+    reason = refused or cancelled_by or _shortfall(line, state)
+    return replace(
+        line, state=state, wanted_milli=wanted, allocated_milli=allocated, backordered_milli=backordered, reason=reason
+    )
+
+
+def _shortfall(line: Line, state: State) -> str | None:
+    if state is State.SHORT:
+        return "the units were not found, and the order takes no backorder"
+    return "not all of it is available, and the order takes no backorder" if line.declined_milli else None
+
+
+def _request(
+    order_id: str, order: Order, number: int, wish: Wish, revision: int, erp: ErpLine | None, cause: Event
+) -> RequestAllocation:
+    return RequestAllocation(
+        event_id=f"{order_id}/{number}/{revision}",
+        source="orders",
+        source_position=revision,
+        occurred_at_ms=cause.occurred_at_ms,
+        recorded_at_ms=cause.recorded_at_ms,
+        trace_id=cause.trace_id,
+        item=wish.item,
+        order_id=order_id,
+        line=number,
+        revision=revision,
+        wanted_milli=wish.wanted_milli,
+        uom=wish.uom,
+        site=wish.site,
+        requested_on=wish.requested_on,
+        channel=order.channel,
+        customer=order.customer,
+        priority=wish.priority,
+        placed_at_ms=order.placed_at_ms,
+        is_firm=wish.is_firm,
+        allow_partial=wish.allow_partial,
+        allow_backorder=wish.allow_backorder,
+        shipped_milli=wish.shipped_milli,
+        commit_position=erp.commit_position if erp else 0,
+    )
+
+
+def _conditions(order_id: str, number: int, old: Line, new: Line, cause: Event) -> Iterator[ExceptionNoted | ExceptionCleared]:
+    """Exceptions that stand as long as a line is so: noted when it becomes so, cleared when it no longer is."""
+    was, now = _wrong(old), _wrong(new)
+    for code in sorted(was | now):
+        fingerprint = f"{code}:{order_id}:{number}"
+        if code not in now:
+            yield cleared(cause, fingerprint)
+        elif code not in was:
+            sentence = _SENTENCES[code].format(
+                line=number,
+                order=order_id,
+                ordered=show(new.ordered_milli),
+                shipped=show(new.shipped_milli),
+                invoiced=show(new.invoiced_milli),
+                item=new.item,
+                reason=new.reason,
+            )
+            yield note(cause, code, fingerprint, sentence, item=new.item, order_id=order_id)
+
+
+_SENTENCES = {
+    "over_shipped": "Line {line} of order {order}: {shipped} of {item} shipped, but {ordered} were ordered.",
+    "invoice_before_shipment": "Line {line} of order {order}: {invoiced} of {item} invoiced, but only {shipped} shipped.",
+    "line_refused": "Line {line} of order {order} for {item} was refused: {reason}",
+}
+
+
+def _wrong(line: Line) -> frozenset[str]:
+    found = set()
+    if line.shipped_milli > line.ordered_milli:
+        found.add("over_shipped")
+    if line.invoiced_milli > line.shipped_milli:
+        found.add("invoice_before_shipment")
+    if line.state is State.REFUSED:
+        found.add("line_refused")
+    return frozenset(found)

@@ -1,0 +1,274 @@
+"""What channels and the ERP say about an order: its header, its lines, changes, cancellations, invoices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from schemas.base import Event
+from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.orders import (
+    ErpOrderChanged,
+    ErpOrderLineChanged,
+    InvoiceLinePosted,
+    OrderCancelRequested,
+    OrderPlaced,
+    OrderQuantityChangeRequested,
+)
+from tables.milestones import reach
+from tables.notes import cleared, note
+from tables.order_lines import in_base, settle, settle_line
+from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
+
+MAX_SEEN = 10_000
+"""Ids of facts remembered an order. An order of 500 lines has some 2,000 facts."""
+
+
+def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
+    """The channel's order. A plain resend is a duplicate; a contradicting one is noted and changes nothing."""
+    key = (e.order_id,)
+    held = t.placements.get(key)
+    if held is not None:
+        if held.content_hash == e.content_hash:
+            raise AlreadyApplied
+        sentence = f"Order {e.order_id} was sent again with another content; the first one stands."
+        yield note(e, "order_conflict", f"order_conflict:{e.order_id}", sentence, order_id=e.order_id)
+        return
+    t.placements[key] = Placement(
+        channel=e.channel,
+        external_ref=e.external_ref,
+        customer=e.customer,
+        requested_on=e.requested_on,
+        priority=e.priority,
+        allow_partial=e.allow_partial,
+        allow_backorder=e.allow_backorder,
+        allow_substitute=e.allow_substitute,
+        content_hash=e.content_hash,
+        placed_at_ms=e.occurred_at_ms,
+    )
+    for line in e.lines:
+        t.placed[e.order_id, line.line] = Placed(
+            item=line.item,
+            qty_milli=line.qty_milli,
+            most_milli=line.qty_milli,
+            uom=line.uom,
+            site=line.site,
+            changed_at_ms=0,
+            change_position=-1,
+            cancel_reason=None,
+        )
+    yield from _refresh(t, e.order_id, e)
+
+
+def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[Any]:
+    """The channel's cancellation is final. It takes what has not been picked, also of what the ERP adds later."""
+    order = t.orders.get((e.order_id,))
+    if order is None or (e.line is not None and (e.order_id,) not in t.placements):
+        raise NotYet(f"order {e.order_id} has not arrived; the cancellation waits for it")
+    if e.line is None:
+        if order.cancel_reason is not None:
+            raise AlreadyApplied
+        t.orders[(e.order_id,)] = replace(order, cancel_reason=e.reason)
+        yield from settle(t, e.order_id, e)
+    else:
+        placed = _placed(t, e.order_id, e.line)
+        if placed.cancel_reason is not None:
+            raise AlreadyApplied
+        t.placed[e.order_id, e.line] = replace(placed, cancel_reason=e.reason)
+        yield from settle_line(t, e.order_id, e.line, e)
+    yield from conclude(t, e.order_id, e)
+
+
+def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeRequested) -> Iterator[Any]:
+    """The channel wants another quantity on a line: in the unit it ordered, or one the promise fold has made known."""
+    order = t.orders.get((e.order_id,))
+    if order is None or (e.order_id,) not in t.placements:
+        raise NotYet(f"order {e.order_id} has not arrived; the change waits for it")
+    placed = _placed(t, e.order_id, e.line)
+    changed = _changed(t, e, placed)
+    if e.source_position <= placed.change_position:
+        raise AlreadyApplied
+    remember(t, e.order_id, e)
+    if order.cancel_reason is not None or placed.cancel_reason is not None:
+        sentence = f"Line {e.line} of order {e.order_id} was to be changed after it was cancelled; it stays cancelled."
+        fingerprint = f"change_after_cancel:{e.order_id}:{e.line}"
+        yield note(e, "change_after_cancel", fingerprint, sentence, item=placed.item, order_id=e.order_id)
+        return
+    t.placed[e.order_id, e.line] = changed
+    yield from settle_line(t, e.order_id, e.line, e)
+    yield from conclude(t, e.order_id, e)
+
+
+def _placed(t: OrderTables, order_id: str, line: int) -> Placed:
+    placed = t.placed.get((order_id, line))
+    if placed is None:
+        known = ", ".join(str(number) for (_, number), _ in t.placed.under(order_id))
+        raise Refused(f"order {order_id} has no line {line}", hint=f"it has {known}")
+    return placed
+
+
+def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) -> Placed:
+    qty, most, uom = e.qty_milli, placed.most_milli, placed.uom
+    if qty < 0:
+        raise Refused(f"line {e.line} of order {e.order_id} cannot be {qty} thousandths", hint="send 0 or more")
+    if e.uom != placed.uom:
+        unit = t.lines[e.order_id, e.line].unit
+        if not unit.is_base:
+            raise NotYet(f"the units of {placed.item} are not known yet; the change of line {e.line} waits for the promise fold")
+        base, largest = in_base(unit, qty, e.uom), in_base(unit, most, placed.uom)
+        if base is None or largest is None:
+            hint = f"send the quantity in {unit.uom} or {unit.pack_uom or placed.uom or unit.uom}"
+            raise Refused(f"line {e.line} of order {e.order_id} is not known in {e.uom}", hint=hint)
+        qty, most, uom = base, largest, None
+    most, at_ms = max(most, qty), e.occurred_at_ms
+    return replace(placed, qty_milli=qty, most_milli=most, uom=uom, changed_at_ms=at_ms, change_position=e.source_position)
+
+
+def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[Any]:
+    """The ERP's header. Of several under one order id the lowest number that is not cancelled counts, once."""
+    key = (e.order_id, e.order_no)
+    held = t.erp_orders.get(key)
+    if held is not None and e.revision <= held.revision:
+        raise AlreadyApplied
+    if e.is_deleted:
+        if held is None:
+            return
+        t.erp_orders[key] = replace(held, revision=e.revision, is_deleted=True)
+    else:
+        t.erp_orders[key] = ErpOrder(
+            revision=e.revision,
+            channel=e.channel,
+            customer=e.customer,
+            status=e.status,
+            requested_on=e.requested_on,
+            created_at_ms=e.created_at_ms,
+            priority=e.priority,
+            is_deleted=False,
+        )
+    yield from _refresh(t, e.order_id, e)
+
+
+def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[Any]:
+    """The ERP's line. It waits in its table while its header has not come, or another ERP order counts."""
+    key = (e.order_id, e.order_no, e.line_no)
+    held = t.erp_lines.get(key)
+    if held is not None and e.revision <= held.revision:
+        raise AlreadyApplied
+    if e.is_deleted:
+        if held is None:
+            return
+        t.erp_lines[key] = replace(held, revision=e.revision, is_deleted=True)
+    else:
+        is_changed = held is not None and held.ordered_milli != e.ordered_milli
+        t.erp_lines[key] = ErpLine(
+            revision=e.revision,
+            first_item=held.first_item if held else e.item,
+            item=e.item,
+            site=e.site,
+            ordered_milli=e.ordered_milli,
+            most_milli=max(held.most_milli, e.ordered_milli) if held else e.ordered_milli,
+            changed_at_ms=e.occurred_at_ms if is_changed else held.changed_at_ms if held else 0,
+            shipped_milli=e.shipped_milli,
+            line_status=e.line_status,
+            commit_position=e.commit_position,
+            is_deleted=False,
+            line=held.line if held else None,
+        )
+    order = t.orders.get((e.order_id,))
+    if order is None or order.erp_order_no != e.order_no:
+        return
+    if held is not None and held.line is not None:
+        yield from settle_line(t, e.order_id, held.line, e)
+    else:
+        yield from settle(t, e.order_id, e)
+    yield from conclude(t, e.order_id, e)
+
+
+def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[Any]:
+    """What an invoice bills of a line. It waits in its table for the line."""
+    key = (e.order_id, e.order_no, e.order_line_no, e.invoice_no, e.invoice_line)
+    held = t.invoice_lines.get(key)
+    if held is not None and e.revision <= held.revision:
+        raise AlreadyApplied
+    t.invoice_lines[key] = InvoiceLine(e.revision, e.qty_milli, e.is_void)
+    order = t.orders.get((e.order_id,))
+    erp = t.erp_lines.get((e.order_id, e.order_no, e.order_line_no))
+    if order is None or order.erp_order_no != e.order_no or erp is None or erp.line is None:
+        return
+    yield from settle_line(t, e.order_id, erp.line, e)
+    yield from conclude(t, e.order_id, e)
+
+
+def remember(t: OrderTables, order_id: str, e: Event) -> None:
+    """Raises `AlreadyApplied` for a fact that was applied before, `Refused` for one too old to tell. Needs the order's header."""
+    if (order_id, e.event_id) in t.seen:
+        raise AlreadyApplied
+    order = t.orders[(order_id,)]
+    if e.occurred_at_ms <= order.floor_ms:
+        raise Refused(
+            f"{e.event_id} is from before the oldest {MAX_SEEN // 2} facts remembered of order {order_id}",
+            hint="see the order's trace: if it is missing there, correct the order in the ERP",
+        )
+    count, floor_ms = order.seen_count + 1, order.floor_ms
+    t.seen[order_id, e.event_id] = SeenFact(e.occurred_at_ms)
+    if count > MAX_SEEN:
+        oldest = sorted((row.occurred_at_ms, key) for key, row in t.seen.under(order_id))
+        floor_ms = oldest[count - MAX_SEEN // 2][0]
+        dropped = [key for at_ms, key in oldest if at_ms <= floor_ms]
+        for key in dropped:
+            del t.seen[key]
+        count -= len(dropped)
+    t.orders[(order_id,)] = replace(order, seen_count=count, floor_ms=floor_ms)
+
+
+def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
+    """What every change of an order ends with."""
+    order = t.orders[(order_id,)]
+    if e.recorded_at_ms > order.as_of_ms:
+        t.orders[(order_id,)] = replace(order, as_of_ms=e.recorded_at_ms)
+    yield from reach(t, order_id, e)
+
+
+def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
+    """Work the header out again, and all lines with it."""
+    old = t.orders.get((order_id,))
+    new = _header(t, order_id, old)
+    t.orders[(order_id,)] = new
+    fingerprint = f"duplicate_order:{order_id}"
+    if new.is_duplicate and not (old and old.is_duplicate):
+        sentence = f"The ERP has taken order {order_id} more than once; {new.erp_order_no} counts. Cancel the others in the ERP."
+        yield note(e, "duplicate_order", fingerprint, sentence, order_id=order_id)
+    elif old and old.is_duplicate and not new.is_duplicate:
+        yield cleared(e, fingerprint)
+    yield from settle(t, order_id, e)
+    yield from conclude(t, order_id, e)
+
+
+def _header(t: OrderTables, order_id: str, old: Order | None) -> Order:
+    placement = t.placements.get((order_id,))
+    found = [(erp.is_deleted, erp.status == "CANCEL", no, erp) for (_, no), erp in t.erp_orders.under(order_id)]
+    # An order the channel placed stays its order when the ERP drops its copy: only then does no ERP order count.
+    counting = min((x for x in found if not (x[0] and placement)), default=None, key=lambda x: x[:3])
+    erp_order_no = counting[2] if counting else None
+    erp = counting[3] if counting else None
+    channel, _, reference = order_id.partition(":")
+    requested_on = placement.requested_on if placement else None
+    return Order(
+        channel=placement.channel if placement else erp.channel if erp else channel,
+        external_ref=placement.external_ref if placement else reference,
+        customer=placement.customer if placement else erp.customer if erp else "",
+        requested_on=(erp.requested_on or requested_on) if erp else requested_on,
+        priority=erp.priority if erp else placement.priority if placement else 0,
+        allow_partial=placement.allow_partial if placement else True,
+        allow_backorder=placement.allow_backorder if placement else True,
+        placed_at_ms=placement.placed_at_ms if placement else erp.created_at_ms if erp else 0,
+        as_of_ms=old.as_of_ms if old else 0,
+        cancel_reason=old.cancel_reason if old else None,
+        erp_order_no=erp_order_no,
+        is_erp_cancelled=erp is not None and (erp.status == "CANCEL" or erp.is_deleted),
+        is_held=erp is not None and erp.status == "HOLD",
+        is_duplicate=sum(not deleted and not cancelled for deleted, cancelled, _, _ in found) > 1,
+        seen_count=old.seen_count if old else 0,
+        floor_ms=old.floor_ms if old else -1,
+    )

@@ -1,0 +1,61 @@
+"""An order's public status, worked out of its lines."""
+
+from __future__ import annotations
+
+from schemas.orders import LineStatus, OrderStatus
+from tables.order_states import LineTally, status_of
+from tables.orders import Executed, Line, OrderTables
+
+
+def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | None:
+    """The order as everybody may see it; none while neither the channel nor the ERP has sent its header."""
+    order = t.orders.get((order_id,))
+    if order is None:
+        return None
+    lines = [(number, line) for (_, number), line in t.lines.under(order_id) if line.is_listed or line.executed != Executed()]
+    tallies = [
+        LineTally(
+            x.state,
+            wanted_milli=x.wanted_milli,
+            allocated_milli=x.allocated_milli,
+            picked_milli=x.picked_milli,
+            shipped_milli=x.shipped_milli,
+            invoiced_milli=x.invoiced_milli,
+        )
+        for _, x in lines
+    ]
+    is_cancelled = order.is_erp_cancelled or order.cancel_reason is not None
+    return OrderStatus(
+        order_id=order_id,
+        version=version,
+        as_of_ms=order.as_of_ms,
+        status=status_of(tallies, is_held=order.is_held, is_cancelled=is_cancelled),
+        channel=order.channel,
+        external_ref=order.external_ref,
+        customer=order.customer,
+        placed_at_ms=order.placed_at_ms,
+        requested_on=order.requested_on,
+        erp_order_nos=[no for (_, no), erp in t.erp_orders.under(order_id) if not erp.is_deleted],
+        lines=[_line_status(number, line) for number, line in lines],
+    )
+
+
+def _line_status(number: int, line: Line) -> LineStatus:
+    return LineStatus(
+        line=number,
+        item=line.item,
+        uom=line.unit.uom,
+        state=line.state.value,
+        ordered_milli=line.ordered_milli,
+        cancelled_milli=line.ordered_milli - line.wanted_milli,
+        allocated_milli=line.allocated_milli,
+        backordered_milli=line.backordered_milli,
+        picked_milli=line.picked_milli,
+        shipped_milli=line.shipped_milli,
+        short_milli=line.executed.short_milli,
+        substituted_milli=line.executed.substituted_milli,
+        returned_milli=line.returned_milli,
+        invoiced_milli=line.invoiced_milli,
+        promised_on=line.answer.promised_on if line.answer and line.backordered_milli else None,
+        reason=line.reason,
+    )

@@ -1,0 +1,251 @@
+"""The order fold's state: what each source said about an order, as many small rows under its id, and the lines worked out of it.
+
+Facts are kept by source and a line is recomputed from them (`tables.order_lines`), never nudged: so the outcome does not
+depend on which source was heard first. Quantities are thousandths of the item's base unit, with one exception: a line
+placed in another unit stands in that unit until the promise fold's first answer tells how much that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from tables.order_states import State
+from tables.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The channel's order, without its lines."""
+
+    channel: str
+    external_ref: str
+    customer: str
+    requested_on: date | None
+    priority: int
+    allow_partial: bool
+    allow_backorder: bool
+    allow_substitute: bool
+    content_hash: str
+    placed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The header as worked out of the channel's order and the ERP's.
+
+    `erp_order_no`: the ERP order that counts, if any. `is_duplicate`: the ERP has taken it more than once. `seen_count` ids of
+    applied facts are remembered; a fact at or before `floor_ms` that is not among them is too old to be told from a repetition.
+    """
+
+    channel: str
+    external_ref: str
+    customer: str
+    requested_on: date | None
+    priority: int
+    allow_partial: bool
+    allow_backorder: bool
+    placed_at_ms: int
+    as_of_ms: int
+    cancel_reason: str | None
+    erp_order_no: str | None
+    is_erp_cancelled: bool
+    is_held: bool
+    is_duplicate: bool
+    seen_count: int
+    floor_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The channel's line. `qty_milli` thousandths of `uom` (base unit if none); `most_milli` is the largest ever asked for.
+
+    `changed_at_ms`: when the channel last changed the quantity, 0 if never; `change_position` orders its changes.
+    """
+
+    item: str
+    qty_milli: int
+    most_milli: int
+    uom: str | None
+    site: str | None
+    changed_at_ms: int
+    change_position: int
+    cancel_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErpOrder:
+    """The ERP's header."""
+
+    revision: int
+    channel: str
+    customer: str
+    status: str
+    requested_on: date | None
+    created_at_ms: int
+    priority: int
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ErpLine:
+    """The ERP's line. `first_item` is what it is matched by; `changed_at_ms`: when its quantity last changed, 0 if never.
+
+    A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count.
+    """
+
+    revision: int
+    first_item: str
+    item: str
+    site: str
+    ordered_milli: int
+    most_milli: int
+    changed_at_ms: int
+    shipped_milli: int
+    line_status: str
+    commit_position: int
+    is_deleted: bool
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """What one ERP invoice line bills."""
+
+    revision: int
+    qty_milli: int
+    is_void: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the promise fold was last asked for the line (see `schemas.inventory.RequestAllocation`)."""
+
+    item: str
+    wanted_milli: int
+    uom: str | None
+    site: str | None
+    requested_on: date | None
+    priority: int
+    is_firm: bool
+    allow_partial: bool
+    allow_backorder: bool
+    shipped_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The newest answer of the promise fold (see `schemas.orders.LineAnswered`). `allocated_milli` includes staged units."""
+
+    revision: int
+    answer: int
+    wanted_milli: int
+    shipped_milli: int
+    allocated_milli: int
+    backordered_milli: int
+    promised_on: date | None
+    refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What the warehouse reported of a line, in base units, adding up over facts. Shipments and returns: of its own item."""
+
+    released_milli: int = 0
+    picked_milli: int = 0
+    short_milli: int = 0
+    substituted_milli: int = 0
+    shipped_milli: int = 0
+    returned_milli: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit of a line's quantities: the item's base unit once the promise fold has named it (`is_base`), else as placed.
+
+    A `pack_uom` holds `pack_milli` thousandths of the base unit.
+    """
+
+    uom: str | None = None
+    is_base: bool = False
+    pack_uom: str | None = None
+    pack_milli: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An order line as worked out. Quantities as in `schemas.orders.LineStatus`; `wanted_milli` is ordered less cancelled.
+
+    `is_listed`: a source has the line; one that none has any more, and nothing happened to, is not shown. `has_moved`: its
+    item was changed. `declined_milli`: what the promise fold would not take of `declined_of_milli` ordered.
+    """
+
+    item: str = ""
+    site: str | None = None
+    unit: Unit = Unit()
+    erp_line_no: int | None = None
+    is_listed: bool = False
+    has_moved: bool = False
+    state: State = State.RECEIVED
+    revision: int = 0
+    wish: Wish | None = None
+    answer: Answer | None = None
+    declined_milli: int = 0
+    declined_of_milli: int = 0
+    executed: Executed = Executed()
+    ordered_milli: int = 0
+    wanted_milli: int = 0
+    allocated_milli: int = 0
+    backordered_milli: int = 0
+    picked_milli: int = 0
+    shipped_milli: int = 0
+    returned_milli: int = 0
+    invoiced_milli: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Substitute:
+    """Another item that serves a line: `served_milli` of the line by `substitute_milli` of it, of which so much has shipped.
+
+    Shipments and returns of it are kept as they come and count by that ratio, one to one while the substitution is unknown.
+    """
+
+    served_milli: int = 0
+    substitute_milli: int = 0
+    shipped_milli: int = 0
+    returned_milli: int = 0
+
+    def serves(self, qty_milli: int) -> int:
+        """How much of the line a quantity of the substitute stands for."""
+        return qty_milli * self.served_milli // self.substitute_milli if self.substitute_milli else qty_milli
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFact:
+    """A fact that has been applied."""
+
+    occurred_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A milestone that was reached."""
+
+    at_ms: int
+
+
+@dataclass(slots=True)
+class OrderTables:
+    """All tables of the order fold. The first part of each key is the order id."""
+
+    orders: Table[tuple[str], Order]
+    placements: Table[tuple[str], Placement]
+    placed: Table[tuple[str, int], Placed]  # order id, line
+    lines: Table[tuple[str, int], Line]  # order id, line
+    substitutes: Table[tuple[str, int, str], Substitute]  # order id, line, item
+    erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
+    erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
+    invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
+    seen: Table[tuple[str, str], SeenFact]  # order id, event id
+    milestones: Table[tuple[str, str], Reached]  # order id, milestone
