@@ -23,14 +23,14 @@ def facts(plan: Plan) -> Iterator[Fact]:
         at_ms = plan.start_ms + _OPENS_MS + n * _DAY_MS // plan.orders
         order = _order(plan, rng, channel, reference, at_ms)
         # A channel has one connection: what it sends is not overtaken by what it sends later.
-        yield Fact(at_ms, f"channel.{channel}", "order", channel, order)
+        yield Fact(at_ms, channel, "order", channel, order)
         change = _change(plan, rng, order)
         if change is not None:
             later_ms = at_ms + rng.randint(1, 40) * MINUTE_MS
             change["changed_at"] = iso(later_ms)
             if rng.random() < 0.5:
                 change["change_id"] = f"{reference}-1"
-            yield Fact(later_ms, f"channel.{channel}", str(change["change"]), channel, change)
+            yield Fact(later_ms, channel, str(change["change"]), channel, change)
 
 
 def _order(plan: Plan, rng: Random, channel: str, reference: str, at_ms: int) -> dict[str, Any]:

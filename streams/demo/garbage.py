@@ -83,5 +83,5 @@ def some(plan: Plan) -> list[tuple[str, str, bytes]]:
         else:
             name = rng.choice(plan.channels)
             kind = CHANNEL_KINDS[n // 2 % len(CHANNEL_KINDS)]
-            found.append((f"channel.{name}", kind, channel(plan, name, kind, rng)))
+            found.append((name, kind, channel(plan, name, kind, rng)))
     return found

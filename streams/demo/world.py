@@ -73,7 +73,7 @@ class Plan:
 
 
 class Message(NamedTuple):
-    """A raw message as delivered. `source`: `wms` or `channel.<name>`; its topic is `raw.<source>`."""
+    """A raw message as delivered. `source` is what `ingest` takes: `wms`, or the name of a channel."""
 
     source: str
     body: bytes

@@ -16,6 +16,7 @@ from connectors.wms.wire import TYPES
 from schemas.errors import AlreadyApplied, BadMessage
 from schemas.orders import OrderPlaced
 from schemas.records import Record, Translation
+from schemas.topics import RAW_WMS, raw_channel
 from streams.demo.garbage import CHANNEL_KINDS, WMS_KINDS
 from streams.demo.traffic import orders, warehouse
 from streams.demo.world import DemoItem, Message, OpenLine, Plan, PurchaseLine
@@ -48,7 +49,8 @@ OPEN = [
 
 
 def translate(message: Message, offset: int = 0) -> Translation:
-    record = Record(f"raw.{message.source}", 0, offset, START_MS + 12 * 3_600_000, None, message.body)
+    topic = RAW_WMS if message.source == "wms" else raw_channel(message.source)
+    record = Record(topic.name, 0, offset, START_MS + 12 * 3_600_000, None, message.body)
     if message.source == "wms":
         return connectors.wms.translate.translate(record)
     return connectors.channels.orders.translate.translate(record)
@@ -93,7 +95,7 @@ def test_a_day_has_everything() -> None:
     morning, afternoon = orders(PLAN), warehouse(PLAN, OPEN, 900)
     types = {**morning.manifest["wms"].types, **afternoon.manifest["wms"].types}
     assert set(types) == set(TYPES)
-    channels = [f"channel.{name}" for name in PLAN.channels]
+    channels = PLAN.channels
     assert set(morning.manifest) == {"wms", *channels}
     assert all(morning.manifest[c].duplicates > 0 for c in channels)
     changes = {kind for c in channels for kind in morning.manifest[c].types}
