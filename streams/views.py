@@ -95,7 +95,7 @@ class Published:
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Every dead letter, oldest first."""
-        for record in _records(self._log, topics.DEAD_LETTERS):
+        for record in all_records(self._log, topics.DEAD_LETTERS):
             yield self._codec.decode(record.value or b"")
 
     def _latest(self, topic: Topic, key: str) -> Any:
@@ -111,13 +111,18 @@ class Published:
         return [(record.offset, self._codec.decode(record.value or b"")) for record in records]
 
 
-def _records(log: Log, topic: Topic) -> Iterator[Record]:
+def records_from(log: Log, at: TopicPartition, offset: int) -> Iterator[Record]:
+    """The records of a partition from an offset on."""
+    while records := log.read(at, offset, 1_000):
+        yield from records
+        offset = records[-1].offset + 1
+
+
+def all_records(log: Log, topic: Topic) -> Iterator[Record]:
+    """The records of a topic, partition after partition."""
     for partition in range(log.partitions(topic.name)):
         at = TopicPartition(topic.name, partition)
-        offset = log.bounds(at)[0]
-        while records := log.read(at, offset, 1_000):
-            yield from records
-            offset = records[-1].offset + 1
+        yield from records_from(log, at, log.bounds(at)[0])
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------------
@@ -155,6 +160,12 @@ class TableView:
             for _, (row_key, row) in zip(range(limit), rows, strict=False):
                 found[row_key] = row
         return [(shown(row_key), found[row_key]) for row_key in sorted(found)[:limit]]
+
+    def scan(self, flow: str, table: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """All rows of a table, partition after partition: a broadcast row comes once from each."""
+        found, name, key_types, row_type = self._tables[f"{flow}.{table}"]
+        for partition in range(inputs_of(found)[0].partitions):
+            yield from self._after(found, partition, name, (key_types, row_type), (), None)
 
     def _full_name(self, table: str) -> str:
         if table in self._tables:

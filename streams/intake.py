@@ -1,0 +1,197 @@
+"""What the API may write besides commands: raw messages, orders and their cancellation, work on exceptions, replays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import connectors.channels.orders.translate as channel_orders
+from connectors.api.ports import Accepted, Busy, Invalid, NotKnown
+from schemas import topics
+from schemas.codec import Codec
+from schemas.errors import BadMessage
+from schemas.operations import DeadLetter, ExceptionRow, ExceptionWorked
+from schemas.records import Record
+from streams.engine.log import Fenced, Log, Outgoing, TopicPartition, Unavailable
+from streams.engine.partitions import partition_of
+from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_of
+from streams.ingest import BadInput, Intake
+from streams.views import Published, records_from
+
+_ERP_ORDERS = "erp"
+
+
+def append(log: Log, records: Sequence[Outgoing]) -> Accepted:
+    """Write records durably. Raises `Busy`."""
+    try:
+        offsets = log.append(records)
+    except (Unavailable, Fenced) as error:
+        raise Busy(f"The log cannot take it now ({error})", "Send it again in a moment: what came twice counts once") from None
+    last = records[-1]
+    return Accepted(len(offsets), f"{last.topic}/{last.partition}/{offsets[-1]}")
+
+
+class RawIntake:
+    """`connectors.api.ports.Ingest` on the log."""
+
+    def __init__(self, log: Log, channels: Sequence[str]) -> None:
+        self._log = log
+        self._intake = Intake(log, channels)
+
+    def sources(self) -> Sequence[str]:
+        """The sources there are."""
+        return self._intake.sources()
+
+    def accept(self, source: str, messages: Sequence[bytes]) -> Accepted:
+        """Append raw messages, all or none."""
+        records = []
+        for n, message in enumerate(messages, 1):
+            try:
+                self._intake.check(source)
+                records.append(self._intake.outgoing(source, message))
+            except BadInput as error:
+                raise Invalid(f"Message {n}: {error}", "Nothing of the request was taken.") from None
+        return append(self._log, records)
+
+
+class OrderIntake:
+    """`connectors.api.ports.Orders` on the log: orders go the way of any channel message."""
+
+    def __init__(self, log: Log, published: Published, channels: Sequence[str], clock_ms: Callable[[], int]) -> None:
+        self._log = log
+        self._published = published
+        self._channels = tuple(channels)
+        self._clock_ms = clock_ms
+        self.status = published.order
+        self.status_page = published.order_page
+        self.events = published.order_events
+        self.milestones = published.milestones
+
+    def place(self, document: bytes) -> tuple[str, Accepted]:
+        """Append an order document as it is; one without `placed_at` is placed now."""
+        try:
+            said: dict[str, Any] = json.loads(document)
+            channel = str(said.get("channel", "")).strip().lower()
+        except ValueError:
+            said, channel = {}, ""
+        if channel not in self._channels:
+            given = f"channel {said.get('channel')!r} is not known" if said.get("channel") else "channel is missing"
+            raise Invalid(given[:200], f"The channels are {', '.join(self._channels)}.")
+        if said and "placed_at" not in said:
+            now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC).isoformat(timespec="milliseconds")
+            document = b'{"placed_at": "%b", %b' % (now.encode(), document.lstrip()[1:])
+        order_id = self._understood(channel, document)
+        return order_id, append(self._log, [self._raw(channel, document)])
+
+    def _understood(self, channel: str, document: bytes) -> str:
+        """The id the channel's translator gives it. Raises `Invalid` for what it would put in quarantine."""
+        record = Record(topics.raw_channel(channel).name, 0, 0, self._clock_ms(), None, document)
+        try:
+            (event,) = channel_orders.translate(record).events
+        except BadMessage as error:
+            raise Invalid(error.reason, error.hint) from None
+        return str(event.order_id)
+
+    def _raw(self, channel: str, document: bytes) -> Outgoing:
+        topic = topics.raw_channel(channel)
+        return Outgoing(topic.name, 0, None, document)
+
+    def cancel(self, order_id: str, line: int | None, reason: str) -> Accepted:
+        """Append the channel's wish to cancel."""
+        row = self._published.order(order_id)
+        if row is None:
+            raise NotKnown(f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>.")
+        if row.channel not in self._channels or order_id.startswith(f"{_ERP_ORDERS}:"):
+            raise Invalid(f"Order {order_id} was born in the ERP", "Cancel it there: its change feed tells us.", is_conflict=True)
+        if line is not None and all(known.line != line for known in row.lines):
+            raise NotKnown(f"Order {order_id} has no line {line}. Its lines: {', '.join(str(k.line) for k in row.lines)}.")
+        wish: dict[str, Any] = {"channel": row.channel, "external_ref": row.external_ref, "reason": reason}
+        wish |= {"change": "cancel"} if line is None else {"change": "cancel_line", "line": line}
+        document = json.dumps(wish).encode()
+        self._understood(row.channel, document)
+        return append(self._log, [self._raw(row.channel, document)])
+
+
+class ExceptionDesk:
+    """`connectors.api.ports.Exceptions` on the log."""
+
+    def __init__(self, log: Log, published: Published, codec: Codec, clock_ms: Callable[[], int]) -> None:
+        self._log = log
+        self._published = published
+        self._codec = codec
+        self._clock_ms = clock_ms
+        self.page = published.exception_page
+        self.get = published.exception
+
+    def work(self, fingerprint: str, action: str, person: str, note: str) -> None:
+        """Assign or resolve."""
+        row = self._known(fingerprint)
+        if row.state in {"resolved", "cleared"}:
+            raise Invalid(f"The exception is {row.state} already", "It opens again if its cause returns.", is_conflict=True)
+        now_ms = self._clock_ms()
+        event = ExceptionWorked(
+            event_id=f"api:{uuid4()}",
+            source=topics.API,
+            source_position=now_ms,
+            occurred_at_ms=now_ms,
+            recorded_at_ms=now_ms,
+            trace_id=f"exception/{fingerprint}",
+            fingerprint=fingerprint,
+            action=action,
+            person=person,
+            note=note,
+        )
+        inbox = topics.EXCEPTIONS_INBOX
+        key = fingerprint.encode()
+        append(self._log, [Outgoing(inbox.name, partition_of(key, inbox.partitions), key, self._codec.encode(event))])
+
+    def _known(self, fingerprint: str) -> ExceptionRow:
+        row = self._published.exception(fingerprint)
+        if row is None:
+            raise NotKnown(f"There is no exception {fingerprint[:100]!r}. GET /v1/exceptions lists them.")
+        return row
+
+    def replay(self, exception_id: str) -> list[str]:
+        """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet."""
+        wanted = self._wanted(exception_id)
+        if wanted:
+            append(self._log, [_again(letter) for letter in wanted])
+        return [letter.dead_letter_id for letter in wanted]
+
+    def _wanted(self, exception_id: str) -> list[DeadLetter]:
+        letters = list(self._published.dead_letters())
+        for letter in letters:
+            if letter.dead_letter_id == exception_id:
+                return [letter]
+        if exception_id == "all":
+            behind = letters
+        else:
+            row = self._known(exception_id)
+            behind = [letter for letter in letters if exception_id == f"dead-letter:{letter.flow}:{cause_of(letter.reason)}"]
+            if not behind:
+                raise Invalid("Nothing was quarantined for this exception", f"{row.action}.", is_conflict=True)
+        done = self._fed_again(behind)
+        return [letter for letter in behind if letter.dead_letter_id not in done]
+
+    def _fed_again(self, letters: Sequence[DeadLetter]) -> set[str]:
+        """Dead letters that came again after they were quarantined."""
+        first: dict[TopicPartition, int] = {}
+        for letter in letters:
+            at = TopicPartition(letter.topic, letter.partition)
+            first[at] = min(letter.offset, first.get(at, letter.offset))
+        done: set[str] = set()
+        for at, offset in first.items():
+            for record in records_from(self._log, at, offset):
+                found = replay_of(record.headers) if record.headers else None
+                if found is not None:
+                    done.add(found[0])
+        return done
+
+
+def _again(letter: DeadLetter) -> Outgoing:
+    """The quarantined record as it came, marked as what it repeats."""
+    marks = ((REPLAY_OF, letter.dead_letter_id.encode()), (REPLAY_ITEMS, ",".join(letter.items).encode()))
+    return Outgoing(letter.topic, letter.partition, letter.key, letter.value, marks)
