@@ -8,7 +8,7 @@ covers it. The sourcing rule's name is `fewest_parcels`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from schemas.inventory import ReviewBackorders
@@ -22,16 +22,6 @@ from tables.promise import Demand, Item, Queued
 SOURCING = "fewest_parcels"
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own
 MAX_PERIODS = 400  # plans further off are counted on the last day
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """What covers a quantity: units on hand by site, and the rest with its day and site (no day: nothing covers it)."""
-
-    parts: tuple[SitePart, ...]
-    rest_milli: int
-    rest_site: str
-    rest_day: int | None
 
 
 def candidates(book: Book, site: str | None, channel: str) -> Sequence[str]:
@@ -110,41 +100,31 @@ def earliest(book: Book, sites: Sequence[str], qty: int, safety_milli: int) -> t
     return (sites[0] if sites else ""), None
 
 
-def cover(book: Book, item: Item, d: Demand, qty: int) -> Cover:
-    """How a quantity of a line would be covered now. Books nothing."""
-    if qty <= 0:
-        return Cover((), 0, "", None)
+def place(book: Book, item: Item, d: Demand, qty: int) -> Demand:
+    """Cover a quantity more of a line and book it: from stock, and the rest on the first day that covers it.
+
+    The line's own earlier parts stay as they are.
+    """
     safety = item.safety_stock_milli
     sites = candidates(book, d.site, d.channel)
-    free = [(site, book.available(site, safety)) for site in sites]
     room = channel_room(book, d.channel, sites, safety)
-    parts = choose(free, qty if room is None else min(qty, room))
-    rest = qty - sum(part.qty_milli for part in parts)
+    found = choose([(site, book.available(site, safety)) for site in sites], qty if room is None else min(qty, room))
+    rest = qty - sum(part.qty_milli for part in found)
     if rest and not d.allow_partial:
-        parts, rest = (), qty
-    site, day = earliest(book, sites, rest, safety) if rest else ("", None)
-    if room is not None and rest:
-        day = None  # the channel's share decides, not the calendar: it is reviewed when the share frees up
-    return Cover(parts, rest, site, day)
-
-
-def place(book: Book, item: Item, d: Demand, qty: int) -> Demand:
-    """Cover a quantity more of a line and book it. The line's own earlier parts stay as they are."""
-    found = cover(book, item, d, qty)
+        found, rest = (), qty
     parts = {part.site: part.qty_milli for part in d.parts}
-    for part in found.parts:
+    for part in found:
         parts[part.site] = parts.get(part.site, 0) + part.qty_milli
         book.want(part.site, d.need_day, d.channel, part.qty_milli)
-    day = None if found.rest_day is None else max(found.rest_day, d.need_day)
-    if found.rest_milli:
-        book.backorder(found.rest_site, day, d.channel, found.rest_milli)
-    return replace(
-        d,
-        parts=tuple(SitePart(site, units) for site, units in sorted(parts.items())),
-        backordered_milli=found.rest_milli,
-        backorder_site=found.rest_site if found.rest_milli else "",
-        promised_day=day,
-    )
+    d = replace(d, parts=tuple(SitePart(site, units) for site, units in sorted(parts.items())))
+    if rest <= 0:
+        return replace(d, backordered_milli=0, backorder_site="", promised_day=None)
+    site, day = earliest(book, sites, rest, safety)
+    if room is not None and rest > room - sum(part.qty_milli for part in found):
+        day = None  # the channel's share decides, not the calendar: it is reviewed when the share frees up
+    day = None if day is None else max(day, d.need_day)
+    book.backorder(site, day, d.channel, rest)
+    return replace(d, backordered_milli=rest, backorder_site=site, promised_day=day)
 
 
 def unbook_backorder(book: Book, d: Demand) -> Demand:
@@ -228,6 +208,8 @@ def answer(book: Book, item: Item, order_id: str, line: int, d: Demand) -> LineA
         backordered_milli=d.backordered_milli,
         promised_on=None if d.promised_day is None else to_date(d.promised_day),
         refused=d.refused,
+        pack_uom=item.pack_uom,
+        pack_milli=item.pack_milli,
     )
 
 

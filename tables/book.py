@@ -230,6 +230,21 @@ class Book:
         table[key] = row
         self._on_hand(site, status, lot, held, row)
 
+    def amend(self, site: str, status: str, lot: str, delta: int, *, at_ms: int, event_id: str) -> None:
+        """What an earlier movement moved is known better now."""
+        key = (self.item, site, status, lot)
+        held = self.tables.balances.get(key) or _NO_BALANCE
+        movement = (self.item, site, status, lot, at_ms, event_id)
+        was = self.tables.movements.get(movement)
+        if was is None and at_ms > held.floor_ms:
+            held = replace(held, movements=held.movements + 1, newest_ms=max(held.newest_ms, at_ms))
+        if at_ms > held.floor_ms:
+            self.tables.movements[movement] = Movement(delta)
+        applied = delta - (was.delta_milli if was else 0) if at_ms > held.counted_at_ms else 0
+        row = replace(held, on_hand_milli=held.on_hand_milli + applied)
+        self.tables.balances[key] = row
+        self._on_hand(site, status, lot, held, row)
+
     def count(self, site: str, status: str, lot: str, qty: int, *, at_ms: int, position: int) -> None:
         """The balance was exactly `qty` at an instant; movements after it are applied again.
 
@@ -319,9 +334,7 @@ class Book:
             return
         page = self.known_page(site)
         page.backordered += qty
-        if day is None:
-            page.consume(channel, qty)
-        else:
+        if day is not None:
             self.want(site, day, channel, qty)
 
     def deadline(self, due_ms: int, what: str, id_: str) -> None:

@@ -26,7 +26,7 @@ from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.policy import Policy
 from tables.posting import await_posting
-from tables.promise import Demand, Executed, ImpliedPick, Item, Movement, PromiseTables
+from tables.promise import Demand, Executed, Item, Movement, PromiseTables, Shipment
 from tables.units import to_base
 
 _UNASKED = Demand(0, 0, 0, None, None, "", "", 0, 0, False, True, True, 0, (), (), 0, 0, 0, "", None, None)
@@ -169,28 +169,25 @@ def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, d: Demand) 
     book.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
     book.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
     done = _executed(d, e.site)
-    owed = min(o.qty, max(0, done.shipped_milli - done.picked_milli))
-    if owed:
-        _undo_implied(book, t, e, owed)
-    before = d.served_milli
-    d = _with(d, replace(done, picked_milli=done.picked_milli + o.qty))
-    return take(book, d, d.served_milli - before, e.site)
+    d_now = _with(d, replace(done, picked_milli=done.picked_milli + o.qty))
+    if done.shipped_milli > done.picked_milli:
+        _imply(book, t, e, done.picked_milli + o.qty)
+    return take(book, d_now, d_now.served_milli - d.served_milli, e.site)
 
 
-def _undo_implied(book: Book, t: PromiseTables, e: StockPicked | PickShorted, qty: int) -> None:
-    """A late pick: the units its shipments had taken by implication are put back at the instants they were taken."""
-    for key, implied in list(t.implied_picks.under(book.item, e.order_id, e.line, e.site)):
-        used = min(qty, implied.qty_milli)
-        shipped_at_ms, event_id = key[4], f"{e.event_id}~{key[5]}"
-        book.move(e.site, "usable", implied.lot, used, at_ms=shipped_at_ms, event_id=event_id)
-        book.move(e.site, "staged", implied.lot, -used, at_ms=shipped_at_ms, event_id=event_id)
-        if used == implied.qty_milli:
-            del t.implied_picks[key]
-        else:
-            t.implied_picks[key] = ImpliedPick(implied.lot, implied.qty_milli - used)
-        qty -= used
-        if not qty:
-            return
+def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
+    """Match picks to shipments, earliest shipment first: what the picks do not reach is picked by implication, when it shipped.
+
+    So the outcome depends on what happened and when, not on the order in which it was told.
+    """
+    for key, row in list(t.shipments.under(book.item, e.order_id, e.line, e.site)):
+        implied = max(0, row.qty_milli - picked)
+        picked = max(0, picked - row.qty_milli)
+        if implied != row.implied_milli:
+            at_ms, event_id = key[4], key[5]
+            book.amend(e.site, "usable", row.lot, -implied, at_ms=at_ms, event_id=event_id)
+            book.amend(e.site, "staged", row.lot, implied - row.qty_milli, at_ms=at_ms, event_id=event_id)
+            t.shipments[key] = replace(row, implied_milli=implied)
 
 
 def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
@@ -255,11 +252,10 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
     held = t.demands.get((e.item, e.order_id, e.line))
     d = held or _UNASKED
     done = _executed(d, e.site)
-    implied = min(o.qty, max(0, done.shipped_milli + o.qty - done.picked_milli))
-    o.book.move(e.site, "staged", o.lot, implied - o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    if implied:
-        o.book.move(e.site, "usable", o.lot, -implied, at_ms=e.occurred_at_ms, event_id=e.event_id)
-        t.implied_picks[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = ImpliedPick(o.lot, implied)
+    o.book.move(e.site, "staged", o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    t.shipments[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = Shipment(o.lot, o.qty, 0)
+    if done.shipped_milli + o.qty > done.picked_milli:
+        _imply(o.book, t, e, done.picked_milli)
     before = d.served_milli
     d = _with(d, replace(done, shipped_milli=done.shipped_milli + o.qty))
     d = take(o.book, d, d.served_milli - before, e.site)

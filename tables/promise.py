@@ -185,11 +185,12 @@ class Executed:
 
 
 @dataclass(frozen=True, slots=True)
-class ImpliedPick:
-    """Units that shipped before their pick was reported: taken from usable stock at the shipment's instant until it is."""
+class Shipment:
+    """Units of a line shipped. `implied_milli` of them have no reported pick (yet): they count as picked when they shipped."""
 
     lot: str
     qty_milli: int
+    implied_milli: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,7 @@ class PromiseTables:
     movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
-    implied_picks: Table[tuple[str, str, int, str, int, str], ImpliedPick]  # item, order, line, site, shipped at, event id
+    shipments: Table[tuple[str, str, int, str, int, str], Shipment]  # item, order id, line, site, shipped at, event id
     unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, site, commit position, order id, line
     backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
