@@ -26,6 +26,7 @@ from streams import quotes
 from streams.engine.flow import Fold, Translator
 from streams.engine.keys import KeyCodec, after
 from streams.engine.log import Log, Reader, Store, StoreId, TopicPartition
+from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
 from tables.policy import ATP_POLICIES, Policy
@@ -146,8 +147,8 @@ class TableView:
         """One row by its typed key, from the partition that `partition_key` belongs to; or none."""
         flow, name, key_types, row_type = self._tables[table]
         topic = inputs_of(flow)[0]
-        partition = partition_of(partition_key.encode(), topic.partitions)
-        return self._open(flow, partition, name, key_types, row_type).get(key)
+        at = TopicPartition(topic.name, partition_of(partition_key.encode(), topic.partitions))
+        return self._open(flow, at, name, key_types, row_type).get(key)
 
     def rows(self, table: str, key: str | None, after_key: str | None, limit: int) -> list[tuple[str, Any]]:
         """Rows whose key is or begins with `key`, in key order over all partitions, after a key."""
@@ -155,8 +156,8 @@ class TableView:
         prefix = _parse(key, key_types, is_whole=False) if key is not None else ()
         last = _parse(after_key, key_types, is_whole=True) if after_key is not None else None
         found: dict[tuple[Any, ...], Any] = {}
-        for partition in range(inputs_of(flow)[0].partitions):
-            rows = self._after(flow, partition, name, (key_types, row_type), prefix, last)
+        for at in partitions_of(flow):
+            rows = self._after(flow, at, name, (key_types, row_type), prefix, last)
             for _, (row_key, row) in zip(range(limit), rows, strict=False):
                 found[row_key] = row
         return [(shown(row_key), found[row_key]) for row_key in sorted(found)[:limit]]
@@ -164,8 +165,8 @@ class TableView:
     def scan(self, flow: str, table: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """All rows of a table, partition after partition: a broadcast row comes once from each."""
         found, name, key_types, row_type = self._tables[f"{flow}.{table}"]
-        for partition in range(inputs_of(found)[0].partitions):
-            yield from self._after(found, partition, name, (key_types, row_type), (), None)
+        for at in partitions_of(found):
+            yield from self._after(found, at, name, (key_types, row_type), (), None)
 
     def _full_name(self, table: str) -> str:
         if table in self._tables:
@@ -177,26 +178,26 @@ class TableView:
             raise NotKnown(f"Several flows have a table {table}: say {' or '.join(sorted(matches))}.")
         raise NotKnown(f"There is no table {table[:100]!r}. There are {', '.join(self.names())}.")
 
-    def _open(self, flow: Any, partition: int, name: str, key_types: tuple[type[Any], ...], row_type: type[Any]) -> Any:
-        store = self._log.store(StoreId(flow.name, partition))
+    def _open(self, flow: Any, at: TopicPartition, name: str, key_types: tuple[type[Any], ...], row_type: type[Any]) -> Any:
+        store = self._log.store(store_id(flow, at))
         return EngineTable[Any, Any](name, key_types, row_type, store, Journal(), cache_rows=2)
 
     def _after(
         self,
         flow: Any,
-        partition: int,
+        at: TopicPartition,
         name: str,
         types: tuple[tuple[type[Any], ...], type[Any]],
         prefix: tuple[Any, ...],
         last: tuple[Any, ...] | None,
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        store = self._log.store(StoreId(flow.name, partition))
+        store = self._log.store(store_id(flow, at))
         codec = KeyCodec(name.encode() + b"\0", types[0])
         low = codec.prefix(prefix)
         high = after(low)
         if last is not None:
             low = max(low, codec.encode(last) + b"\0")
-        table = self._open(flow, partition, name, *types)
+        table = self._open(flow, at, name, *types)
         for data, _ in store.range(low, high):
             key = codec.decode(data)
             row = table.get(key)
@@ -207,6 +208,11 @@ class TableView:
 def inputs_of(flow: Fold[Any] | Translator) -> tuple[Topic, ...]:
     """The topics a flow reads."""
     return (flow.inbox,) if isinstance(flow, Fold) else flow.topics
+
+
+def partitions_of(flow: Fold[Any] | Translator) -> list[TopicPartition]:
+    """Every partition a flow reads."""
+    return [TopicPartition(topic.name, partition) for topic in inputs_of(flow) for partition in range(topic.partitions)]
 
 
 def shown(key: tuple[Any, ...]) -> str:
