@@ -468,6 +468,20 @@ def test_the_newest_record_of_a_key(harness: Harness) -> None:
         harness.reopen()
 
 
+def test_readers_refuse_topics_that_are_not_kept_so(harness: Harness) -> None:
+    """Only compacted topics have newest records (of keys: a record needs one), only indexed ones an index."""
+    plain, compacted = topic("plain", 1), topic("needs-key", 1, "compact")
+    harness.log.create([plain, compacted])
+    with pytest.raises(ValueError, match="compacted"):
+        harness.log.append([Outgoing(compacted.name, 0, None, b"v")])
+    with pytest.raises(ValueError, match="compacted"):
+        harness.reader.latest(plain.name, b"k")
+    with pytest.raises(ValueError, match="compacted"):
+        harness.reader.scan(plain.name, None, 1)
+    with pytest.raises(ValueError, match="indexed"):
+        harness.reader.by_key(plain.name, b"k", 1)
+
+
 def test_scan_pages_in_key_order(harness: Harness) -> None:
     """`after` is the last key of the page before; removed keys are left out."""
     t = topic("scan", 3, "compact")

@@ -1,0 +1,309 @@
+"""What the embedded log owes beyond the contract: group commit, waking, retention, and errors a user understands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from schemas.records import Record
+from schemas.topics import Cleanup, Topic
+from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.embedded_files import FORMAT_KEY
+from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
+
+ROOT = Path(__file__).parents[2]
+FIRST = TopicPartition("t", 0)
+
+
+class Silent:
+    def assigned(self, partitions: frozenset[TopicPartition]) -> None: ...
+
+    def revoked(self, partitions: frozenset[TopicPartition]) -> None: ...
+
+
+def topic(cleanup: Cleanup = "keep", *, partitions: int = 1, retention_ms: int | None = None, is_indexed: bool = False) -> Topic:
+    return Topic("t", "key", "tests", 1_000, (), partitions, cleanup, retention_ms, is_indexed=is_indexed)
+
+
+def record(value: bytes = b"v", *, key: bytes = b"k", timestamp_ms: int | None = None) -> Outgoing:
+    return Outgoing("t", 0, key, value, timestamp_ms=timestamp_ms)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
+    made = EmbeddedLog(tmp_path)
+    yield made
+    made.close()
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_poll_wakes_at_once_and_costs_nothing(log: EmbeddedLog) -> None:
+    """No polling interval is in the way of a record, and waiting uses no processor time."""
+    log.create([topic()])
+    follower = log.follow({FIRST: 0})
+    arrived: list[float] = []
+    used: list[float] = []
+
+    def wait() -> None:
+        before = time.thread_time()
+        for _ in range(20):
+            follower.poll(10, 10.0)
+            arrived.append(time.perf_counter())
+        used.append(time.thread_time() - before)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    delays = []
+    for n in range(20):
+        time.sleep(0.01)
+        log.append([record()])
+        returned = time.perf_counter()
+        while len(arrived) <= n:
+            time.sleep(0.0005)
+        delays.append(arrived[n] - returned)
+    thread.join()
+    assert sorted(delays)[10] < 0.02
+    assert used[0] < 0.2
+
+
+def test_an_idle_member_wakes_when_it_is_given_partitions(log: EmbeddedLog) -> None:
+    """The partitions of a member that left are taken over without waiting for a timeout."""
+    log.create([topic(partitions=2)])
+    first, second = (log.join("g", ["t"], Silent()) for _ in range(2))
+    for member in (first, second):
+        member.poll(1, 0)
+    log.append([Outgoing("t", 0, b"k", b"v")])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(second.poll, 10, 20.0)
+        time.sleep(0.05)
+        started = time.perf_counter()
+        first.close()
+        assert [r.value for r in waiting.result()] == [b"v"]
+    assert time.perf_counter() - started < 5
+
+
+def test_close_ends_waiting_polls(tmp_path: Path) -> None:
+    """A worker that waits for records hears that the log is closed; so does whoever calls it later."""
+    log = EmbeddedLog(tmp_path)
+    log.create([topic()])
+    member, follower = log.join("g", ["t"], Silent()), log.follow({FIRST: 0})
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(member.poll, 10, 20.0), pool.submit(follower.poll, 10, 20.0)]
+        time.sleep(0.05)
+        log.close()
+        for future in waiting:
+            with pytest.raises(Unavailable):
+                future.result()
+    with pytest.raises(Unavailable, match="closed"):
+        log.append([record()])
+    with pytest.raises(Unavailable, match="closed"):
+        log.read(FIRST, 0, 1)
+    log.close()
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_appends_share_one_sync(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten appends that queue behind a write are written together."""
+    log.create([topic()])
+    batches: list[int] = []
+    write = log.writer._write
+
+    def counted(jobs: list[object]) -> None:
+        batches.append(len(jobs))
+        write(jobs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(log.writer, "_write", counted)
+    with ThreadPoolExecutor(10) as pool:
+        with log.writer.lock:
+            futures = [pool.submit(log.append, [record(), record()]) for _ in range(10)]
+            while len(log.writer._queue) < 10:
+                time.sleep(0.001)
+        offsets = sorted(offset for future in futures for offset in future.result())
+    assert offsets == list(range(20))
+    assert batches == [10]
+
+
+def test_a_fenced_commit_does_not_disturb_its_batch(log: EmbeddedLog) -> None:
+    """Others' appends in the same sync are written, the fenced commit is not, and no offset is left out."""
+    log.create([topic()])
+    member = log.join("g", ["t"], Silent())
+    member.close()
+    with ThreadPoolExecutor(3) as pool:
+        with log.writer.lock:
+            one = pool.submit(log.append, [record(b"1")])
+            fenced = pool.submit(member.commit, Transaction(outgoing=[record(b"fenced")]))
+            two = pool.submit(log.append, [record(b"2")])
+            while len(log.writer._queue) < 3:
+                time.sleep(0.001)
+        with pytest.raises(Fenced):
+            fenced.result()
+        assert sorted(one.result() + two.result()) == [0, 1]
+    assert sorted(r.value or b"" for r in log.read(FIRST, 0, 10)) == [b"1", b"2"]
+
+
+def test_a_failed_write_takes_no_effect(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full, say: the caller hears `Unavailable`, and its records get the same offsets when they are written later."""
+    log.create([topic("compact")])
+    log.append([record(b"before")])
+    member = log.join("g", ["t"], Silent())
+    member.poll(1, 0)
+
+    class Full:
+        def write(self, *_: object) -> None:
+            raise Exception("IO error: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log.files(), "db", Full())
+        with pytest.raises(Unavailable, match="No space left"):
+            member.commit(Transaction([record(b"lost")], {StoreId("g", 0): [(b"a", b"1")]}, {FIRST: 1}))
+    assert log.bounds(FIRST) == (0, 1)
+    assert member.position(FIRST) == 0
+    newest = log.latest("t", b"k")
+    assert newest is not None
+    assert newest.value == b"before"
+    assert log.append([record(b"after")]) == [1]
+    assert [r.value for r in log.read(FIRST, 0, 10)] == [b"after"]
+
+
+def test_what_is_not_bytes_is_refused_and_the_log_goes_on(log: EmbeddedLog) -> None:
+    """A defect of one caller is nobody else's."""
+    log.create([topic()])
+    member = log.join("g", ["t"], Silent())
+    member.poll(1, 0)
+    with pytest.raises(TypeError):
+        log.append([record("text")])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="bytes"):
+        member.commit(Transaction(rows={StoreId("g", 0): [(b"a", 1)]}))  # type: ignore[list-item]
+    assert log.append([record()]) == [0]
+
+
+def test_create_refuses_to_keep_records_in_another_way(log: EmbeddedLog) -> None:
+    """A topic that was not compacted has no index of newest records; retention may change."""
+    log.create([topic("delete", retention_ms=10)])
+    log.create([topic("delete", retention_ms=20)])
+    with pytest.raises(ValueError, match="cleanup=delete, not compact"):
+        log.create([topic("compact")])
+
+
+# --- retention --------------------------------------------------------------------------------------------------------
+
+
+def trimmed(log: EmbeddedLog, now_ms: int) -> list[Record]:
+    while log.trim(now_ms):
+        pass
+    return log.read(FIRST, 0, 100)
+
+
+def test_trim_deletes_what_is_older_than_the_retention(tmp_path: Path) -> None:
+    """Offsets go on where they were, also when everything was deleted and the log opened again."""
+    log = EmbeddedLog(tmp_path)
+    log.create([topic("delete", retention_ms=100)])
+    log.append([record(b"%d" % n, timestamp_ms=1_000 + n * 10) for n in range(10)])
+    assert [r.value for r in trimmed(log, 1_150)] == [b"%d" % n for n in range(5, 10)]
+    assert log.bounds(FIRST) == (5, 10)
+    assert log.read(FIRST, 2, 1)[0].offset == 5
+    assert trimmed(log, 9_000) == []
+    log.close()
+    log = EmbeddedLog(tmp_path)
+    assert log.bounds(FIRST) == (10, 10)
+    assert log.append([record()]) == [10]
+    log.close()
+
+
+def test_trim_waits_for_every_group_that_ever_joined(tmp_path: Path) -> None:
+    """Also for one that has committed nothing yet, and after a restart."""
+    log = EmbeddedLog(tmp_path)
+    log.create([topic("delete", retention_ms=100)])
+    log.append([record(timestamp_ms=0) for _ in range(10)])
+    log.join("slow", ["t"], Silent())
+    fast = log.join("fast", ["t"], Silent())
+    fast.poll(1, 0)
+    fast.commit(Transaction(positions={FIRST: 8}))
+    log.close()
+    log = EmbeddedLog(tmp_path)
+    assert len(trimmed(log, 9_000)) == 10
+    slow = log.join("slow", ["t"], Silent())
+    slow.poll(1, 0)
+    slow.commit(Transaction(positions={FIRST: 3}))
+    assert [r.offset for r in trimmed(log, 9_000)] == list(range(3, 10))
+    slow.commit(Transaction(positions={FIRST: 9}))
+    assert [r.offset for r in trimmed(log, 9_000)] == [8, 9]
+    assert log.committed("new", FIRST) == 8
+    log.close()
+
+
+def test_trim_takes_index_entries_along(log: EmbeddedLog) -> None:
+    """And leaves topics that keep their records alone."""
+    log.create([topic("delete", retention_ms=100, is_indexed=True)])
+    log.append([record(b"%d" % n, timestamp_ms=n * 100) for n in range(4)])
+    trimmed(log, 250)
+    assert [r.value for r in log.by_key("t", b"k", 10)] == [b"2", b"3"]
+    assert len(list(log.files().bykey.values())) == 2
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_in_use_by_another_process(tmp_path: Path) -> None:
+    """The message names the directory and says what to do."""
+    path = repr(str(tmp_path))
+    hold = f"import sys; from streams.engine.embedded import EmbeddedLog; l = EmbeddedLog({path}); print(); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(CannotOpen, match=rf"{tmp_path}.* in use .*another process.*stop it"):
+            EmbeddedLog(tmp_path)
+        process.communicate()
+    EmbeddedLog(tmp_path).close()
+
+
+def filled(path: Path) -> Path:
+    log = EmbeddedLog(path)
+    log.create([topic()])
+    log.append([record(bytes(1000)) for _ in range(100)])
+    log.close()
+    return path / "log"
+
+
+@pytest.mark.parametrize("what", ["CURRENT", "MANIFEST-*", "*.sst"])
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_damaged_directory_is_refused(tmp_path: Path, what: str, is_missing: bool) -> None:
+    """Whatever file is lost or garbled: never an empty log in its place."""
+    inside = filled(tmp_path)
+    victim = max(inside.glob(what), key=lambda path: path.stat().st_size)
+    if is_missing:
+        victim.unlink()
+    else:
+        victim.write_bytes(b"garbage\n" * 20)
+    with pytest.raises(CannotOpen, match=r"damaged.*restore"):
+        EmbeddedLog(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    """A log of a later version is not touched."""
+    filled(tmp_path)
+    log = EmbeddedLog(tmp_path)
+    log.files().meta.put(FORMAT_KEY, b"99")
+    log.close()
+    with pytest.raises(CannotOpen, match=r"format 99, this version reads 1"):
+        EmbeddedLog(tmp_path)
+    with pytest.raises(CannotOpen, match=r"format 99"):
+        EmbeddedLog(tmp_path)
+
+
+def test_a_path_that_is_no_directory(tmp_path: Path) -> None:
+    """A file of that name is in the way."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CannotOpen, match="cannot be used"):
+        EmbeddedLog(tmp_path / "file")

@@ -1,0 +1,79 @@
+"""An acknowledged write survives kill -9, and what was not acknowledged is there whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from schemas.records import Record
+from streams.engine.embedded import EmbeddedLog
+from streams.engine.log import StoreId, TopicPartition
+from tests.integration.kill9_writer import COPY, GROUP, INBOX, NEWEST, fold
+
+ROUNDS = 10
+ROOT = Path(__file__).parents[2]
+
+
+def run_and_kill(path: Path, seed: int, after_s: float) -> Iterator[list[str]]:
+    """What the writer acknowledged until it was killed, line by line."""
+    command = [sys.executable, "-m", "tests.integration.kill9_writer", str(path), str(seed)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        time.sleep(after_s)
+        process.kill()
+        output = first + process.stdout.read()
+        assert process.wait() == -9, process.stderr.read().decode()
+    for line in output[: output.rfind(b"\n") + 1].decode().splitlines():
+        yield line.split(" ")
+
+
+def records_of(log: EmbeddedLog, partition: TopicPartition) -> list[Record]:
+    end = log.bounds(partition)[1]
+    found: list[Record] = []
+    while len(found) < end:
+        found += log.read(partition, len(found), 10_000)
+    assert [record.offset for record in found] == list(range(end))
+    return found
+
+
+def test_kill_at_random_moments(tmp_path: Path) -> None:
+    """Ten lives of one log. After each: all acknowledged records in their places, rows, copies and position of one piece."""
+    random = Random(20261123)
+    appended: dict[tuple[int, int], str] = {}
+    committed = {0: 0, 1: 0}
+    for number in range(ROUNDS):
+        for what, partition, offset, *value in run_and_kill(tmp_path, number, random.uniform(0.0, 0.25)):
+            if what == "appended":
+                assert (int(partition), int(offset)) not in appended
+                appended[int(partition), int(offset)] = value[0]
+            else:
+                committed[int(partition)] = int(offset)
+        log = EmbeddedLog(tmp_path)
+        for partition_number in committed:
+            check(log, partition_number, appended, committed[partition_number])
+        log.close()
+    assert len(appended) > 100
+    assert all(committed.values())
+
+
+def check(log: EmbeddedLog, number: int, appended: dict[tuple[int, int], str], acknowledged: int) -> None:
+    inbox = records_of(log, TopicPartition(INBOX.name, number))
+    held = {record.offset: record.value for record in inbox}
+    for (partition, offset), value in appended.items():
+        if partition == number:
+            assert held[offset] == value.encode()
+    position = log.committed(GROUP, TopicPartition(INBOX.name, number))
+    assert acknowledged <= position <= len(inbox)
+    rows: dict[bytes, bytes] = {}
+    fold(rows, inbox[:position])
+    assert dict(log.store(StoreId(GROUP, number)).range(b"", None)) == rows
+    copies = records_of(log, TopicPartition(COPY.name, number))
+    assert [(record.key, record.value) for record in copies] == [(record.key, record.value) for record in inbox[:position]]
+    newest = {r.key: r.value for r in log.scan(NEWEST.name, None, 100) if r.partition == number}
+    assert newest == rows
