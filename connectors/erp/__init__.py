@@ -1,8 +1,8 @@
 """The ERP: its change feed as Debezium's PostgreSQL connector writes it, and its extracts.
 
-Reads eleven tables (`columns.py`: item, item_price, site, customer, inventory_balance, sales orders, purchase orders and invoices with
-their lines) from `raw.erp.<table>`. Transaction metadata, heartbeats, the signal table, logical decoding messages and tables we do not
-map arrive on `raw.erp.other` and are ignored, each with its reason.
+Reads eleven tables (`columns.py`: item, item_price, site, customer, inventory_balance, sales orders, purchase orders and
+invoices with their lines) from `raw.erp.<table>`. Transaction metadata, heartbeats, the signal table, logical decoding
+messages and tables we do not map arrive on `raw.erp.other` and are ignored, each with its reason.
 
 Settings of the connector that work: JsonConverter for keys, values and headers, with schemas or without;
 `decimal.handling.mode` string or precise (base64; the scale is the schema's, without schemas the catalogue's; a numeric
@@ -22,6 +22,6 @@ What is odd, and what becomes of it:
 - Local timestamps come as if UTC and are written as the wall clock they are. `char(n)` stays blank-padded.
 - A truncated table is a bad message: nothing says which rows are gone.
 
-Anything malformed is a `BadMessage` that names the field, what to do, and the items as far as they can be read. `extract.py` reads
-the other side of a reconciliation; `sample/` is a real capture with its final state.
+Anything malformed is a `BadMessage` that names the field, what to do, and the items as far as they can be read. `extract.py`
+reads the other side of a reconciliation; `sample/` is a real capture with its final state.
 """

@@ -111,7 +111,8 @@ def _timestamp(column: Column, value: Any, logical: Logical) -> str:
 def _zoned(column: Column, value: Any, logical: Logical) -> str:
     if isinstance(value, str):
         try:
-            if datetime.fromisoformat(value).astimezone(UTC):
+            instant = datetime.fromisoformat(value)
+            if instant.tzinfo is not None and instant.astimezone(UTC):
                 return value
         except (ValueError, OverflowError):
             pass
