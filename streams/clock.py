@@ -9,6 +9,7 @@ from schemas.base import Tick
 from schemas.codec import Codec
 from streams.engine.keys import KeyCodec
 from streams.engine.log import Outgoing, StoreId, TopicPartition
+from streams.engine.worker import GROUP
 from streams.views import ReadableLog
 from tables.promise import PromiseTables
 from tables.table import row_types
@@ -37,7 +38,7 @@ class Clock:
         return len(due)
 
     def _is_due(self, partition: int, now_ms: int) -> bool:
-        position = self._log.committed(topics.PROMISE, TopicPartition(INBOX.name, partition))
+        position = self._log.committed(GROUP, TopicPartition(INBOX.name, partition))
         if position <= self._sent.get(partition, -1):
             return False
         store = self._log.store(StoreId(topics.PROMISE, partition))

@@ -14,6 +14,7 @@ from streams.engine.flow import Fold, Translator
 from streams.engine.log import TopicPartition
 from streams.engine.partition import store_id
 from streams.engine.table import EngineTable, Journal
+from streams.engine.worker import GROUP
 from streams.views import ReadableLog, partitions_of
 from tables.table import row_types
 
@@ -57,10 +58,9 @@ class Watch:
 
     def inputs(self) -> list[Input]:
         """Every partition every flow reads."""
-        found = []
+        found: list[Input] = []
         for flow in self._flows:
-            for at in partitions_of(flow):
-                found.append(Input(flow.name, at, self._log.committed(flow.name, at), self._log.bounds(at)[1]))
+            found += [Input(flow.name, at, self._log.committed(GROUP, at), self._log.bounds(at)[1]) for at in partitions_of(flow)]
         return found
 
     def waiting(self) -> int:

@@ -1,0 +1,193 @@
+"""The wiring, in one place: settings -> log -> flows -> workers -> clock -> views -> API."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+
+from connectors.api.ports import Ports
+from schemas import topics
+from schemas.codec import Codec
+from schemas.topics import Topic
+from streams.clock import Clock
+from streams.customers import customers
+from streams.documents import documents
+from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.flow import Fold, Translator
+from streams.engine.log import Unavailable
+from streams.engine.partition import PartitionHalted
+from streams.engine.worker import Worker
+from streams.exceptions import exceptions
+from streams.intake import ExceptionDesk, OrderIntake, RawIntake
+from streams.orders import orders
+from streams.promise import promise_fold
+from streams.requests import Requests
+from streams.settings import BadSettings, Settings
+from streams.translators import translators
+from streams.views import PromiseView, Published, ReadableLog, TableView
+from streams.watch import Watch
+
+CLOCK_PAUSE_S = 0.25
+TRIM_PAUSE_S = 60.0
+_log = structlog.get_logger(__name__)
+
+
+def now_ms() -> int:
+    """The wall clock. Rules never see it: it enters through events."""
+    return time.time_ns() // 1_000_000
+
+
+def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
+    """Every flow, by the settings."""
+    return [
+        *translators(settings.channels),
+        documents,
+        orders,
+        promise_fold(settings.to_policy()),
+        customers,
+        exceptions,
+    ]
+
+
+def all_topics(settings: Settings) -> list[Topic]:
+    """Every topic, those of the channels included."""
+    return [*topics.DEFINED, *(topics.raw_channel(name) for name in settings.channels)]
+
+
+@contextlib.contextmanager
+def opened_log(settings: Settings, *, may_create: bool) -> Iterator[EmbeddedLog]:
+    """The log of the settings. Raises `BadSettings` if there is none and none may be made, or another process holds it."""
+    directory = settings.directory
+    if not may_create and not (directory / "log").is_dir():
+        raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
+    try:
+        log = EmbeddedLog(directory)
+    except (CannotOpen, OSError) as error:
+        raise BadSettings(str(error)) from None
+    try:
+        log.create(all_topics(settings))
+        yield log
+    except ValueError as error:
+        raise BadSettings(str(error)) from None
+    finally:
+        log.close()
+
+
+class App:
+    """Everything that runs over one log. `ports` serve without it running; `start` works the log off, `stop` ends that."""
+
+    def __init__(self, settings: Settings, log: ReadableLog, clock_ms: Callable[[], int] = now_ms) -> None:
+        codec = Codec()
+        self.settings = settings
+        self.log = log
+        self.flows = all_flows(settings)
+        self.published = Published(log, codec)
+        self.tables = TableView(log, self.flows)
+        self.registry = CollectorRegistry()
+        self.watch = Watch(log, self.flows, self.halted, self.registry)
+        self._codec = codec
+        self._clock = Clock(log, codec, clock_ms)
+        self._clock_ms = clock_ms
+        self._requests = Requests(log, log, codec, clock_ms)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._halted: dict[str, str] = {}
+        self._batch_seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
+        self.ports = self._ports()
+
+    def _ports(self) -> Ports:
+        settings, log, clock_ms = self.settings, self.log, self._clock_ms
+        return Ports(
+            promises=PromiseView(self.published, self.tables, settings.to_policy(), clock_ms, self.watch.freshness),
+            reservations=self._requests,
+            orders=OrderIntake(log, self.published, settings.channels, clock_ms),
+            ingest=RawIntake(log, settings.channels),
+            exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
+            tables=self.tables,
+            health=self.watch,
+            registry=self.registry,
+        )
+
+    def start(self) -> None:
+        """Run the worker, the clock and the answers to requests, each in a thread."""
+        self._requests.start()
+        self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured())
+        for name, run in (("worker", self._work), ("clock", self._tick)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End all threads; what they were at is whole or not at all."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._threads:
+            self._threads.clear()
+            self.worker.close()
+        self._requests.close()
+
+    def halted(self) -> dict[str, str]:
+        """Why each thread that stopped by itself did."""
+        return dict(self._halted)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until nothing waits to be read, or a thread has halted. False if that takes longer."""
+        until = time.monotonic() + timeout_s
+        while not self._halted and self.watch.waiting():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _measured(self) -> Callable[[str], None]:
+        began = 0.0
+
+        def at(point: str) -> None:
+            nonlocal began
+            if point == "before_apply":
+                began = time.perf_counter()
+            elif point == "after_commit":
+                self._batch_seconds.observe(time.perf_counter() - began)
+
+        return at
+
+    def _work(self) -> None:
+        try:
+            self.worker.run(self._stop)
+        except PartitionHalted as error:
+            self._halt("worker", str(error))
+        except Exception as error:
+            _log.exception("the worker has stopped")
+            self._halt("worker", f"{type(error).__name__}: {error}")
+
+    def _tick(self) -> None:
+        trimmed_at = time.monotonic()
+        while not self._stop.wait(CLOCK_PAUSE_S):
+            try:
+                self._clock.tick()
+                if time.monotonic() - trimmed_at > TRIM_PAUSE_S:
+                    trimmed_at = time.monotonic()
+                    self._trim()
+            except Unavailable as error:
+                _log.warning("the clock waits for the log", reason=str(error))
+            except Exception as error:
+                _log.exception("the clock has stopped")
+                self._halt("clock", f"{type(error).__name__}: {error}")
+                return
+
+    def _trim(self) -> None:
+        """Forget what is past its retention, a bounded part at a time."""
+        if isinstance(self.log, EmbeddedLog):
+            while not self._stop.is_set() and self.log.trim(self._clock_ms()):
+                pass
+
+    def _halt(self, name: str, reason: str) -> None:
+        _log.error("halted", thread=name, reason=reason)
+        self._halted[name] = reason
