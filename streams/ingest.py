@@ -19,6 +19,7 @@ from connectors.erp.topics import raw_topic
 from schemas.records import Headers
 from schemas.topics import RAW_WMS, raw_channel
 from streams.engine.log import Log, Outgoing
+from streams.engine.partitions import partition_of
 
 ERP, WMS, CHANNEL = "erp", "wms", "channel"
 BATCH_RECORDS, BATCH_BYTES = 1_000, 4 << 20
@@ -105,9 +106,10 @@ class Intake:
     def _record(self, topic: str, record: DumpRecord) -> Outgoing:
         """Records of one partition stay together, in their order."""
         key = _bytes(record.key)
-        partition = record.partition if record.partition >= 0 else zlib.crc32(key or b"")
+        count = self._log.partitions(topic)
+        partition = record.partition % count if record.partition >= 0 else partition_of(key or b"", count)
         headers: Headers = tuple((name, bytes(value)) for name, value in record.headers or ())
-        return Outgoing(topic, partition % self._log.partitions(topic), key, _bytes(record.value), headers)
+        return Outgoing(topic, partition, key, _bytes(record.value), headers)
 
     def _channel(self, source: str, value: bytes | None) -> str:
         """The channel a message names; one that names none goes to the first, whose translator says what is wrong with it."""
@@ -185,6 +187,17 @@ def ingest_file(
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path} cannot be read to its end ({error}). {report.records} records before it are in the log") from None
     return report
+
+
+def messages_of(path: Path, source: str) -> Iterator[tuple[int, bytes]]:
+    """A file's messages and their line numbers, as `ingest_file` reads them. Raises `BadInput` naming the file."""
+    try:
+        with path.open("rb") as raw:
+            yield from _messages(raw, source)
+    except BadInput as bad:
+        raise BadInput(f"{path}: {bad}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path} cannot be read to its end: {error}") from None
 
 
 def read_dump(path: Path) -> Iterator[DumpRecord]:
