@@ -54,6 +54,11 @@ class Journal:
         self.mark = self._entries.clear
         self.note = self._entries.append
 
+    @property
+    def is_empty(self) -> bool:
+        """No table was changed since `mark`."""
+        return not self._entries
+
     def undo(self) -> None:
         """Take back everything since `mark`."""
         for table, key, row in reversed(self._entries):

@@ -1,0 +1,241 @@
+"""The worker: takes batches from the log, applies them, and commits each as one transaction.
+
+    poll -> apply each record -> derive once a changed key -> one transaction: records, rows, positions -> committed
+
+Whatever fails before or in the commit, the batch is dropped and read again from the committed positions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from threading import Event as Stop
+
+from schemas.codec import Codec
+from schemas.errors import BrokenInvariant
+from schemas.records import Record
+from streams.engine.fates import Fates
+from streams.engine.flow import Fold
+from streams.engine.log import Fenced, Log, TopicPartition, Transaction, Unavailable
+from streams.engine.partition import Flow, FlowPartition, Limits, open_partition, store_id
+
+GROUP = "crossdock"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a worker paces itself. A batch doubles while there is more to read, up to `max_batch`, and halves when there is not.
+
+    `poll_s`: how long an idle worker waits for a record before it looks whether it is to stop. `backoff_s`: the shortest and
+    the longest wait while the log is unavailable.
+    """
+
+    max_batch: int = 10_000
+    min_batch: int = 256
+    poll_s: float = 0.2
+    backoff_s: tuple[float, float] = (0.05, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did. `is_fenced`: the batch was dropped, because a partition is another worker's now."""
+
+    inputs: int = 0
+    outputs: int = 0
+    rows: int = 0
+    is_fenced: bool = False
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a worker has done since it started. `busy_ms`: from a batch's arrival to its commit."""
+
+    inputs: int = 0
+    outputs: int = 0
+    rows: int = 0
+    batches: int = 0
+    busy_ms: int = 0
+    fenced: int = 0
+    unavailable: int = 0
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _nothing(point: str) -> None:
+    del point
+
+
+class Worker:
+    """Runs flows over the partitions its membership gives it. One thread steps it; any thread may read counters and fates.
+
+    `at` is called with `before_apply`, `after_apply`, `before_commit`, `after_commit` of every batch, for tests that kill
+    the process there. `rng` spreads the waits of workers that back off.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        flows: Sequence[Flow],
+        codec: Codec,
+        *,
+        group: str = GROUP,
+        pace: Pace | None = None,
+        limits: Limits | None = None,
+        clock_ms: Callable[[], int] = _wall_ms,
+        rng: Random | None = None,
+        at: Callable[[str], None] = _nothing,
+    ) -> None:
+        self.counters = Counters()
+        self._log = log
+        self._codec = codec
+        self._pace = pace or Pace()
+        self._limits = limits or Limits()
+        self._clock_ms = clock_ms
+        self._rng = rng or Random()  # noqa: S311 - spreads waits
+        self._at = at
+        self._flows = flows_by_topic(flows)
+        self._parts: dict[TopicPartition, FlowPartition] = {}
+        self._batch = min(self._pace.min_batch, self._pace.max_batch)
+        self._must_rewind = False
+        self._member = log.join(group, list(self._flows), self)
+
+    def run(self, stop: Stop) -> None:
+        """Step until told to stop. Backs off while the log is unavailable. Raises `PartitionHalted`."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                self.step(self._pace.poll_s)
+                failures = 0
+            except Unavailable:
+                self.counters.unavailable += 1
+                stop.wait(self._wait_s(failures))
+                failures += 1
+
+    def step(self, timeout_s: float = 0.0) -> StepReport:
+        """One batch, waiting up to `timeout_s` for it. Raises `PartitionHalted` or `Unavailable`: then nothing took effect."""
+        try:
+            if self._must_rewind:
+                self._member.rewind()
+                self._must_rewind = False
+            records = self._member.poll(self._batch, timeout_s)
+            if not records:
+                self._adapt(0)
+                return StepReport()
+            return self._work(records)
+        except Fenced:
+            self._drop()
+            self.counters.fenced += 1
+            return StepReport(is_fenced=True)
+        except BaseException:
+            self._drop()
+            raise
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._member.close()
+
+    def fates(self) -> dict[tuple[str, TopicPartition], Fates]:
+        """What became of the inputs of each owned flow partition, as of its last commit."""
+        return {(part.flow, part.partition): part.fates for part in list(self._parts.values())}
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """How many records each owned partition has that are not applied and committed yet."""
+        return {
+            partition: self._log.bounds(partition)[1] - position for partition, position in list(self.counters.positions.items())
+        }
+
+    # --- membership (`Listener`) ----------------------------------------------------------------------------------------
+
+    def assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        """Open the flow partitions. Called inside `poll`."""
+        for partition in sorted(partitions):
+            self._part(partition)
+
+    def revoked(self, partitions: frozenset[TopicPartition]) -> None:
+        """Forget the flow partitions. Called inside `poll`."""
+        for partition in partitions:
+            self._parts.pop(partition, None)
+            self.counters.positions.pop(partition, None)
+
+    def _part(self, partition: TopicPartition) -> FlowPartition:
+        """An owned partition, opened if it is not: being fenced while opening some leaves others for later."""
+        part = self._parts.get(partition)
+        if part is None:
+            flow = self._flows[partition.topic]
+            store = self._member.store(store_id(flow, partition))
+            part = open_partition(flow, partition, store, self._log, self._codec, self._limits)
+            self.counters.positions[partition] = self._member.position(partition)
+            self._parts[partition] = part
+        return part
+
+    # --- a batch ----------------------------------------------------------------------------------------------------------
+
+    def _work(self, records: list[Record]) -> StepReport:
+        began_ms = self._clock_ms()
+        self._at("before_apply")
+        batches: dict[tuple[str, int], list[Record]] = {}
+        for record in records:
+            place = record.topic, record.partition
+            batch = batches.get(place)
+            if batch is None:
+                batches[place] = [record]
+            else:
+                batch.append(record)
+        parts = [self._part(TopicPartition(*place)) for place in batches]
+        for part, batch in zip(parts, batches.values(), strict=True):
+            part.apply(batch)
+        self._at("after_apply")
+        transaction = Transaction()
+        for part in parts:
+            transaction.rows[part.id] = part.finish()
+            transaction.outgoing += part.outgoing
+            transaction.positions[part.partition] = part.position
+        self._at("before_commit")
+        self._member.commit(transaction)
+        self._at("after_commit")
+        for part in parts:
+            part.committed()
+        self._adapt(len(records))
+        return self._count(records, transaction, began_ms)
+
+    def _count(self, records: list[Record], transaction: Transaction, began_ms: int) -> StepReport:
+        counters = self.counters
+        rows = sum(map(len, transaction.rows.values()))
+        counters.inputs += len(records)
+        counters.outputs += len(transaction.outgoing)
+        counters.rows += rows
+        counters.batches += 1
+        counters.busy_ms += self._clock_ms() - began_ms
+        counters.positions.update(transaction.positions)
+        return StepReport(len(records), len(transaction.outgoing), rows)
+
+    def _adapt(self, taken: int) -> None:
+        if taken >= self._batch:
+            self._batch = min(self._batch * 2, self._pace.max_batch)
+        elif taken < self._batch // 2:
+            self._batch = max(self._batch // 2, min(self._pace.min_batch, self._pace.max_batch))
+
+    def _drop(self) -> None:
+        for part in self._parts.values():
+            part.dropped()
+        self._must_rewind = True
+
+    def _wait_s(self, failures: int) -> float:
+        shortest, longest = self._pace.backoff_s
+        return min(longest, shortest * 2.0 ** min(failures, 30)) * (0.5 + self._rng.random() / 2)
+
+
+def flows_by_topic(flows: Sequence[Flow]) -> dict[str, Flow]:
+    """Which flow reads a topic. Raises `BrokenInvariant` if two do: each record has one fate."""
+    found: dict[str, Flow] = {}
+    for flow in flows:
+        for topic in (flow.inbox,) if isinstance(flow, Fold) else flow.topics:
+            if topic.name in found:
+                raise BrokenInvariant(f"{flow.name} and {found[topic.name].name} both read {topic.name}: one flow reads a topic")
+            found[topic.name] = flow
+    return found
