@@ -25,7 +25,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("order_accepted", 15 * MINUTE_MS),  # every line is answered, not all of them refused
+    Stage("order_accepted", 15 * MINUTE_MS),  # every line is answered, and at least one goes on
     Stage("allocation_confirmed", 4 * HOUR_MS),  # every open line is allocated in full
     Stage("pick_released", 24 * HOUR_MS),
     Stage("shipment_posted", 24 * HOUR_MS),  # the first one
@@ -48,7 +48,7 @@ def reach(t: OrderTables, order_id: str, cause: Event) -> Iterator[Milestone | E
 def _is_reached(name: str, lines: list[Line]) -> bool:
     if name == "order_accepted":
         is_answered = all(line.answer is not None or line.wish is None for line in lines)
-        return is_answered and any(line.answer is not None and line.state is not State.REFUSED for line in lines)
+        return is_answered and any(line.answer is not None and line.state not in _CLOSED for line in lines)
     if name == "allocation_confirmed":
         live = [line for line in lines if line.state not in _CLOSED]
         return bool(live) and all(line.picked_milli + line.allocated_milli >= line.wanted_milli for line in live)

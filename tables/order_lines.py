@@ -195,7 +195,8 @@ def _wish(line: Line, s: Sources, wanted: int) -> tuple[Line, list[Wish]]:
         shipped_milli=max(reported, line.shipped_milli) if line.has_moved else reported,
     )
     if old is None:
-        wishes = [wish] if wanted > 0 else []
+        # A channel's line is asked for even if it is cancelled by now: the answer names the units the warehouse may report in.
+        wishes = [wish] if wanted > 0 or s.placed is not None else []
     elif old.item != wish.item:
         wishes = [wish] if wanted > 0 else []
         wishes += [replace(old, wanted_milli=0)] if old.wanted_milli > 0 else []

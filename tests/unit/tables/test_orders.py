@@ -249,7 +249,7 @@ def test_remembered_facts_are_bounded_and_too_old_ones_are_refused(monkeypatch) 
     w = world(placed((1, "A", 1000)))
     for n in range(1, 40):
         w.feed(picked(1, "A", 1, n=n))
-    assert len(w.tables.seen) == w.tables.orders[(ORDER,)].seen_count <= 10
+    assert len(list(w.tables.seen.under(ORDER))) == w.tables.orders[(ORDER,)].seen_count <= 10
     assert w.units(1)["picked"] == 39
     w.feed(picked(1, "A", 1, n=1), picked(1, "A", 1, n=39))
     assert w.fates[-2:] == ["refused", "duplicate"]
