@@ -83,6 +83,7 @@ class EmbeddedLog:
         """Become a member of a group that shares the topics' partitions. `trim` waits for the group from now on."""
         counts = {topic: self.partitions(topic) for topic in topics}
         with self.writer.lock:
+            self.writer.require_running()
             known = self._groups.setdefault(group, Group(group, counts))
             if not known.members:
                 known.topics = counts

@@ -20,7 +20,8 @@ from streams.engine.embedded_catalog import Part
 from streams.engine.log import Fenced, Outgoing, StoreId, Unavailable
 from streams.engine.records_codec import Body, encode_body, pack_head
 
-MAX_JOBS_RECORDS = 20_000
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+ROW_BYTES = 64
 POINTERS_CACHED = 65_536
 
 
@@ -36,6 +37,12 @@ class Job:
     offsets: list[int] = field(default_factory=list)
     error: Exception | None = None
     is_done: bool = False
+
+    @property
+    def size(self) -> int:
+        """About how many bytes will be written: jobs share a batch up to a bound, a large one goes alone."""
+        records = sum(len(encoded.body) for _, _, encoded in self.records)
+        return records + ROW_BYTES * (len(self.records) + len(self.rows) + 1)
 
 
 class Writer:
@@ -71,10 +78,10 @@ class Writer:
     def _drain(self) -> list[Job]:
         jobs: list[Job] = []
         size = 0
-        while self._queue and size < MAX_JOBS_RECORDS:
+        while self._queue and size < MAX_BATCH_BYTES:
             job = self._queue.popleft()
             jobs.append(job)
-            size += len(job.records) + 1
+            size += job.size
         return jobs
 
     def _write(self, jobs: Sequence[Job]) -> None:

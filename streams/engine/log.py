@@ -131,7 +131,7 @@ class Log(Protocol):
     """A partitioned, durable log."""
 
     def create(self, topics: Sequence[Topic]) -> None:
-        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions."""
+        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions or cleanup."""
         ...
 
     def partitions(self, topic: str) -> int:
@@ -139,7 +139,10 @@ class Log(Protocol):
         ...
 
     def append(self, records: Sequence[Outgoing]) -> list[int]:
-        """Write records, all or none, and return their offsets once they are durable. Safe from any thread."""
+        """Write records, all or none, and return their offsets once they are durable. Safe from any thread.
+
+        Raises `Unavailable`, `KeyError` for an unknown topic, `ValueError` for a record without a key in a compacted one.
+        """
         ...
 
     def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
@@ -159,7 +162,7 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything. Members and followers are closed too."""
+        """Release everything. Members and followers are closed too: calls then raise `Unavailable`."""
         ...
 
 

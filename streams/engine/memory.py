@@ -115,11 +115,13 @@ class MemoryLog:
                 group.leave(member)
 
     def create(self, topics: Sequence[Topic]) -> None:
-        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions."""
+        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions or cleanup."""
         for topic in topics:
-            known = self._data.topics.get(topic.name)
-            if known is not None and known.partitions != topic.partitions:
+            known = self._data.topics.get(topic.name, topic)
+            if known.partitions != topic.partitions:
                 raise ValueError(f"topic {topic.name} exists with {known.partitions} partitions, not {topic.partitions}")
+            if known.cleanup != topic.cleanup:
+                raise ValueError(f"topic {topic.name} exists with cleanup={known.cleanup}, not {topic.cleanup}")
         for topic in topics:
             self._data.topics[topic.name] = topic
             for index in range(topic.partitions):

@@ -61,6 +61,14 @@ def test_create_refuses_another_partition_count(harness: Harness) -> None:
     assert harness.log.partitions(t.name) == 2
 
 
+def test_create_refuses_another_cleanup(harness: Harness) -> None:
+    """Records that were not compacted as they came have no newest one known."""
+    t = topic("cleanup", 1)
+    harness.log.create([t])
+    with pytest.raises(ValueError, match=r"cleanup"):
+        harness.log.create([topic("cleanup", 1, "compact", name=t.name)])
+
+
 def test_unknown_topic_names_the_known_ones(harness: Harness) -> None:
     """The error helps to find a typing mistake."""
     t = topic("known", 1)
