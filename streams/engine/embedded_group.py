@@ -171,12 +171,12 @@ class EmbeddedMember:
             part = self._log.part(*partition)
             self._cursor.next.pop(part, None)
             self._waiter.unwatch([part])
-        if lost:
-            self._listener.revoked(lost)
         for partition in sorted(gained):
             part = self._log.part(*partition)
             self._cursor.next[part] = self.position(partition)
             self._waiter.watch([part])
+        if lost:
+            self._listener.revoked(lost)
         if gained:
             self._listener.assigned(gained)
 

@@ -314,10 +314,10 @@ class MemoryMember:
         lost, gained = self._membership.changes()
         for partition in lost:
             self._next.pop(partition, None)
-        if lost:
-            self._listener.revoked(lost)
         for partition in sorted(gained):
             self._next[partition] = self.position(partition)
+        if lost:
+            self._listener.revoked(lost)
         if gained:
             self._listener.assigned(gained)
         return self._log._fetch(self._next, max_records)

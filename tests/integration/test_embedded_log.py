@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -108,6 +109,47 @@ def test_close_ends_waiting_polls(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="closed"):
         log.read(FIRST, 0, 1)
     log.close()
+
+
+def test_workers_that_come_and_go_copy_each_record_once(log: EmbeddedLog) -> None:
+    """Threads join, commit, are fenced and leave while others append: the copy of each partition is the partition."""
+    copy = Topic("copy", "key", "tests", 1_000, (), 4)
+    log.create([topic(partitions=4), copy])
+    stop = threading.Event()
+    fenced: list[int] = []
+
+    def work(seed: int) -> None:
+        random = Random(seed)
+        while not stop.is_set():
+            member = log.join("g", ["t"], Silent())
+            for _ in range(random.randint(5, 40)):
+                batch = member.poll(random.randint(1, 30), 0.005)
+                copied = [Outgoing("copy", r.partition, r.key, r.value) for r in batch]
+                positions = {TopicPartition(r.topic, r.partition): r.offset + 1 for r in batch}
+                try:
+                    member.commit(Transaction(copied, {}, positions))
+                except Fenced:
+                    fenced.append(seed)
+                    member.rewind()
+            member.close()
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in workers:
+        thread.start()
+    for n in range(300):
+        log.append([Outgoing("t", (n + i) % 4, b"k", b"%d/%d" % (n, i)) for i in range(10)])
+    deadline = time.monotonic() + 30
+    parts = [TopicPartition("t", index) for index in range(4)]
+    while any(log.committed("g", part) < log.bounds(part)[1] for part in parts) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    for thread in workers:
+        thread.join()
+    assert fenced
+    for part in parts:
+        copied = log.read(TopicPartition("copy", part.partition), 0, 10_000)
+        assert [r.value for r in copied] == [r.value for r in log.read(part, 0, 10_000)]
+        assert len(copied) == 750
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
