@@ -46,21 +46,21 @@ def assign(t: OrderTables, order_id: str, erp_order_no: str | None) -> dict[int,
     return lines
 
 
-def settle(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
-    """Match all lines anew and recompute each. Does nothing while neither the channel nor the ERP has sent the header."""
-    order = t.orders.get((order_id,))
-    if order is None:
-        return
+def settle(t: OrderTables, order_id: str, cause: Event, *, is_header_same: bool = False) -> Iterator[Any]:
+    """Match all lines anew and recompute each; only those matched otherwise than before, if nothing else can have changed."""
+    order = t.orders[(order_id,)]
     lines = assign(t, order_id, order.erp_order_no)
     matched = {(order.erp_order_no, erp_line_no): number for number, erp_line_no in lines.items() if erp_line_no is not None}
     for key, erp in list(t.erp_lines.under(order_id)):
         number = matched.get(key[1:])
         if erp.line != number:
             t.erp_lines[key] = replace(erp, line=number)
-    gone = [number for (_, number), line in t.lines.under(order_id) if number not in lines and line.is_listed]
-    for number in gone:
+    held = {number: line.erp_line_no for (_, number), line in t.lines.under(order_id) if line.is_listed}
+    for number in sorted(held.keys() - lines.keys()):
         yield from _settle(t, order_id, order, number, None, is_listed=False, cause=cause)
     for number, erp_line_no in lines.items():
+        if is_header_same and number in held and held[number] == erp_line_no:
+            continue
         yield from _settle(t, order_id, order, number, erp_line_no, is_listed=True, cause=cause)
 
 
@@ -69,6 +69,19 @@ def settle_line(t: OrderTables, order_id: str, number: int, cause: Event) -> Ite
     line = t.lines[order_id, number]
     order = t.orders[(order_id,)]
     yield from _settle(t, order_id, order, number, line.erp_line_no, is_listed=line.is_listed, cause=cause)
+
+
+def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: int, cause: Event) -> Iterator[Any]:
+    """Recompute the line an ERP line is. One that is new to an order the channel placed has to be matched first."""
+    key = (order_id, order_no, erp_line_no)
+    erp = t.erp_lines[key]
+    if erp.line is not None:
+        yield from settle_line(t, order_id, erp.line, cause)
+    elif (order_id,) in t.placements:
+        yield from settle(t, order_id, cause, is_header_same=True)
+    else:
+        t.erp_lines[key] = replace(erp, line=erp_line_no)
+        yield from _settle(t, order_id, t.orders[(order_id,)], erp_line_no, erp_line_no, is_listed=True, cause=cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +116,110 @@ def _settle(
         raise BrokenInvariant(f"line {number} of {order_id} cannot go from {old.state} to {new.state}")
     if new != old:
         t.lines[order_id, number] = new
-    for ahead, wish in enumerate(reversed(wishes)):
-        yield _request(order_id, order, number, wish, new.revision - len(wishes) + 1 + ahead, erp, cause)
+    for revision, wish in enumerate(wishes, old.revision + 1):
+        yield _request(order_id, order, number, wish, revision, erp, cause)
     yield from _conditions(order_id, number, old, new, cause)
 
 
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """A line's quantities before the promise fold is heard. `wish`: to be asked for; `kept`: picked, so no longer cancellable."""
+
+    item: str
+    site: str | None
+    unit: Unit
+    has_moved: bool
+    ordered_milli: int
+    wish_milli: int
+    kept_milli: int
+    declined_milli: int
+    picked_milli: int
+    shipped_milli: int
+    returned_milli: int
+    cancelled_by: str | None
+
+
 def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
-    """The line as the sources have it now, and the wishes to send for it, the last one to be sent first."""
+    """The line as the sources have it now, and the wishes to send for it, in order."""
+    r = _reckon(old, s)
+    answer = old.answer if old.item == r.item else None
+    wishes = _wishes(old, s, r, answer)
+    revision = old.revision + len(wishes)
+    is_current = answer is not None and answer.revision == revision
+    is_refused = is_current and answer is not None and answer.refused is not None and answer.wanted_milli == 0
+    wanted, allocated, backordered = _stand(r, answer, is_current=is_current)
+    standing = Standing(
+        wanted_milli=wanted,
+        allocated_milli=allocated,
+        backordered_milli=backordered,
+        released_milli=old.executed.released_milli,
+        picked_milli=r.picked_milli,
+        shipped_milli=r.shipped_milli,
+        short_milli=old.executed.short_milli,
+        substituted_milli=old.executed.substituted_milli,
+        returned_milli=r.returned_milli,
+        is_answered=answer is not None,
+        is_cancelled=r.cancelled_by is not None,
+        is_refused=is_refused,
+    )
+    state = state_of(standing)
+    refused = answer.refused if answer and is_current else None
+    line = Line(
+        item=r.item,
+        site=r.site,
+        unit=r.unit,
+        erp_line_no=s.erp_line_no,
+        is_listed=s.is_listed,
+        has_moved=r.has_moved,
+        state=state,
+        revision=revision,
+        wish=wishes[-1] if wishes else old.wish,
+        answer=answer,
+        declined_milli=r.declined_milli,
+        declined_of_milli=old.declined_of_milli,
+        executed=old.executed,
+        ordered_milli=r.ordered_milli,
+        wanted_milli=wanted,
+        allocated_milli=allocated,
+        backordered_milli=backordered,
+        picked_milli=r.picked_milli,
+        shipped_milli=r.shipped_milli,
+        returned_milli=r.returned_milli,
+        invoiced_milli=s.invoiced_milli,
+        reason=refused or r.cancelled_by or _shortfall(r, state),
+    )
+    return line, wishes
+
+
+def _reckon(old: Line, s: Sources) -> Reckoning:
     item = s.erp.item if s.erp else s.placed.item if s.placed else old.item
-    has_moved = old.has_moved or (old.item not in ("", item))
-    answer = old.answer if old.item == item else None
     unit = old.unit if old.item == item else Unit()
     is_pending = _is_pending(unit, s, item)
-    unit = replace(unit, uom=s.placed.uom) if is_pending and s.placed else unit if unit.is_base else replace(unit, uom=None)
+    if not unit.is_base:
+        unit = Unit(uom=s.placed.uom) if is_pending and s.placed else Unit()
     by_erp = s.erp.shipped_milli if s.erp else 0
     shipped = 0 if is_pending else max(old.executed.shipped_milli + s.substitutes_shipped_milli, by_erp)
     picked = max(old.executed.picked_milli, shipped)
-    asked, most = _asked(unit, s, is_pending=is_pending)
-    if not s.is_listed:
-        asked = most = old.ordered_milli
+    asked, most = _asked(unit, s, is_pending=is_pending) if s.is_listed else (old.ordered_milli, old.ordered_milli)
     ordered = max(asked, min(most, picked))
     kept = min(ordered, picked)
     cancelled_by = _cancelled_by(s)
     declined = old.declined_milli if old.declined_of_milli == ordered and old.item == item else 0
     lost = 0 if s.order.allow_backorder else old.executed.short_milli
-    wish = max(0 if cancelled_by else ordered - declined - lost, kept)
-    line = replace(
-        old, item=item, site=s.erp.site if s.erp else s.placed.site if s.placed else old.site, unit=unit, has_moved=has_moved,
-        erp_line_no=s.erp_line_no, is_listed=s.is_listed, answer=answer, ordered_milli=ordered, picked_milli=picked,
-        shipped_milli=shipped, returned_milli=old.executed.returned_milli + s.substitutes_returned_milli,
-        invoiced_milli=s.invoiced_milli, declined_milli=declined,
-    )  # fmt: skip
-    line, wishes = _wish(line, s, wish)
-    return _stand(line, wish, kept, cancelled_by, is_asking=bool(wishes)), wishes
+    return Reckoning(
+        item=item,
+        site=s.erp.site if s.erp else s.placed.site if s.placed else old.site,
+        unit=unit,
+        has_moved=old.has_moved or old.item not in ("", item),
+        ordered_milli=ordered,
+        wish_milli=max(0 if cancelled_by else ordered - declined - lost, kept),
+        kept_milli=kept,
+        declined_milli=declined,
+        picked_milli=picked,
+        shipped_milli=shipped,
+        returned_milli=old.executed.returned_milli + s.substitutes_returned_milli,
+        cancelled_by=cancelled_by,
+    )
 
 
 def _is_pending(unit: Unit, s: Sources, item: str) -> bool:
@@ -178,38 +262,46 @@ def _cancelled_by(s: Sources) -> str | None:
     return None if s.is_listed else "no source has the line any more"
 
 
-def _wish(line: Line, s: Sources, wanted: int) -> tuple[Line, list[Wish]]:
+def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list[Wish]:
     """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
-    old = line.wish
+    old, wanted = line.wish, r.wish_milli
     reported = s.erp.shipped_milli if s.erp else 0
     wish = Wish(
-        item=line.item,
+        item=r.item,
         wanted_milli=wanted,
-        uom=None if line.unit.is_base else line.unit.uom,
-        site=line.site,
+        uom=None if r.unit.is_base else r.unit.uom,
+        site=r.site,
         requested_on=s.order.requested_on,
         priority=s.order.priority,
         is_firm=s.erp is not None,
         allow_partial=s.order.allow_partial,
         allow_backorder=s.order.allow_backorder,
-        shipped_milli=max(reported, line.shipped_milli) if line.has_moved else reported,
+        # The new item's demand knows nothing of what shipped under the old one.
+        shipped_milli=max(reported, r.shipped_milli) if r.has_moved else reported,
     )
     if old is None:
         # A channel's line is asked for even if it is cancelled by now: the answer names the units the warehouse may report in.
-        wishes = [wish] if wanted > 0 or s.placed is not None else []
-    elif old.item != wish.item:
-        wishes = [wish] if wanted > 0 else []
-        wishes += [replace(old, wanted_milli=0)] if old.wanted_milli > 0 else []
-    elif wanted == 0:
-        wishes = [wish] if old.wanted_milli > 0 else []
-    else:
-        stands = line.answer.wanted_milli if line.answer and line.answer.revision == line.revision else old.wanted_milli
-        is_same = wanted == _now(line.unit, old) or (wanted == stands and line.unit.is_base)
-        told = replace(wish, wanted_milli=0, uom=None)
-        wishes = [] if is_same and told == replace(old, wanted_milli=0, uom=None) else [wish]
-    if not wishes:
-        return line, wishes
-    return replace(line, wish=wishes[0], revision=line.revision + len(wishes)), wishes
+        return [wish] if wanted > 0 or s.placed is not None else []
+    if old.item != wish.item:
+        withdrawn = [replace(old, wanted_milli=0)] if old.wanted_milli > 0 else []
+        return [*withdrawn, wish] if wanted > 0 else withdrawn
+    if wanted == 0:
+        return [wish] if old.wanted_milli > 0 else []
+    stands = answer.wanted_milli if answer and answer.revision == line.revision else None
+    is_same = wanted == _now(r.unit, old) or (wanted == stands and r.unit.is_base)
+    return [] if is_same and _terms(old) == _terms(wish) else [wish]
+
+
+def _terms(wish: Wish) -> tuple[Any, ...]:
+    return (
+        wish.site,
+        wish.requested_on,
+        wish.priority,
+        wish.is_firm,
+        wish.allow_partial,
+        wish.allow_backorder,
+        wish.shipped_milli,
+    )
 
 
 def _now(unit: Unit, wish: Wish) -> int | None:
@@ -217,44 +309,23 @@ def _now(unit: Unit, wish: Wish) -> int | None:
     return wish.wanted_milli if wish.uom is None or wish.uom == unit.uom else in_base(unit, wish.wanted_milli, wish.uom)
 
 
-def _stand(line: Line, wish: int, kept: int, cancelled_by: str | None, *, is_asking: bool) -> Line:
-    """How the line stands by the newest answer. One for an older wish still tells where units are, but not what is wanted."""
-    answer: Answer | None = line.answer
-    is_current = answer is not None and answer.revision == line.revision and not is_asking
-    refused = answer.refused if answer and is_current else None
-    wanted, allocated, backordered = wish, 0, 0
-    if answer and not (answer.refused and answer.wanted_milli == 0):
+def _stand(r: Reckoning, answer: Answer | None, *, is_current: bool) -> tuple[int, int, int]:
+    """Wanted, allocated and backordered by the newest answer. One for an older wish still tells where units are."""
+    if answer is None or (answer.refused is not None and answer.wanted_milli == 0):
+        return r.wish_milli, 0, 0
+    wanted = r.wish_milli
+    if is_current:
         # A cancellation that lost the race against a pick is answered with what stays.
-        wanted = max(min(line.ordered_milli, answer.wanted_milli), kept) if is_current else wish
-        open_milli = max(0, wanted - line.picked_milli)
-        allocated = min(max(0, answer.allocated_milli + answer.shipped_milli - line.picked_milli), open_milli)
-        backordered = min(answer.backordered_milli, open_milli - allocated)
-    done = line.executed
-    standing = Standing(
-        wanted_milli=wanted,
-        allocated_milli=allocated,
-        backordered_milli=backordered,
-        released_milli=done.released_milli,
-        picked_milli=line.picked_milli,
-        shipped_milli=line.shipped_milli,
-        short_milli=done.short_milli,
-        substituted_milli=done.substituted_milli,
-        returned_milli=line.returned_milli,
-        is_answered=answer is not None,
-        is_cancelled=cancelled_by is not None,
-        is_refused=refused is not None and answer is not None and answer.wanted_milli == 0,
-    )
-    state = state_of(standing)
-    reason = refused or cancelled_by or _shortfall(line, state)
-    return replace(
-        line, state=state, wanted_milli=wanted, allocated_milli=allocated, backordered_milli=backordered, reason=reason
-    )
+        wanted = max(min(r.ordered_milli, answer.wanted_milli), r.kept_milli)
+    open_milli = max(0, wanted - r.picked_milli)
+    allocated = min(max(0, answer.allocated_milli + answer.shipped_milli - r.picked_milli), open_milli)
+    return wanted, allocated, min(answer.backordered_milli, open_milli - allocated)
 
 
-def _shortfall(line: Line, state: State) -> str | None:
+def _shortfall(r: Reckoning, state: State) -> str | None:
     if state is State.SHORT:
         return "the units were not found, and the order takes no backorder"
-    return "not all of it is available, and the order takes no backorder" if line.declined_milli else None
+    return "not all of it is available, and the order takes no backorder" if r.declined_milli else None
 
 
 def _request(

@@ -18,7 +18,7 @@ from schemas.orders import (
 )
 from tables.milestones import reach
 from tables.notes import cleared, note
-from tables.order_lines import in_base, settle, settle_line
+from tables.order_lines import in_base, settle, settle_erp_line, settle_line
 from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
 
 MAX_SEEN = 10_000
@@ -178,10 +178,7 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[A
     order = t.orders.get((e.order_id,))
     if order is None or order.erp_order_no != e.order_no:
         return
-    if held is not None and held.line is not None:
-        yield from settle_line(t, e.order_id, held.line, e)
-    else:
-        yield from settle(t, e.order_id, e)
+    yield from settle_erp_line(t, e.order_id, e.order_no, e.line_no, e)
     yield from conclude(t, e.order_id, e)
 
 

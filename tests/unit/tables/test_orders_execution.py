@@ -219,3 +219,18 @@ def test_replaying_everything_changes_nothing(again: int) -> None:
     assert {f.name: dict(getattr(w.tables, f.name)) for f in dataclasses.fields(w.tables)} == tables
     assert len(w.out) == said
     assert set(w.fates[-len(history) :]) == {"duplicate"}
+
+
+def test_an_older_answer_does_not_replace_a_newer_one() -> None:
+    w = World()
+    w.apply(placed((1, "A", 10)))
+    (first,) = w.promise.ask(w.asked[0])
+    w.apply(set_qty(1, 4))
+    (second,) = w.promise.ask(w.asked[1])
+    w.apply(second)
+    before = w.status()
+    w.apply(first)
+    w.apply(second)
+    assert w.fates[-2:] == ["duplicate", "duplicate"]
+    assert w.status() == before
+    assert w.units(1) == {"ordered": 4, "allocated": 4}
