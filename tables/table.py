@@ -11,6 +11,10 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 
+RowTypes = dict[str, tuple[tuple[type[Any], ...], type[Any]]]
+_ROW_TYPES: dict[type[Any], RowTypes] = {}  # reading annotations is slow, and every opened partition asks
+
+
 class Table(Protocol[K, V]):
     """Rows by key, in key order. A key is a tuple of `str`, `int`, `date`; its first part is the fold's own key.
 
@@ -59,14 +63,15 @@ class DictTable(dict[K, V]):
         return iter([(k, self[k]) for k in sorted(k for k in self if low <= k < high)])
 
 
-def row_types(tables: type[Any]) -> dict[str, tuple[tuple[type[Any], ...], type[Any]]]:
+def row_types(tables: type[Any]) -> RowTypes:
     """The tables of a tables class: name -> (types of the key's parts, row type), read from its annotations."""
-    found = {}
-    for name, hint in typing.get_type_hints(tables).items():
-        if typing.get_origin(hint) is not Table:
-            continue
-        key, row = typing.get_args(hint)
-        found[name] = (typing.get_args(key), row)
+    found = _ROW_TYPES.get(tables)
+    if found is None:
+        found = _ROW_TYPES[tables] = {
+            name: (typing.get_args(typing.get_args(hint)[0]), typing.get_args(hint)[1])
+            for name, hint in typing.get_type_hints(tables).items()
+            if typing.get_origin(hint) is Table
+        }
     return found
 
 

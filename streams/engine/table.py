@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from heapq import merge
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -69,6 +70,12 @@ class Journal:
         self._entries.clear()
 
 
+# Partitions change hands often in simulations and tests, and each of them opens all tables of its flow: build this once.
+@cache
+def _key_codec(name: str, key_types: tuple[type[Any], ...]) -> KeyCodec:
+    return KeyCodec(name.encode() + b"\0", key_types)
+
+
 class EngineTable(Generic[K, V]):
     """A `Table` over a `Store`. `cache_rows` bounds the committed rows held decoded, absent ones included.
 
@@ -104,7 +111,7 @@ class EngineTable(Generic[K, V]):
     ) -> None:
         self.name = name
         self.touched: dict[Any, None] = {}
-        self._codec = KeyCodec(name.encode() + b"\0", key_types)
+        self._codec = _key_codec(name, tuple(key_types))
         self._decode = msgspec.msgpack.Decoder(row_type).decode
         self._store = store
         self._journal = journal
