@@ -132,14 +132,18 @@ class FlowPartition(ABC):
     def finish(self) -> list[Change]:
         """The batch's changed rows; its records are in `outgoing`."""
         try:
-            changes = self._fold_tables.changes()
+            changes = self.changes()
             self._derive()
-            return changes + self._engine_tables.changes()
         except (Unavailable, Fenced):
             raise
         except Exception as error:
             reason = _reason(error)
             raise PartitionHalted(self.flow, self.partition, self.position - 1, "the batch's end", reason) from error
+        return changes
+
+    def changes(self) -> list[Change]:
+        """The batch's changed rows alone, without what is derived from them."""
+        return self._fold_tables.changes() + self._engine_tables.changes()
 
     def committed(self) -> None:
         """The batch is in the log."""
