@@ -104,8 +104,20 @@ def _tables(routes: APIRouter, ports: Ports) -> None:
         return reply({"tables": ports.tables.names()})
 
     @routes.get("/v1/tables/{table}", responses=answers("A page of rows", {"rows": [], "next": None}, 404))
-    def all_rows(table: str, after: Annotated[str | None, Query(max_length=1000)] = None, limit: Limit = 100) -> Response:
-        """Rows of a table in key order. `table` is `<flow>.<table>`, or the table's name alone where only one flow has it."""
+    def all_rows(
+        table: str,
+        after: Annotated[str | None, Query(max_length=1000)] = None,
+        limit: Limit = 100,
+        form: Annotated[str, Query(pattern="^(values|packed)$")] = "values",
+    ) -> Response:
+        """Rows of a table in key order. `table` is `<flow>.<table>`, or the table's name alone where only one flow has it.
+
+        `form=packed` gives rows as they are stored (base64), partition after partition, for programs that know the types.
+        """
+        if form == "packed":
+            found = ports.tables.packed(table, after, limit)
+            rows = [{"key": key, "row": row} for _, key, row in found]
+            return reply({"table": table, "rows": rows, "next": found[-1][0] if len(found) == limit else None})
         return _rows(ports, table, None, after, limit)
 
     @routes.get("/v1/tables/{table}/{key:path}", responses=answers("The rows of a key", {"rows": [], "next": None}, 404))

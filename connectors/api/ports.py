@@ -295,6 +295,10 @@ class Tables(Protocol):
         """
         ...
 
+    def packed(self, table: str, after: str | None, limit: int) -> list[tuple[str, str, str]]:
+        """Rows as they are stored, for programs: (cursor, key, row), both base64. Raises like `rows`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any
 
@@ -12,16 +11,15 @@ from fastapi import APIRouter, Header, Query, Response
 
 from connectors.api.docs import EXPLAIN, QUOTE, answers
 from connectors.api.http import ExactRoute
+from connectors.api.ledger import Total, totals_of
 from connectors.api.models import MAX_DAYS, CalculateIn, CheckIn, ReserveIn
 from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import instant, number, plain, reply
-from schemas.inventory import Atp, LedgerEntry, SiteAtp
+from schemas.inventory import Atp, SiteAtp
 
 Text = Annotated[str | None, Query(min_length=1, max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-_LEDGER_PAGE = 1_000
-_LEDGER_SUM_MOST = 200_000
 
 
 def router(ports: Ports) -> APIRouter:
@@ -41,7 +39,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         return reply({"items": [_brief(row) for row in rows], "next": rows[-1].item if len(rows) == limit else None})
 
     @routes.get("/v1/atp/{item:path}", responses=answers("The number, its day series, its inputs", QUOTE, 404))
-    def atp(  # noqa: PLR0917 - FastAPI passes them by name
+    def atp(
         item: str,
         site: Text = None,
         channel: Text = None,
@@ -62,15 +60,15 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         """
         row = _known(ports, item)
         entries = ports.promises.ledger(item, before, limit)
-        totals, is_whole = _totals(row, ports)
+        totals, is_whole = totals_of(row, ports.promises)
         return reply(
             {
                 "item": item,
                 "uom": row.uom,
                 "rows": [{"offset": offset, **plain(entry)} for offset, entry in entries],
                 "next": entries[0][0] if len(entries) == limit else None,
-                "totals": totals,
-                "adds_up": all(t["agrees"] for t in totals) if is_whole else None,
+                "totals": [_total(total) for total in totals],
+                "adds_up": all(t.added_milli == t.present_milli for t in totals) if is_whole else None,
             }
         )
 
@@ -214,45 +212,15 @@ def _day(day: QuoteDay) -> dict[str, Any]:
     return shown
 
 
+def _total(total: Total) -> dict[str, Any]:
+    return {
+        "site": total.site,
+        "measure": total.measure,
+        "ledger": number(total.added_milli),
+        "present": number(total.present_milli),
+        "agrees": total.added_milli == total.present_milli,
+    }
+
+
 def _freshness(ports: Ports, row: Atp) -> dict[str, Any]:
     return {"as_of": instant(row.as_of_ms), "item": plain(row.marks), "sources": plain(ports.promises.freshness())}
-
-
-# --- the ledger added up ---------------------------------------------------------------------------------------------------
-
-
-def _all_entries(ports: Ports, item: str) -> Iterator[LedgerEntry]:
-    before: int | None = None
-    while True:
-        page = ports.promises.ledger(item, before, _LEDGER_PAGE)
-        yield from (entry for _, entry in page)
-        if len(page) < _LEDGER_PAGE:
-            return
-        before = page[0][0]
-
-
-def _totals(row: Atp, ports: Ports) -> tuple[list[dict[str, Any]], bool]:
-    sums: dict[tuple[str, str], int] = {}
-    for n, entry in enumerate(_all_entries(ports, row.item)):
-        if n >= _LEDGER_SUM_MOST:
-            return [], False
-        for change in entry.changes:
-            place = (change.site, change.measure)
-            sums[place] = sums.get(place, 0) + change.after_milli - change.before_milli
-    present = _present(row)
-    shown = []
-    for site, measure in sorted(sums.keys() | present.keys()):
-        added, now = sums.get((site, measure), 0), present.get((site, measure), 0)
-        shown.append({"site": site, "measure": measure, "ledger": number(added), "present": number(now), "agrees": added == now})
-    return shown, True
-
-
-def _present(row: Atp) -> dict[tuple[str, str], int]:
-    present: dict[tuple[str, str], int] = {}
-    for site in row.sites:
-        for status in ("usable", "held", "quality", "damaged", "staged"):
-            present[site.site, f"on_hand.{status}"] = getattr(site, f"{status}_milli")
-        present[site.site, "reserved"] = site.reserved_milli
-        present[site.site, "supply"] = sum(day.supply_milli for day in site.days)
-        present[site.site, "demand"] = site.demand_milli - site.reserved_milli
-    return {key: value for key, value in present.items() if value}

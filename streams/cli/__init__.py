@@ -1,0 +1,62 @@
+"""The command line. Commands that look ask the running crossdock that holds the directory, or open the directory themselves."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import structlog
+import typer
+
+from streams.cli import checks, feeds, reads, serve
+from streams.cli.say import Failed, Mistake, err
+from streams.settings import BadSettings
+
+app = typer.Typer(
+    name="crossdock",
+    help="Available to promise and order status, exact and explainable, from ERP, WMS and channel events.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+app.command()(serve.demo)
+app.command()(serve.run)
+app.command()(feeds.ingest)
+app.command("reconcile")(feeds.reconcile_with)
+app.command()(reads.atp)
+app.command()(reads.order)
+app.command()(reads.explain)
+app.command("table")(reads.show_table)
+app.command()(reads.exceptions)
+app.command()(feeds.replay)
+app.command()(checks.doctor)
+app.command()(checks.topics)
+
+
+def main() -> NoReturn:
+    """Run a command. 0: done; 1: it found or met a failure; 2: the user asked for something that cannot be."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        app()
+    except (Mistake, BadSettings) as error:
+        _end(str(error), 2)
+    except Failed as error:
+        _end(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    err().print(f"crossdock: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

@@ -1,0 +1,150 @@
+"""Commands that check: verify, doctor, topics."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schemas.topics import Topic
+from streams.app import all_topics
+from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.say import Failed, Mistake, as_json, out, table
+from streams.cli.session import Remote, Session, ask, read, session
+from streams.settings import BadSettings, Settings
+
+LEAST_FREE_BYTES = 1_000_000_000
+_DAY_MS = 86_400_000
+
+
+def topics(is_json: AsJson = False) -> None:
+    """Every topic: its key, what it carries, how it is kept, who writes it and who answers for it.
+
+    crossdock topics --json
+    """
+    rows = [_described(topic) for topic in all_topics(settings_for(None))]
+    if is_json:
+        as_json({"topics": rows})
+        return
+    columns = ("name", "key", "carries", "partitions", "cleanup", "writers", "owner", "sla_ms")
+    out().print(table("Topics", columns, ([_text(row[c]) for c in columns] for row in rows), right=("partitions", "sla_ms")))
+
+
+def _described(topic: Topic) -> dict[str, Any]:
+    writers = {writer for carried in topic.carries for writer in carried.writers} | set(topic.writers)
+    return {
+        "name": topic.name,
+        "key": topic.key,
+        "carries": [carried.type.__name__ for carried in topic.carries] or ["as it comes"],
+        "partitions": topic.partitions,
+        "cleanup": topic.cleanup,
+        "retention_days": None if topic.retention_ms is None else topic.retention_ms // _DAY_MS,
+        "writers": sorted(writers),
+        "owner": topic.owner,
+        "sla_ms": topic.sla_ms,
+    }
+
+
+def _text(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `ok`, `warning` or `error`, and what was found or is to be done."""
+
+    check: str
+    result: str
+    says: str
+
+
+def doctor(is_json: AsJson = False, data: Data = None) -> None:
+    """Look whether everything is in order: settings, directory, disk, topics, backlog, exceptions, packages. Not 0 if not.
+
+    crossdock doctor
+    """
+    findings = list(_examined(data))
+    is_bad = any(f.result == "error" for f in findings)
+    if is_json:
+        as_json({"ok": not is_bad, "checks": [asdict(f) for f in findings]})
+    else:
+        marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "error": "[bold red]error[/]"}
+        console = out()
+        made = table("", ("check", "found"), [])
+        made.add_column("", no_wrap=True)
+        for f in findings:
+            made.add_row(f.check, f.says, marks[f.result])
+        console.print(made)
+    if is_bad:
+        raise Failed("Something needs attention: see above.")
+
+
+def _examined(data: Any) -> Iterator[Finding]:
+    yield _packages()
+    try:
+        settings = settings_for(data)
+    except BadSettings as error:
+        yield Finding("settings", "error", str(error))
+        return
+    yield Finding(
+        "settings", "ok", f"log embedded:{settings.directory}, API {settings.api}, channels {', '.join(settings.channels)}"
+    )
+    yield _disk(settings)
+    if not (settings.directory / "log").is_dir():
+        yield Finding(
+            "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
+        )
+        return
+    try:
+        with session(settings) as source:
+            url = source.url if isinstance(source, Remote) else None
+            held = f"held by the crossdock at {url}" if url else "opens; nobody holds it"
+            yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
+            yield from _state(source)
+    except (BadSettings, Mistake, Failed) as error:
+        yield Finding("directory", "error", str(error))
+
+
+def _packages() -> Finding:
+    missing = []
+    for line in importlib.metadata.requires("crossdock") or []:
+        if "extra ==" in line:
+            continue
+        name = line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip()
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", "error", f"not installed: {', '.join(missing)}. Run infra/setup.sh")
+    return Finding("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.directory.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    says = f"{free / 1e9:.1f} GB free for {settings.directory}"
+    return Finding("disk", "ok" if free > LEAST_FREE_BYTES else "error", says)
+
+
+def _state(source: Session) -> Iterator[Finding]:
+    live = source.request("GET", "/healthz")
+    says = (
+        "running"
+        if live.status_code == 200 and source.is_remote
+        else "not running"
+        if not source.is_remote
+        else live.json()["detail"]
+    )
+    yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
+    waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
+    yield Finding("backlog", "ok" if waiting.startswith("0 ") else "warning", waiting)
+    found = read(ask(source, "GET", "/v1/exceptions", params={"limit": 1000}))["exceptions"]
+    critical = [row for row in found if row["severity"] == "critical"]
+    says = f"{len(found)} open, {len(critical)} of them critical" + (": crossdock exceptions" if found else "")
+    yield Finding("exceptions", "warning" if found else "ok", says)

@@ -1,0 +1,190 @@
+"""Commands that bring something in, or compare with it: ingest, reconcile, replay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connectors.erp.extract import BadExtract
+from streams.app import App, all_flows, opened_log
+from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.say import Failed, Mistake, as_json, err, out, progress, table
+from streams.cli.session import Local, Remote, Session, ask, read, running, session
+from streams.ingest import BadInput, ingest_file, messages_of
+from streams.reconcile import Reconciliation, reconcile
+from streams.settings import Settings
+from streams.views import TableTypes
+
+_CHUNK_BYTES = 4_000_000
+_CHUNK_MESSAGES = 20_000
+
+
+def ingest(
+    file: Annotated[Path, typer.Argument(help="JSON lines, a JSON array or a Kafka dump; gzip or not.")],
+    source: Annotated[str, typer.Option("--source", "-s", help="erp, wms, channel, or a channel's name.")],
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Take in a file of a source's raw messages, and work them off. Doing it twice changes nothing.
+
+    crossdock ingest records.jsonl.gz --source erp
+    crossdock ingest warehouse.ndjson --source wms
+    """
+    settings = settings_for(data)
+    if not file.is_file():
+        raise Mistake(f"There is no file {file}.")
+    try:
+        url = running(settings.directory)
+        topics = _send(Remote(url), file, source) if url else _write(settings, file, source)
+    except BadInput as error:
+        raise Mistake(f"{error}.") from None
+    if is_json:
+        as_json({"source": source, "records": topics.total(), "topics": dict(topics)})
+        return
+    rows = sorted(topics.items())
+    out().print(table(f"{topics.total():,} messages from {file}", ("to", "messages"), rows, right=("messages",)))
+
+
+def _write(settings: Settings, file: Path, source: str) -> Counter[str]:
+    with opened_log(settings, may_create=True) as log:
+        bar, task = progress(f"reading {file.name}", file.stat().st_size)
+        with bar:
+            report = ingest_file(log, file, source, lambda done, total: bar.update(task, completed=done), settings.channels)
+        app = App(settings, log)
+        app.start()
+        try:
+            settle(app)
+        finally:
+            app.stop()
+    return report.topics
+
+
+def settle(app: App, *, is_quiet: bool = False) -> None:
+    """Work off everything that waits, with a progress bar. Raises `Failed` if a worker halts."""
+    bar, task = progress("working off", None, is_quiet=is_quiet)
+    most = 0
+    with bar:
+        while not app.settle(0.25):
+            waiting = app.watch.waiting()
+            most = max(most, waiting)
+            bar.update(task, total=most, completed=most - waiting)
+    halted = app.halted()
+    if halted:
+        raise Failed("; ".join(f"{name} has halted: {why}" for name, why in halted.items()))
+
+
+def _send(remote: Remote, file: Path, source: str) -> Counter[str]:
+    err().print(f"crossdock at {remote.url} takes it in.")
+    counts: Counter[str] = Counter()
+    bar, task = progress(f"sending {file.name}", None)
+    with bar:
+        chunk: list[bytes] = []
+        size = 0
+        for _, message in messages_of(file, source):
+            if chunk and (size + len(message) > _CHUNK_BYTES or len(chunk) >= _CHUNK_MESSAGES):
+                counts[source] += _post(remote, source, chunk)
+                bar.update(task, advance=len(chunk))
+                chunk, size = [], 0
+            chunk.append(b" ".join(message.split(b"\n")))
+            size += len(message) + 1
+        if chunk:
+            counts[source] += _post(remote, source, chunk)
+    return counts
+
+
+def _post(remote: Session, source: str, chunk: list[bytes]) -> int:
+    headers = {"Content-Type": "application/x-ndjson"}
+    response = ask(remote, "POST", f"/v1/ingest/{source}", content=b"\n".join(chunk), headers=headers)
+    return int(read(response)["count"])
+
+
+def reconcile_with(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An extract of the ERP: <table>.json files.")],
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Compare our tables with an extract of the ERP, row by row, value by value. Not 0 on any difference.
+
+    crossdock reconcile extract/ --json
+    """
+    settings = settings_for(data)
+    if not directory.is_dir():
+        raise Mistake(f"There is no directory {directory}.")
+    with session(settings) as source:
+        rows = source.app.tables.scan if isinstance(source, Local) else RemoteTables(source, settings).scan
+        policy = settings.to_policy()
+        sites = {key[0] for key, _ in rows("promise", "sites") if policy.site(key[0]).physical_owner == "erp"}
+        try:
+            found = reconcile(rows, directory, sites)
+        except BadExtract as error:
+            raise Mistake(f"{error}.") from None
+    if is_json:
+        as_json({"is_equal": found.is_equal, "difference_count": found.difference_count, **asdict(found)})
+    else:
+        _show_reconciliation(found)
+    if not found.is_equal:
+        raise Failed(f"{found.difference_count:,} differences.")
+
+
+class RemoteTables:
+    """Typed rows of a running crossdock's tables, over its API."""
+
+    def __init__(self, source: Session, settings: Settings) -> None:
+        self._source = source
+        self._types = TableTypes(all_flows(settings))
+
+    def scan(self, flow: str, name: str) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """All rows of a table, partition after partition."""
+        after: str | None = None
+        while True:
+            wanted = {"form": "packed", "limit": 1000} | ({} if after is None else {"after": after})
+            page = read(ask(self._source, "GET", f"/v1/tables/{flow}.{name}", params=wanted))
+            for row in page["rows"]:
+                yield self._types.unpacked(f"{flow}.{name}", row["key"], row["row"])
+            after = page["next"]
+            if after is None:
+                return
+
+
+def _show_reconciliation(found: Reconciliation) -> None:
+    console = out()
+    columns = ("table", "rows theirs", "rows ours", "compared", "fields", "missing", "unexpected", "differences")
+    rows = [
+        (t.table, t.rows_theirs, t.rows_ours, t.rows_compared, t.fields_compared, t.missing, t.unexpected, t.differences)
+        for t in found.tables
+    ]
+    console.print(table("Compared with the extract", columns, rows, right=columns[1:]))
+    if found.differences:
+        shown = [(d.table, d.key, d.column, d.ours, d.theirs) for d in found.differences[:50]]
+        console.print(table("Differences (the first 50)", ("table", "key", "column", "ours", "theirs"), shown))
+    for left_out in found.skipped:
+        console.print(f"Not compared: {left_out}")
+
+
+def replay(
+    dead_letter: Annotated[str | None, typer.Argument(metavar="DEAD_LETTER_ID", help="Or an exception's fingerprint.")] = None,
+    is_all: Annotated[bool, typer.Option("--all", help="Every dead letter that was not fed again yet.")] = False,
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Feed quarantined messages again, once what was wrong has been mended.
+
+    crossdock replay raw.wms/0/4711
+    crossdock replay --all
+    """
+    if (dead_letter is None) == (not is_all):
+        raise Mistake("Say which dead letter, or --all (not both). crossdock exceptions --state all shows what is in quarantine.")
+    with session(settings_for(data)) as source:
+        done: dict[str, Any] = read(ask(source, "POST", f"/v1/exceptions/{dead_letter or 'all'}/replay"))
+        if isinstance(source, Local):
+            source.app.start()
+            settle(source.app)
+    if is_json:
+        as_json(done)
+    else:
+        out().print("\n".join(["Fed again:", *done["replayed"]]) if done["replayed"] else "There was nothing to feed again.")

@@ -1,0 +1,189 @@
+"""Commands that stay: run, and demo (which then serves too)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from connectors.api.app import create_api
+from schemas.quantity import show, to_decimal
+from streams.app import App, now_ms, opened_log
+from streams.cli.options import AsJson, Data
+from streams.cli.say import Failed, Mistake, as_json, err, out, table
+from streams.cli.session import SERVER_FILE, running
+from streams.demo.day import Day, Summary
+from streams.demo.invariants import Invariant, check_all
+from streams.settings import Settings, load
+
+Address = Annotated[
+    str | None, typer.Option("--api", help="Where the API listens, like 127.0.0.1:8080; port 0 takes a free one.")
+]
+
+
+def run(data: Data = None, api: Address = None) -> None:
+    """Work everything off as it comes, and serve the HTTP API, in the foreground until interrupted.
+
+    crossdock run
+    crossdock run --data ./data --api 127.0.0.1:9000
+    """
+    settings = _settings(data, api)
+    url = running(settings.directory)
+    if url is not None:
+        raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}.")
+    with listening(settings) as sock, opened_log(settings, may_create=True) as log:
+        app = App(settings, log)
+        app.start()
+        try:
+            serve(app, sock)
+        finally:
+            app.stop()
+
+
+def _settings(data: Path | None, api: str | None) -> Settings:
+    given: dict[str, Any] = {} if api is None else {"api": api}
+    return load(**given) if data is None else load(data=data, log=f"embedded:{data}", **given)
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """The API's socket. Raises `Mistake` if its address is taken."""
+    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.api_host, settings.api_port))
+            sock.listen(512)
+        except OSError as error:
+            raise Mistake(
+                f"{settings.api} cannot be listened on ({error.strerror}). Choose another port, or --api 127.0.0.1:0 for a free one."
+            ) from None
+        yield sock
+
+
+def serve(app: App, sock: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM. The address is in the data directory meanwhile, for the other commands."""
+    host, port = sock.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    note = app.settings.directory / SERVER_FILE
+    note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    err().print(f"crossdock listens on [bold]{url}[/] (documentation: {url}/docs). Interrupt it with Ctrl-C.", soft_wrap=True)
+    server = uvicorn.Server(
+        uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+    )
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[sock])
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def demo(
+    is_once: Annotated[bool, typer.Option("--once", help="End after the summary, with 0 if every invariant holds.")] = False,
+    orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 400,
+    garbage: Annotated[int, typer.Option(min=0, max=60, help="How many messages nobody can understand.")] = 12,
+    seed: Annotated[int, typer.Option(help="The day's seed: the same one makes the same day.")] = 1,
+    is_json: AsJson = False,
+    data: Data = None,
+    api: Address = None,
+) -> None:
+    """Try it out: on an empty log, a real ERP capture, a warehouse day and four channels' orders; then the API serves them.
+
+    crossdock demo
+    crossdock demo --once --orders 1000 --seed 7
+    """
+    settings = _settings(data, api)
+    url = running(settings.directory)
+    if url is not None:
+        raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}: stop it, or give the demo another --data.")
+    if settings.directory.exists() and any(settings.directory.iterdir()):
+        raise Mistake(
+            f"{settings.directory} is not empty, and the demo starts on an empty log: remove it, or give another --data."
+        )
+    with listening(settings) as sock, opened_log(settings, may_create=True) as log:
+        app = App(settings, log)
+        app.start()
+        try:
+            summary, invariants = _day(app, seed, orders, garbage)
+            _report(summary, invariants, is_json=is_json)
+            if not all(invariant.holds for invariant in invariants):
+                raise Failed("An invariant does not hold: see above.")
+            if not is_once:
+                _invite(settings, summary)
+                serve(app, sock)
+        finally:
+            app.stop()
+
+
+def _day(app: App, seed: int, orders: int, garbage: int) -> tuple[Summary, list[Invariant]]:
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err(), transient=True)
+    tasks: dict[str, TaskID] = {}
+
+    def step(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    with bar:
+        try:
+            summary = Day(app, now_ms, step).run(seed, orders, garbage)
+        except RuntimeError as error:
+            raise Failed(str(error)) from None
+        bar.add_task("checking invariants", total=None)
+        return summary, check_all(app)
+
+
+def _report(summary: Summary, invariants: list[Invariant], *, is_json: bool) -> None:
+    if is_json:
+        plain = asdict(summary)
+        plain["busiest"] = [
+            {_bare(k): to_decimal(v) if k.endswith("_milli") else v for k, v in row.items()} for row in summary.busiest
+        ]
+        as_json(plain | {"invariants": [asdict(i) | {"holds": i.holds} for i in invariants]})
+        return
+    console = out()
+    console.print(table("Messages taken in", ("source", "messages"), summary.messages.items(), right=("messages",)))
+    console.print(table("Orders", ("status", "orders"), summary.orders_by_status.items(), right=("orders",)))
+    busy = [(r["item"], r["uom"], r["lines"], show(r["demand_milli"]), show(r["atp_milli"])) for r in summary.busiest]
+    columns = ("item", "unit", "order lines", "open demand", "ATP")
+    console.print(table("Busiest items", columns, busy, right=columns[2:]))
+    names = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
+    rows = [(flow, *(fates[name] for name in names)) for flow, fates in summary.fates.items()]
+    console.print(table("What became of every record", ("flow", *names), rows, right=names))
+    console.print(table("Dead letters", ("reason", "count"), summary.dead_letters.items(), right=("count",)))
+    console.print(table("Open exceptions", ("code", "count"), summary.exceptions.items(), right=("count",)))
+    console.print(
+        f"{summary.events:,} records in {summary.seconds:,} s; the ERP capture at {summary.events_per_s:,} records/s; "
+        f"{summary.duplicates:,} duplicates absorbed; from message to ATP: "
+        f"p50 {summary.ingest_to_atp_p50_ms} ms, p99 {summary.ingest_to_atp_p99_ms} ms"
+    )
+    for invariant in invariants:
+        mark = "[green]holds[/]" if invariant.holds else "[bold red]VIOLATED[/]"
+        console.print(f"{mark}: {invariant.name} ({invariant.checked:,} checked)")
+        for violation in invariant.violations:
+            console.print(f"  {violation}", markup=False)
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix("_milli")
+
+
+def _invite(settings: Settings, summary: Summary) -> None:
+    item = summary.busiest[0]["item"] if summary.busiest else "ITEM"
+    where = "" if settings.directory == Path("data") else f" --data {settings.directory}"
+    lines = [
+        f"crossdock atp {item}{where}",
+        f"crossdock explain {item}{where}",
+        f"crossdock exceptions{where}",
+        f"crossdock doctor{where}",
+    ]
+    err().print("\nTry, in another terminal:", *lines, sep="\n  ", soft_wrap=True)
