@@ -19,7 +19,7 @@ class ScratchStore:
         self._directory = tempfile.TemporaryDirectory(prefix="crossdock-scratch-")
         self._rows = Rdict(self._directory.name, Options(raw_mode=True))
         self._unlogged = WriteOptions()
-        self._unlogged.disable_wal = True
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # a property, whatever the stub says
 
     def __enter__(self) -> ScratchStore:
         return self
