@@ -16,6 +16,7 @@ from schemas.orders import LineAnswered, SitePart
 from tables.atp import atp, first_day
 from tables.book import USABLE, Book, SiteBook
 from tables.calendars import to_date
+from tables.line_book import LineBook
 from tables.policy import MAX_HORIZON_DAYS
 from tables.promise import Demand, Item, Queued
 
@@ -89,125 +90,132 @@ def earliest(book: Book, sites: Sequence[str], qty: int, safety_milli: int) -> t
     """The site and day whose expected stock first covers a quantity; no day if none does within the horizon."""
     best: tuple[int, str] | None = None
     for site in sites:
-        page, today = book.page(site), book.today(site)
-        supply, demand, expired = periods(page, today, book.policy.site(site).past_due_days)
-        series = atp("lookahead", page.hand[USABLE] - safety_milli, supply, demand, expired)
-        d = first_day(series[:MAX_HORIZON_DAYS], qty, book.policy.infinite_after_days)
-        if d is not None and (best is None or (today + d, site) < best):
-            best = (today + d, site)
+        day = _first_covering(book, site, qty, safety_milli)
+        if day is not None and (best is None or (day, site) < best):
+            best = (day, site)
     if best is not None:
         return best[1], best[0]
     return (sites[0] if sites else ""), None
 
 
-def place(book: Book, item: Item, d: Demand, qty: int) -> Demand:
+def _first_covering(book: Book, site: str, qty: int, safety_milli: int) -> int | None:
+    page, today, past_due = book.page(site), book.today(site), book.policy.site(site).past_due_days
+    fence = book.policy.infinite_after_days
+    if fence is None and not _is_expecting(page, today, past_due):
+        return today if book.available(site, safety_milli) >= qty else None  # without supply no later day is better
+    supply, demand, expired = periods(page, today, past_due)
+    series = atp("lookahead", page.hand[USABLE] - safety_milli, supply, demand, expired)
+    d = first_day(series[:MAX_HORIZON_DAYS], qty, fence)
+    return None if d is None else today + d
+
+
+def _is_expecting(page: SiteBook, today: int, past_due_days: int | None) -> bool:
+    return any(entry.supply_milli and (entry.day >= today or past_due_days is not None) for entry in page.days)
+
+
+def place(book: Book, item: Item, line: LineBook, qty: int) -> None:
     """Cover a quantity more of a line and book it: from stock, and the rest on the first day that covers it.
 
-    The line's own earlier parts stay as they are.
+    The line has no backorder booked; its own earlier parts stay as they are.
     """
     safety = item.safety_stock_milli
-    sites = candidates(book, d.site, d.channel)
-    room = channel_room(book, d.channel, sites, safety)
-    found = choose([(site, book.available(site, safety)) for site in sites], qty if room is None else min(qty, room))
-    rest = qty - sum(part.qty_milli for part in found)
-    if rest and not d.allow_partial:
+    sites = candidates(book, line.site, line.channel)
+    room = channel_room(book, line.channel, sites, safety)
+    asked = qty if room is None else min(qty, room)
+    found = choose([(site, book.available(site, safety)) for site in sites], asked)
+    rest = qty - sum([part.qty_milli for part in found])
+    if rest and not line.allow_partial:
         found, rest = (), qty
-    parts = {part.site: part.qty_milli for part in d.parts}
     for part in found:
-        parts[part.site] = parts.get(part.site, 0) + part.qty_milli
-        book.want(part.site, d.need_day, d.channel, part.qty_milli)
-    d = replace(d, parts=tuple(SitePart(site, units) for site, units in sorted(parts.items())))
+        book.want(part.site, line.need_day, line.channel, part.qty_milli)
+    line.allot(found)
     if rest <= 0:
-        return replace(d, backordered_milli=0, backorder_site="", promised_day=None)
+        return
     site, day = earliest(book, sites, rest, safety)
-    if room is not None and rest > room - sum(part.qty_milli for part in found):
+    if room is not None and rest > room - (qty - rest):
         day = None  # the channel's share decides, not the calendar: it is reviewed when the share frees up
-    day = None if day is None else max(day, d.need_day)
-    book.backorder(site, day, d.channel, rest)
-    return replace(d, backordered_milli=rest, backorder_site=site, promised_day=day)
+    line.backordered_milli = rest
+    line.backorder_site = site
+    line.promised_day = None if day is None else max(day, line.need_day)
+    book.backorder(site, line.promised_day, line.channel, rest)
 
 
-def unbook_backorder(book: Book, d: Demand) -> Demand:
-    """Take a line's backorder out of the plans."""
-    if d.backordered_milli:
-        book.backorder(d.backorder_site, d.promised_day, d.channel, -d.backordered_milli)
-    return replace(d, backordered_milli=0, backorder_site="", promised_day=None)
+def unbook_backorder(book: Book, line: LineBook, qty: int | None = None) -> None:
+    """Take a line's backorder, or so many units of it, out of the plans."""
+    if line.backordered_milli:
+        less = line.backordered_milli if qty is None else qty
+        book.backorder(line.backorder_site, line.promised_day, line.channel, -less)
+        line.backordered_milli -= less
+    if not line.backordered_milli:
+        line.backorder_site, line.promised_day = "", None
 
 
-def unbook_parts(book: Book, d: Demand) -> Demand:
+def unbook_parts(book: Book, line: LineBook) -> None:
     """Take a line's allocated parts out of the plans."""
-    for part in d.parts:
-        book.want(part.site, d.need_day, d.channel, -part.qty_milli)
-    return replace(d, parts=())
+    for part in line.parts:
+        book.want(part.site, line.need_day, line.channel, -part.qty_milli)
+    line.parts = ()
 
 
-def take(book: Book, d: Demand, qty: int, first: str) -> Demand:
+def take(book: Book, line: LineBook, qty: int, first: str) -> None:
     """Less open: parts at site `first` go first (a pick there), then others, then the backorder. More than open is ignored."""
-    parts = []
-    for part in sorted(d.parts, key=lambda x: (x.site != first, x.site)):
+    left = []
+    for part in line.parts if len(line.parts) < 2 else sorted(line.parts, key=lambda x: (x.site != first, x.site)):
         used = min(part.qty_milli, qty)
         if used:
-            book.want(part.site, d.need_day, d.channel, -used)
+            book.want(part.site, line.need_day, line.channel, -used)
             qty -= used
         if part.qty_milli > used:
-            parts.append(SitePart(part.site, part.qty_milli - used))
-    waiting = d.backordered_milli
-    if qty and waiting:
-        d = unbook_backorder_by(book, d, min(qty, waiting))
-    return replace(d, parts=tuple(sorted(parts, key=lambda x: x.site)))
+            left.append(part if not used else SitePart(part.site, part.qty_milli - used))
+    line.parts = tuple(left) if len(left) < 2 else tuple(sorted(left, key=lambda x: x.site))
+    if qty and line.backordered_milli:
+        unbook_backorder(book, line, min(qty, line.backordered_milli))
 
 
-def unbook_backorder_by(book: Book, d: Demand, qty: int) -> Demand:
-    """Less backordered, same site and day."""
-    left = d.backordered_milli - qty
-    book.backorder(d.backorder_site, d.promised_day, d.channel, -qty)
-    if left:
-        return replace(d, backordered_milli=left)
-    return replace(d, backordered_milli=0, backorder_site="", promised_day=None)
-
-
-def write(book: Book, order_id: str, line: int, d: Demand, held: Demand | None) -> None:
+def write(book: Book, line: LineBook) -> None:
     """Keep the line's row, and its place in the queue of backorders in step with it."""
-    t = book.tables
-    t.demands[(book.item, order_id, line)] = d
+    t, held = book.tables, line.held
     waited = held is not None and held.backordered_milli > 0
-    waits = d.backordered_milli > 0
-    if held is not None and waited and (not waits or (held.priority, held.placed_at_ms) != (d.priority, d.placed_at_ms)):
-        del t.backorders[(book.item, held.priority, held.placed_at_ms, order_id, line)]
+    waits = line.backordered_milli > 0
+    if held is not None and waited and (not waits or (held.priority, held.placed_at_ms) != (line.priority, line.placed_at_ms)):
+        del t.backorders[(book.item, held.priority, held.placed_at_ms, line.order_id, line.number)]
         book.overview = replace(book.overview, backorders=book.overview.backorders - 1)
         waited = False
     if waits and not waited:
-        t.backorders[(book.item, d.priority, d.placed_at_ms, order_id, line)] = Queued(order_id)
+        t.backorders[(book.item, line.priority, line.placed_at_ms, line.order_id, line.number)] = Queued(line.order_id)
         book.overview = replace(book.overview, backorders=book.overview.backorders + 1)
+    line.held = t.demands[(book.item, line.order_id, line.number)] = line.row()
 
 
-def answer(book: Book, item: Item, order_id: str, line: int, d: Demand) -> LineAnswered:
-    """The line's answer as it stands: allocated counts units picked and not shipped too (see `LineAnswered`)."""
+def answered(book: Book, item: Item, line: LineBook) -> LineAnswered:
+    """The line's next answer: allocated counts units picked and not shipped too (see `LineAnswered`)."""
+    line.answer += 1
     event = book.event
-    allocated = {part.site: part.qty_milli for part in d.parts}
-    for done in d.executed:
+    allocated = {part.site: part.qty_milli for part in line.parts}
+    for done in line.executed:
         staged = max(0, done.picked_milli - done.shipped_milli)
         if staged:
             allocated[done.site] = allocated.get(done.site, 0) + staged
+    shipped = line.shipped()
     return LineAnswered(
-        event_id=f"promise:{book.item}:{order_id}:{line}:{d.revision}:{d.answer}",
+        event_id=f"promise:{book.item}:{line.order_id}:{line.number}:{line.revision}:{line.answer}",
         source="promise",
-        source_position=d.answer,
+        source_position=line.answer,
         occurred_at_ms=event.occurred_at_ms,
         recorded_at_ms=event.recorded_at_ms,
         trace_id=event.trace_id,
-        order_id=order_id,
-        line=line,
-        revision=d.revision,
-        answer=d.answer,
+        order_id=line.order_id,
+        line=line.number,
+        revision=line.revision,
+        answer=line.answer,
         item=book.item,
         uom=item.base_uom,
-        wanted_milli=sum(allocated.values()) + d.backordered_milli + d.shipped_milli,
-        shipped_milli=d.shipped_milli,
+        wanted_milli=sum(allocated.values()) + line.backordered_milli + shipped,
+        shipped_milli=shipped,
         allocated=[SitePart(site, units) for site, units in sorted(allocated.items())],
-        backordered_milli=d.backordered_milli,
-        promised_on=None if d.promised_day is None else to_date(d.promised_day),
-        refused=d.refused,
+        backordered_milli=line.backordered_milli,
+        promised_on=None if line.promised_day is None else to_date(line.promised_day),
+        refused=line.refused,
         pack_uom=item.pack_uom,
         pack_milli=item.pack_milli,
     )
@@ -221,22 +229,21 @@ def review(book: Book, item: Item) -> Iterator[Any]:
     if not book.overview.backorders:
         return
     t = book.tables
-    queue = []
+    queue: list[tuple[LineBook, Demand]] = []
     for key, _ in t.backorders.under(book.item):
-        queue.append((key[3], key[4]))
+        was = t.demands[(book.item, key[3], key[4])]
+        queue.append((LineBook(key[3], key[4], was), was))
         if len(queue) == REVIEWED_AT_ONCE:
             break
-    before = [t.demands[(book.item, order_id, line)] for order_id, line in queue]
-    released = [unbook_backorder(book, d) for d in before]
+    for line, _ in queue:
+        unbook_backorder(book, line)
     any_allocated = False
-    for (order_id, line), was, free in zip(queue, before, released, strict=True):
-        now = place(book, item, free, was.backordered_milli)
-        if now == was:
-            continue
-        any_allocated |= now.backordered_milli < was.backordered_milli
-        now = replace(now, answer=was.answer + 1)
-        write(book, order_id, line, now, was)
-        yield answer(book, item, order_id, line, now)
+    for line, was in queue:
+        place(book, item, line, was.backordered_milli)
+        if not line.is_as(was):
+            any_allocated |= line.backordered_milli < was.backordered_milli
+            yield answered(book, item, line)
+            write(book, line)
     if any_allocated and book.overview.backorders and len(queue) == REVIEWED_AT_ONCE:
         yield _go_on(book)
 

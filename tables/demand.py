@@ -20,16 +20,15 @@ from schemas.inventory import (
     StockShipped,
 )
 from schemas.quantity import show
-from tables.allocation import answer, place, review, take, unbook_backorder, unbook_parts, write
+from tables.allocation import answered, place, review, take, unbook_backorder, unbook_parts, write
 from tables.book import Book, known_item
 from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
+from tables.line_book import LineBook
 from tables.policy import Policy
 from tables.posting import await_posting
-from tables.promise import Demand, Executed, Item, Movement, PromiseTables, Shipment
+from tables.promise import Executed, Item, Movement, PromiseTables, Shipment
 from tables.units import to_base
-
-_UNASKED = Demand(0, 0, 0, None, None, "", "", 0, 0, False, True, True, 0, (), (), 0, 0, 0, "", None, None)
 
 
 def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Iterator[Any]:
@@ -43,108 +42,100 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
         raise AlreadyApplied
     book = Book(p, t, e.item, e)
     wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
-    d = _asked(book, held or _UNASKED, e, wanted)
-    d = _serve_as_erp_says(book, d, e)
-    d = _bring_to_wish(book, item, d, held)
-    d = replace(d, answer=(held.answer if held else 0) + 1)
-    write(book, e.order_id, e.line, d, held)
-    yield answer(book, item, e.order_id, e.line, d)
+    line = LineBook(e.order_id, e.line, held)
+    _ask(book, line, e, wanted)
+    _serve_as_erp_says(book, line, e)
+    _bring_to_wish(book, item, line)
+    yield answered(book, item, line)
+    write(book, line)
     if held is not None:
         yield from review(book, item)
     yield from book.close(f"order {e.order_id} line {e.line}")
 
 
-def _asked(book: Book, d: Demand, e: RequestAllocation, wanted: int) -> Demand:
-    """The line with the wish's facts. Facts that decide where and when it is booked take it out of the plans first."""
-    if (d.site, d.requested_on, d.channel) != (e.site, e.requested_on, e.channel):
-        d = unbook_backorder(book, unbook_parts(book, d))
-    if not d.parts:
+def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int) -> None:
+    """Take over the wish's facts. Facts that decide where and when it is booked take it out of the plans first."""
+    if (line.site, line.requested_on, line.channel) != (e.site, e.requested_on, e.channel):
+        unbook_parts(book, line)
+        unbook_backorder(book, line)
+    if not line.parts and not line.backordered_milli:
         site = e.site or (book.overview.sites[0] if book.overview.sites else "")
         today = book.today(site)
-        d = replace(d, need_day=today if e.requested_on is None else max(today, to_day(e.requested_on)))
-    return replace(
-        d,
-        revision=e.revision,
-        wanted_milli=wanted,
-        site=e.site,
-        requested_on=e.requested_on,
-        channel=e.channel,
-        customer=e.customer,
-        priority=e.priority,
-        placed_at_ms=e.placed_at_ms,
-        is_firm=e.is_firm,
-        allow_partial=e.allow_partial or e.is_firm,
-        allow_backorder=e.allow_backorder or e.is_firm,
-        refused=None,
-    )
+        line.need_day = today if e.requested_on is None else max(today, to_day(e.requested_on))
+    line.revision = e.revision
+    line.wanted_milli = wanted
+    line.site = e.site
+    line.requested_on = e.requested_on
+    line.channel = e.channel
+    line.customer = e.customer
+    line.priority = e.priority
+    line.placed_at_ms = e.placed_at_ms
+    line.is_firm = e.is_firm
+    line.allow_partial = e.allow_partial or e.is_firm
+    line.allow_backorder = e.allow_backorder or e.is_firm
+    line.refused = None
 
 
-def _serve_as_erp_says(book: Book, d: Demand, e: RequestAllocation) -> Demand:
+def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None:
     """What the ERP says has shipped is wanted no more (the warehouse's own count wins where it is larger).
 
     At a site whose stock the ERP owns, its balance may tell of the same shipment later: until then the units stay wanted, or
     they would be promised again.
     """
-    before = d.served_milli
-    d = replace(d, erp_shipped_milli=max(d.erp_shipped_milli, e.shipped_milli))
-    served = d.served_milli - before
-    if served <= 0:
-        return d
-    opened_units = d.open_milli
-    d = take(book, d, served, d.site or "")
-    if e.site is not None and book.policy.site(e.site).physical_owner == "erp":
-        await_posting(book, e, min(served, opened_units), d.need_day)
-    return d
+    before = line.served()
+    line.erp_shipped_milli = max(line.erp_shipped_milli, e.shipped_milli)
+    served = line.served() - before
+    if served > 0:
+        was_open = line.allocated() + line.backordered_milli
+        take(book, line, served, line.site or "")
+        if e.site is not None and book.policy.site(e.site).physical_owner == "erp":
+            await_posting(book, e, min(served, was_open), line.need_day)
 
 
-def _bring_to_wish(book: Book, item: Item, d: Demand, held: Demand | None) -> Demand:
-    target = max(0, d.wanted_milli - d.served_milli)
-    if target > 0 and (refusal := _not_sellable(item, d)) is not None and held is None:
-        return replace(d, refused=refusal, wanted_milli=d.served_milli)
-    if target < d.open_milli:
-        return _shrink(book, d, d.open_milli - target)
-    if target == d.open_milli:
-        return d
-    missing = target - sum(part.qty_milli for part in d.parts)
-    d = unbook_backorder(book, d)
-    if not d.allow_partial:
-        d = unbook_parts(book, d)
-        missing = target
-    return _without_backorder(book, place(book, item, d, missing), item)
+def _bring_to_wish(book: Book, item: Item, line: LineBook) -> None:
+    target = max(0, line.wanted_milli - line.served())
+    allocated = line.allocated()
+    if target > 0 and line.held is None and (refusal := _not_sellable(item, line)) is not None:
+        line.refused = refusal
+        line.wanted_milli = line.served()
+    elif target < allocated + line.backordered_milli:
+        _shrink(book, line, allocated + line.backordered_milli - target)
+    elif target > allocated + line.backordered_milli:
+        unbook_backorder(book, line)
+        if not line.allow_partial:
+            unbook_parts(book, line)
+        place(book, item, line, target - line.allocated())
+        _refuse_backorder(book, item, line)
 
 
-def _shrink(book: Book, d: Demand, by: int) -> Demand:
+def _shrink(book: Book, line: LineBook, by: int) -> None:
     """Less wanted: what waits goes first, then what is allocated."""
-    waiting = min(by, d.backordered_milli)
-    kept = d.backordered_milli - waiting
-    site, day = d.backorder_site, d.promised_day
-    d = unbook_backorder(book, d)
-    if kept:
-        book.backorder(site, day, d.channel, kept)
-        d = replace(d, backordered_milli=kept, backorder_site=site, promised_day=day)
-    return take(book, d, by - waiting, "") if by > waiting else d
+    waiting = min(by, line.backordered_milli)
+    if waiting:
+        unbook_backorder(book, line, waiting)
+    if by > waiting:
+        take(book, line, by - waiting, "")
 
 
-def _not_sellable(item: Item, d: Demand) -> str | None:
-    if d.is_firm:
+def _not_sellable(item: Item, line: LineBook) -> str | None:
+    if line.is_firm:
         return None
     if item.is_deleted:
         return f"item {item.item} is no longer in the ERP's item master"
     return f"item {item.item} is on hold in the ERP" if item.status == "H" else None
 
 
-def _without_backorder(book: Book, d: Demand, item: Item) -> Demand:
+def _refuse_backorder(book: Book, item: Item, line: LineBook) -> None:
     """Where nothing may wait (the order does not want it, or the item is discontinued), what is not on hand is refused."""
-    if not d.backordered_milli or d.is_firm or (d.allow_backorder and item.status != "D"):
-        return d
-    had = d.backordered_milli
-    d = unbook_backorder(book, d)
-    on_hand = sum(part.qty_milli for part in d.parts)
+    missing = line.backordered_milli
+    if not missing or line.is_firm or (line.allow_backorder and item.status != "D"):
+        return
+    unbook_backorder(book, line)
+    on_hand = line.allocated()
     why = "is discontinued" if item.status == "D" else "may not be backordered on this order"
-    return replace(
-        d,
-        wanted_milli=d.served_milli + on_hand,
-        refused=f"only {show(on_hand)} of {show(on_hand + had)} {item.base_uom} of {item.item} can be promised, and it {why}",
+    line.wanted_milli = line.served() + on_hand
+    line.refused = (
+        f"only {show(on_hand)} of {show(on_hand + missing)} {item.base_uom} of {item.item} can be promised, and it {why}"
     )
 
 
@@ -157,22 +148,26 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Any]:
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    held = t.demands.get((e.item, e.order_id, e.line))
-    d = _pick(o, t, e, held or _UNASKED)
-    write(o.book, e.order_id, e.line, d, held)
+    line = _line(t, e)
+    _pick(o, t, e, line)
+    write(o.book, line)
     yield from o.book.close(f"picked for {e.order_id} line {e.line}")
 
 
-def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, d: Demand) -> Demand:
+def _line(t: PromiseTables, e: StockPicked | PickShorted | DemandSubstituted | StockShipped) -> LineBook:
+    return LineBook(e.order_id, e.line, t.demands.get((e.item, e.order_id, e.line)))
+
+
+def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineBook) -> None:
     book = o.book
     at_ms, event_id = e.occurred_at_ms, e.event_id
     book.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
     book.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
-    done = _executed(d, e.site)
-    d_now = _with(d, replace(done, picked_milli=done.picked_milli + o.qty))
+    done, before = line.at(e.site), line.served()
+    line.execute(Executed(e.site, done.picked_milli + o.qty, done.shipped_milli))
     if done.shipped_milli > done.picked_milli:
         _imply(book, t, e, done.picked_milli + o.qty)
-    return take(book, d_now, d_now.served_milli - d.served_milli, e.site)
+    take(book, line, line.served() - before, e.site)
 
 
 def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
@@ -196,31 +191,31 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    held = t.demands.get((e.item, e.order_id, e.line))
+    line = _line(t, e)
     short = to_base(o.item, e.short_milli, e.uom)
     o.book.move(e.site, "usable", o.lot, -short, at_ms=e.occurred_at_ms, event_id=e.event_id + "-")
-    d = held or _UNASKED
     if o.qty:
-        d = _pick(o, t, e, d)
-    here = next((part.qty_milli for part in d.parts if part.site == e.site), 0)
-    lost = min(short, here)
-    if lost:
-        d = take(o.book, d, lost, e.site)
-        d = _replace_lost(o, d, lost)
-    if d.revision:
-        d = replace(d, answer=d.answer + 1)
-        yield answer(o.book, o.item, e.order_id, e.line, d)
-    write(o.book, e.order_id, e.line, d, held)
+        _pick(o, t, e, line)
+    here = sum([part.qty_milli for part in line.parts if part.site == e.site])
+    _replace_lost(o, line, min(short, here), e.site)
+    if line.revision:
+        yield answered(o.book, o.item, line)
+    write(o.book, line)
     yield from review(o.book, o.item)
     yield from o.book.close(f"short pick of {show(short)} for {e.order_id} line {e.line}")
 
 
-def _replace_lost(o: Opened, d: Demand, lost: int) -> Demand:
+def _replace_lost(o: Opened, line: LineBook, lost: int, site: str) -> None:
     """Units that were not there: backordered again if the order allows it, else given up."""
-    if not d.allow_backorder:
-        return replace(d, wanted_milli=d.wanted_milli - lost)
-    waiting = d.backordered_milli
-    return place(o.book, o.item, unbook_backorder(o.book, d), waiting + lost)
+    if not lost:
+        return
+    take(o.book, line, lost, site)
+    if line.allow_backorder:
+        waiting = line.backordered_milli
+        unbook_backorder(o.book, line)
+        place(o.book, o.item, line, waiting + lost)
+    else:
+        line.wanted_milli -= lost
 
 
 def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Iterator[Any]:
@@ -233,12 +228,11 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
     if seen in t.movements:
         raise AlreadyApplied
     t.movements[seen] = Movement(0)
-    held = t.demands.get((e.item, e.order_id, e.line))
-    d = held or _UNASKED
-    before = d.served_milli
-    d = replace(d, substituted_milli=d.substituted_milli + o.qty)
-    d = take(o.book, d, d.served_milli - before, e.site)
-    write(o.book, e.order_id, e.line, d, held)
+    line = _line(t, e)
+    before = line.served()
+    line.substituted_milli += o.qty
+    take(o.book, line, line.served() - before, e.site)
+    write(o.book, line)
     yield from review(o.book, o.item)
     yield from o.book.close(f"substituted by {e.substitute_item} for {e.order_id} line {e.line}")
 
@@ -249,17 +243,15 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    held = t.demands.get((e.item, e.order_id, e.line))
-    d = held or _UNASKED
-    done = _executed(d, e.site)
+    line = _line(t, e)
+    done, before = line.at(e.site), line.served()
     o.book.move(e.site, "staged", o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
     t.shipments[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = Shipment(o.lot, o.qty, 0)
     if done.shipped_milli + o.qty > done.picked_milli:
         _imply(o.book, t, e, done.picked_milli)
-    before = d.served_milli
-    d = _with(d, replace(done, shipped_milli=done.shipped_milli + o.qty))
-    d = take(o.book, d, d.served_milli - before, e.site)
-    write(o.book, e.order_id, e.line, d, held)
+    line.execute(Executed(e.site, done.picked_milli, done.shipped_milli + o.qty))
+    take(o.book, line, line.served() - before, e.site)
+    write(o.book, line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 
@@ -270,12 +262,3 @@ def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Itera
         book = Book(p, t, e.item, e)
         yield from review(book, item)
         yield from book.close("backorders reviewed")
-
-
-def _executed(d: Demand, site: str) -> Executed:
-    return next((x for x in d.executed if x.site == site), Executed(site, 0, 0))
-
-
-def _with(d: Demand, done: Executed) -> Demand:
-    others = tuple(x for x in d.executed if x.site != done.site)
-    return replace(d, executed=tuple(sorted((*others, done), key=lambda x: x.site)))

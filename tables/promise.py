@@ -223,22 +223,6 @@ class Demand:
     promised_day: int | None
     refused: str | None
 
-    @property
-    def served_milli(self) -> int:
-        """Units that need no promise any more."""
-        taken = sum(max(x.picked_milli, x.shipped_milli) for x in self.executed)
-        return max(taken + self.substituted_milli, self.erp_shipped_milli)
-
-    @property
-    def shipped_milli(self) -> int:
-        """Units gone, or served by a substitute."""
-        return max(sum(x.shipped_milli for x in self.executed) + self.substituted_milli, self.erp_shipped_milli)
-
-    @property
-    def open_milli(self) -> int:
-        """Units promised and not yet picked."""
-        return sum(part.qty_milli for part in self.parts) + self.backordered_milli
-
 
 @dataclass(frozen=True, slots=True)
 class Unposted:
