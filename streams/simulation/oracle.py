@@ -5,10 +5,12 @@ It shares no code with `tables/`. It is slow on purpose: no sums are kept, nothi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from streams.simulation.facts import (
@@ -25,7 +27,22 @@ from streams.simulation.policies import POLICIES
 
 OPEN_PO = ("OPEN", "PART")
 OPEN_PO_LINE = ("O", "P")
+T = TypeVar("T")
 Balance = tuple[str, str, str, str]  # item, site, status, lot
+
+
+def _until_told(answer: Callable[..., T]) -> Callable[..., T]:
+    """The same question gets the same answer until something is told: it is not worked out again."""
+
+    @wraps(answer)
+    def ask(self: Oracle, *question: Any) -> T:
+        key = (answer.__name__, *question)
+        if key not in self._answers:
+            self._answers[key] = answer(self, *question)
+        found: T = self._answers[key]
+        return found
+
+    return ask
 
 
 @dataclass(slots=True)
@@ -40,11 +57,13 @@ class Oracle:
     holds: list[HoldFact] = field(default_factory=list)
     releases: list[ReleaseFact] = field(default_factory=list)
     now_ms: int = 0
+    _answers: dict[Any, Any] = field(default_factory=dict)
 
     # --- being told ----------------------------------------------------------------------------------------------------
 
     def tell(self, fact: Fact) -> str:
         """One delivered message. The answer is what must become of it: `applied` or `duplicate`."""
+        self._answers.clear()
         if isinstance(fact, WmsFact):
             if any(fact.event_id == told.event_id for told in self.warehouse):
                 return "duplicate"
@@ -68,6 +87,7 @@ class Oracle:
 
     # --- the ERP's rows ------------------------------------------------------------------------------------------------
 
+    @_until_told
     def table(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
         """The ERP's rows as the newest news of each has them."""
         newest: dict[tuple[Any, ...], ErpFact] = {}
@@ -76,6 +96,7 @@ class Oracle:
                 newest[fact.key] = fact
         return {key: dict(fact.row) for key, fact in newest.items() if fact.row is not None}
 
+    @_until_told
     def last_rows(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
         """As `table`, with the rows that are gone as they last were."""
         newest: dict[tuple[Any, ...], ErpFact] = {}
@@ -84,12 +105,14 @@ class Oracle:
                 newest[fact.key] = fact
         return {key: dict(fact.row or {}) for key, fact in newest.items()}
 
+    @_until_told
     def known_items(self) -> frozenset[str]:
         """Items the ERP has ever sent: what the warehouse says about any other has to wait."""
         return frozenset(fact.key[0] for fact in self.rows if fact.table == "item" and fact.row is not None)
 
     # --- stock ---------------------------------------------------------------------------------------------------------
 
+    @_until_told
     def balances(self) -> dict[Balance, Decimal]:
         """On hand by item, site, status and lot ("" for none): the latest count as of its instant, and what moved after it."""
         keys = {move[:4] for fact in self.warehouse for move in fact.moves}
@@ -109,12 +132,14 @@ class Oracle:
         later = [m[4] for fact in self.warehouse if fact.at_ms > since[0] for m in fact.moves if m[:4] == key]
         return counted + sum(later, ZERO)
 
+    @_until_told
     def on_hand(self, item: str, site: str, status: str) -> Decimal:
         """On hand of an item at a site in a status, all lots together."""
         return sum((qty for key, qty in self.balances().items() if key[:3] == (item, site, status)), ZERO)
 
     # --- supply --------------------------------------------------------------------------------------------------------
 
+    @_until_told
     def supply(self) -> dict[tuple[str, int], tuple[str, str, date | None, Decimal]]:
         """Open supply by purchase line: item, site, expected day, units still to come."""
         headers = self.table("purchase_order")
@@ -129,6 +154,18 @@ class Oracle:
                 found[(po_no, line_no)] = (row["item_no"], row["site_code"], row["expected_date"], left)
         return found
 
+    @_until_told
+    def all_supply(self) -> set[tuple[str, str, str, int]]:
+        """Item, site, document and line of every purchase line there ever was."""
+        lines = [fact for fact in self.rows if fact.table == "purchase_order_line" and fact.row is not None]
+        return {(str(f.row["item_no"]), str(f.row["site_code"]), str(f.key[0]), int(f.key[1])) for f in lines if f.row}
+
+    def sites(self) -> set[str]:
+        """Every site anybody has named."""
+        named = {fact.key[0] for fact in self.rows if fact.table == "site"}
+        return named | {move[1] for fact in self.warehouse for move in fact.moves}
+
+    @_until_told
     def supply_by_day(self, item: str, site: str) -> dict[date, Decimal]:
         """Units of open supply by the day they are expected; undated supply promises nothing."""
         found: dict[date, Decimal] = {}

@@ -11,6 +11,7 @@ from streams.simulation.oracle import Oracle
 
 OUR_CHANNEL = {"WEB": "web", "EDI": "edi", "MKT": "marketplace", "PHONE": "phone"}
 ErpLine = tuple[str, int]
+FINEST = Decimal("0.001")  # the finest quantity kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class OrderOracle:
         for item in sorted({d.substitute_item for _, d in done if d.substitute_item is not None}):
             served = sum((d.qty for _, d in done if d.substitute_item == item), ZERO)
             by = sum((d.substitute_qty for _, d in done if d.substitute_item == item), ZERO)
-            shipped += self._sum(done, "shipment.confirmed", item) * served / by
+            shipped += self._sum(done, "shipment.confirmed", item) * served // (by * FINEST) * FINEST
         return shipped
 
     def _asked(

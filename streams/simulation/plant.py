@@ -1,0 +1,188 @@
+"""The system under test: the real flows and workers on a log in memory that fails on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from schemas import topics
+from schemas.base import Tick
+from schemas.codec import Codec
+from schemas.inventory import ReleaseReservation, ReserveStock
+from streams.customers import customers
+from streams.documents import documents
+from streams.engine.log import Outgoing, TopicPartition, Unavailable
+from streams.engine.memory import Crash, Faults, MemoryLog
+from streams.engine.partition import Flow
+from streams.engine.partitions import partition_of
+from streams.engine.worker import GROUP, Pace, Worker
+from streams.exceptions import exceptions
+from streams.orders import orders
+from streams.promise import promise_fold
+from streams.simulation.facts import Message
+from streams.simulation.shops import Release, Reserve
+from streams.simulation.world import CHANNELS
+from streams.translators import translators
+from tables.policy import Policy
+
+POINTS = ("before_apply", "after_apply", "before_commit", "after_commit")
+MOST_STEPS = 20_000
+Flows = Callable[[Policy], list[Flow]]
+
+
+class NeverRests(Exception):
+    """The workers went on and on: something makes work for itself."""
+
+
+def all_flows(policy: Policy) -> list[Flow]:
+    """Every flow there is."""
+    return [promise_fold(policy), orders, documents, customers, exceptions, *translators(CHANNELS)]
+
+
+def all_topics() -> list[topics.Topic]:
+    """Every topic there is, with the channels' own."""
+    return [*topics.DEFINED, *(topics.raw_channel(name) for name in CHANNELS)]
+
+
+@dataclass(slots=True)
+class Plant:
+    """A log, its workers and their mishaps, all from one seed."""
+
+    dice: Random
+    policy: Policy
+    codec: Codec
+    faults: Faults
+    crash: float
+    workers_wanted: int
+    flows: Flows = all_flows
+    now_ms: int = 0
+    crashes: int = 0
+    unavailable: int = 0
+    log: MemoryLog = field(init=False)
+    workers: list[Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = MemoryLog(self.dice.randrange(2**32), self.faults, lambda: self.now_ms)
+        self.log.create(all_topics())
+        self._start()
+
+    def _start(self) -> None:
+        most = self.dice.choice((1, 3, 16, 200))
+        self.workers = [
+            Worker(
+                self.log,
+                self.flows(self.policy),
+                self.codec,
+                pace=Pace(max_batch=most, min_batch=min(most, 16), poll_s=0.0),
+                clock_ms=lambda: self.now_ms,
+                rng=self.dice,
+                at=self._at,
+            )
+            for _ in range(self.workers_wanted)
+        ]
+
+    def _at(self, point: str) -> None:
+        if self.crash and self.dice.random() < self.crash:
+            raise Crash(point)
+
+    def _restart(self) -> None:
+        self.crashes += 1
+        self.log = self.log.reopen()
+        self._start()
+
+    # --- input ---------------------------------------------------------------------------------------------------------
+
+    def append(self, records: list[Outgoing]) -> None:
+        """As a sender does: until it hears that the records are durable. A lost answer makes a repetition."""
+        while True:
+            try:
+                self.log.append(records)
+                return
+            except Crash:
+                self._restart()
+            except Unavailable:
+                self.unavailable += 1
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Raw messages, in order; the sender may see fit to send several at once."""
+        batch: list[Outgoing] = []
+        for message in messages:
+            batch.append(self._raw(message))
+            if self.dice.random() < 0.3:
+                self.append(batch)
+                batch = []
+        if batch:
+            self.append(batch)
+
+    def _raw(self, message: Message) -> Outgoing:
+        partitions = self.log.partitions(message.topic)
+        partition = partition_of(message.key, partitions) if message.key is not None else 0
+        return Outgoing(message.topic, partition, message.key, message.value, message.headers)
+
+    def tick(self) -> None:
+        """The clock strikes in every partition of the promise fold's inbox."""
+        event = Tick(**self._header("clock", f"tick:{self.now_ms}"))
+        value, topic = self.codec.encode(event), topics.PROMISE_INBOX
+        self.append([Outgoing(topic.name, index, b"clock", value) for index in range(topic.partitions)])
+
+    def command(self, command: Reserve | Release) -> None:
+        """A request of a channel."""
+        event: ReserveStock | ReleaseReservation
+        name = request_id(command)
+        header = self._header("api", f"api:{name}") | {"item": command.item, "request_id": name}
+        if isinstance(command, Release):
+            event = ReleaseReservation(**header, reservation_id=command.reservation_id)
+        else:
+            event = ReserveStock(
+                **header,
+                body_hash="same",
+                reservation_id=command.reservation_id,
+                site=command.site,
+                channel=command.channel,
+                qty_milli=int(command.qty.scaleb(3)),
+                uom=None,
+                ttl_ms=command.ttl_ms,
+            )
+        topic, key = topics.PROMISE_INBOX, command.item.encode()
+        self.append([Outgoing(topic.name, partition_of(key, topic.partitions), key, self.codec.encode(event))])
+
+    def _header(self, source: str, event_id: str) -> dict[str, Any]:
+        at_ms = {"occurred_at_ms": self.now_ms, "recorded_at_ms": self.now_ms}
+        return {
+            "event_id": event_id,
+            "source": source,
+            "source_position": self.now_ms,
+            "trace_id": f"request/{event_id}",
+            **at_ms,
+        }
+
+    # --- work ----------------------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Let the workers work until nothing is left to do."""
+        for _ in range(MOST_STEPS):
+            worker = self.dice.choice(self.workers)
+            try:
+                if worker.step().inputs == 0 and self.is_done():
+                    return
+            except Crash:
+                self._restart()
+            except Unavailable:
+                self.unavailable += 1
+        raise NeverRests(f"the workers have not come to rest after {MOST_STEPS} batches")
+
+    def is_done(self) -> bool:
+        """Whether every input has been read and committed."""
+        return all(self.log.committed(GROUP, at) >= self.log.bounds(at)[1] for at in self.inputs())
+
+    def inputs(self) -> list[TopicPartition]:
+        """Every partition a flow reads."""
+        read = [topic for topic in all_topics() if topic.is_raw or topic.is_inbox]
+        return [TopicPartition(topic.name, index) for topic in read for index in range(topic.partitions)]
+
+
+def request_id(command: Reserve | Release) -> str:
+    """The key a command is sent under."""
+    return f"release {command.reservation_id}" if isinstance(command, Release) else command.reservation_id

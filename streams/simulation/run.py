@@ -1,0 +1,327 @@
+"""Simulations: a whole run of the system from one seed, with every mishap of log and process, checked at every rest.
+
+    report = simulate(42)                       # replays seed 42, exactly
+    reports = simulate_many(range(300), jobs=2, progress=print)
+
+After every step the system is left to come to rest, then held against the oracle (`invariants.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cache
+from random import Random
+from typing import Any
+
+from schemas import topics
+from schemas.codec import Codec
+from schemas.operations import Reply
+from streams.engine.fates import NAMESPACE, ONE, Fates
+from streams.engine.log import StoreId, TopicPartition
+from streams.engine.memory import Faults
+from streams.engine.partition import PartitionHalted
+from streams.engine.table import EngineTable, Journal
+from streams.simulation import invariants
+from streams.simulation.facts import Fact, HoldFact, Message, ReleaseFact
+from streams.simulation.history import Step, play
+from streams.simulation.observe import ALL, System
+from streams.simulation.oracle import Oracle
+from streams.simulation.plant import Flows, NeverRests, Plant, all_flows, request_id
+from streams.simulation.shops import Reserve
+from streams.simulation.world import World
+from tables.policy import Policy, SitePolicy
+
+MOST_TOLD = 12
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationReport:
+    """What one seed did. `wrong`: sentences, empty if all is well. `digest`: of all rows at the end; equal for equal runs."""
+
+    seed: int
+    steps: int = 0
+    messages: int = 0
+    inputs: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    crashes: int = 0
+    failed_step: str | None = None
+    wrong: tuple[str, ...] = ()
+    digest: str = ""
+
+    @property
+    def is_ok(self) -> bool:
+        """Nothing was wrong."""
+        return not self.wrong
+
+    def __str__(self) -> str:
+        if self.is_ok:
+            return f"seed {self.seed}: {self.steps} steps, {self.messages} messages, {self.crashes} crashes: all invariants hold"
+        lines = [f"seed {self.seed}, {self.failed_step}: {len(self.wrong)} things are wrong", *self.wrong[:MOST_TOLD]]
+        return "\n  ".join([*lines, f"replay it with: crossdock simulate --seed {self.seed}"])
+
+
+@cache
+def _codec() -> Codec:
+    return Codec()
+
+
+@dataclass(slots=True)
+class Run:
+    """One simulation: the world, the plant, and what the oracle has been told."""
+
+    seed: int
+    flows: Flows = all_flows
+    world: World = field(init=False)
+    plant: Plant = field(init=False)
+    oracle: Oracle = field(init=False)
+    said: dict[tuple[str, bytes | None, bytes | None], Message] = field(default_factory=dict)
+    heard: dict[TopicPartition, int] = field(default_factory=dict)
+    expected: dict[str, dict[str, int]] = field(default_factory=dict)
+    asked: dict[str, Reserve] = field(default_factory=dict)
+    versions: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    short: dict[invariants.Where, Decimal] = field(default_factory=dict)
+    days: dict[str, Any] = field(default_factory=dict)
+    messages: int = 0
+
+    def __post_init__(self) -> None:
+        self.world = World(self.seed)
+        dice = Random(self.seed ^ 0x5EED)  # noqa: S311 - seeded mishaps
+        policy = Policy(sites={site: SitePolicy(physical_owner="erp") for site in self.world.erp_sites})
+        rate = dice.choice((0.0, 0.01, 0.05))
+        faults = Faults(
+            before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
+            small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
+        )  # fmt: skip
+        self.plant = Plant(dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows)
+        self.oracle = Oracle(self.world.erp_sites)
+
+    @property
+    def system(self) -> System:
+        """What can be seen of the system under test, also after a restart."""
+        return System(self.plant.log, self.plant.codec, self.plant.policy)
+
+    def go(self) -> SimulationReport:
+        """Play the whole history; stop at the first step after which something is wrong."""
+        steps = 0
+        for step in play(self.world, _View(self)):
+            steps += 1
+            wrong = self._take(step)
+            if wrong:
+                return self._report(steps, f"step {steps} ({step.label})", wrong)
+        try:
+            wrong = self._at_the_end()
+        except (NeverRests, PartitionHalted) as error:
+            wrong = [str(error)]
+        return self._report(steps, "at the end", wrong)
+
+    def _take(self, step: Step) -> list[str]:
+        plant = self.plant
+        plant.now_ms = self.oracle.now_ms = step.now_ms
+        for message in step.messages:
+            self.said[message.topic, message.key, message.value] = message
+        try:
+            plant.tick()
+            plant.send(step.messages)
+            for command in step.commands:
+                if isinstance(command, Reserve):
+                    self.asked[request_id(command)] = command
+                plant.command(command)
+            plant.rest()
+        except (NeverRests, PartitionHalted) as error:
+            return [str(error)]
+        told = self._tell()
+        return [*self._acknowledge(), *self._check(told)]
+
+    # --- the oracle hears what the log holds -----------------------------------------------------------------------------
+
+    def _tell(self) -> list[Fact]:
+        """Tell the oracle every raw message the log took since it was last told. Returns what was new to it."""
+        new: list[Fact] = []
+        for partition in self.plant.inputs():
+            if not partition.topic.startswith("raw."):
+                continue
+            records = self.plant.log.read(partition, self.heard.get(partition, 0), ALL)
+            self.heard[partition] = self.heard.get(partition, 0) + len(records)
+            for record in records:
+                self.messages += 1
+                message = self.said[record.topic, record.key, record.value]
+                fate = message.fate
+                if message.fact is not None and self.oracle.tell(message.fact) == "applied":
+                    new.append(message.fact)
+                elif message.fact is not None and record.topic == topics.RAW_WMS.name:
+                    fate = "duplicate"  # the other sources' repetitions are told in the folds
+                counts = self.expected.setdefault(record.topic, {})
+                counts[fate] = counts.get(fate, 0) + 1
+        return new
+
+    def _acknowledge(self) -> list[str]:
+        """Tell the oracle which requests were granted: an acknowledgement is a promise from then on."""
+        wrong = []
+        known = {hold.reservation_id for hold in self.oracle.holds}
+        released = {release.reservation_id for release in self.oracle.releases}
+        answers: dict[str, Reply] = {}
+        for reply in self.system.replies():
+            first = answers.setdefault(reply.request_id, reply)
+            if (first.status, first.body) != (reply.status, reply.body):
+                wrong.append(f"request {reply.request_id} was answered twice, differently: {first.body} and {reply.body}")
+        for name, reply in answers.items():
+            command = self.asked.get(name)
+            if command is None:
+                if reply.status == 200 and (given_back := name.removeprefix("release ")) not in released:
+                    self.oracle.hold(ReleaseFact(given_back))
+            elif reply.status == 201 and name not in known:
+                body = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal)
+                if (body["item"], body["qty"]) != (command.item, command.qty) or command.site not in (None, body["site"]):
+                    wrong.append(f"reservation {name} was granted otherwise than asked for: {reply.body}")
+                expires_ms = self.plant.now_ms + command.ttl_ms
+                self.oracle.hold(HoldFact(name, command.item, body["site"], command.qty, expires_ms))
+        unanswered = sorted(self.asked.keys() - answers.keys())
+        return wrong + [f"request {name} was not answered" for name in unanswered]
+
+    # --- checks --------------------------------------------------------------------------------------------------------
+
+    def _check(self, told: list[Fact]) -> list[str]:
+        system, oracle = self.system, self.oracle
+        promises = invariants.promised(system)
+        wrong = invariants.at_rest(oracle, system, promises)
+        takers = invariants.takers(oracle, told, self._new_days())
+        wrong += invariants.oversold(oracle, system, promises, self.short, takers)
+        self.short = invariants.shortfalls(oracle, promises)
+        return [*wrong, *self._versions(system), *self._fates()]
+
+    def _new_days(self) -> set[str]:
+        """Sites where another day has begun since the last step."""
+        before, self.days = self.days, {site: self.oracle.today(site) for site in self.world.sites}
+        return {site for site, day in self.days.items() if before.get(site) != day}
+
+    def _versions(self, system: System) -> list[str]:
+        """I4: another answer has a higher version, the same version the same answer."""
+        wrong = []
+        published: list[tuple[str, Any]] = [*system.atp().items(), *system.order_status().items()]
+        for name, row in published:
+            held = self.versions.get(name)
+            content = replace(row, version=0)
+            if held is not None and (row.version < held[0] or (row.version == held[0] and content != held[1])):
+                wrong.append(f"{name} was published as version {held[0]}, then otherwise as version {row.version}")
+            self.versions[name] = (row.version, content)
+        return wrong
+
+    def _fates(self) -> list[str]:
+        """I1: every message has one fate, and it is the one the oracle expects."""
+        found: dict[str, dict[str, int]] = {}
+        wrong = []
+        for flow, partition, fates in self.fates():
+            end = self.plant.log.bounds(partition)[1]
+            if fates.inputs != end:
+                wrong.append(f"{flow} accounts for {fates.inputs} of {end} messages of {partition.topic}/{partition.partition}")
+            if not partition.topic.startswith("raw."):
+                if fates.dead_lettered:
+                    wrong.append(f"{flow} refused {fates.dead_lettered} events: {self._letters()}")
+                continue
+            counts = found.setdefault(partition.topic, {})
+            kinds = {"applied": fates.applied, "duplicate": fates.duplicate, "ignored": fates.ignored}
+            for kind, count in (kinds | {"dead-lettered": fates.dead_lettered}).items():
+                if count:
+                    counts[kind] = counts.get(kind, 0) + count
+        return [
+            *wrong,
+            *invariants.compare("fates of", self.expected, {topic: counts for topic, counts in found.items() if counts}),
+        ]
+
+    def fates(self) -> list[tuple[str, TopicPartition, Fates]]:
+        """What became of the inputs of every flow partition."""
+        found = []
+        flows = {t.name: (flow, not hasattr(flow, "inbox")) for flow in self.flows(self.plant.policy) for t in _read_by(flow)}
+        for partition in self.plant.inputs():
+            flow, is_translator = flows[partition.topic]
+            name = f"{flow.name}.{partition.topic}" if is_translator else flow.name
+            store = self.plant.log.store(StoreId(name, partition.partition))
+            rows = EngineTable[tuple[str], Fates](NAMESPACE + "fates", (str,), Fates, store, Journal())
+            found.append((flow.name, partition, rows.get(ONE) or Fates()))
+        return found
+
+    def _letters(self) -> str:
+        letters = [letter for letter in self.system.records(topics.DEAD_LETTERS) if not letter.topic.startswith("raw.")]
+        return "; ".join(f"{letter.flow}: {letter.reason}" for letter in letters[:3])
+
+    def _at_the_end(self) -> list[str]:
+        """I5: everything again changes no row. Nothing waits for a fact that has come."""
+        wrong = [
+            f"{flow} still has {fates.parked} events of {at.topic} parked" for flow, at, fates in self.fates() if fates.parked
+        ]
+        before = self._rows()
+        raw = [at for at in self.plant.inputs() if at.topic.startswith("raw.")]
+        records = [record for at in raw for record in self.plant.log.read(at, 0, ALL)]
+        again = [self.said[record.topic, record.key, record.value] for record in records]
+        self.plant.send(message for message in again if message.fate != "dead-lettered")
+        self.plant.rest()
+        return [*wrong, *invariants.compare("after everything was sent again, row", before, self._rows())]
+
+    def _rows(self) -> dict[tuple[str, int, bytes], bytes]:
+        """Every row of every flow, but for the engine's own."""
+        found = {}
+        for store, rows in sorted(self.plant.log._data.stores.items()):
+            for key, value in rows.range(b"", None):
+                if not key.startswith(NAMESPACE.encode()):
+                    found[store.flow, store.partition, key] = value
+        return found
+
+    def _report(self, steps: int, where: str, wrong: list[str]) -> SimulationReport:
+        fates = [fates for _, _, fates in self.fates()]
+        digest = hashlib.sha256(repr(sorted(self._rows().items())).encode()).hexdigest()[:16]
+        return SimulationReport(
+            self.seed, steps, self.messages, sum(f.inputs for f in fates), sum(f.duplicate for f in fates),
+            sum(f.dead_lettered for f in fates), self.plant.crashes, where if wrong else None, tuple(wrong), digest,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the world's people see, whichever process serves them now."""
+
+    run: Run
+
+    def open_lines(self) -> list[Any]:
+        return self.run.system.open_lines()
+
+    def alive_reservations(self) -> list[tuple[str, str]]:
+        return self.run.system.alive_reservations()
+
+
+def _read_by(flow: Any) -> Iterable[topics.Topic]:
+    return (flow.inbox,) if hasattr(flow, "inbox") else flow.topics
+
+
+def simulate(seed: int, flows: Flows = all_flows) -> SimulationReport:
+    """One seed. A defect that raises is reported like one that is found."""
+    return Run(seed, flows).go()
+
+
+def simulate_many(
+    seeds: Iterable[int], jobs: int = 1, progress: Callable[[SimulationReport], None] | None = None
+) -> list[SimulationReport]:
+    """Many seeds, on `jobs` processes; `progress` is told of each as it ends. Returns the reports that are not ok."""
+    failed: list[SimulationReport] = []
+    wanted = list(seeds)
+    if jobs == 1:
+        reports: Iterable[SimulationReport] = map(simulate, wanted)
+        return _collect(reports, progress, failed)
+    with ProcessPoolExecutor(jobs) as pool:
+        return _collect(pool.map(simulate, wanted, chunksize=8), progress, failed)
+
+
+def _collect(
+    reports: Iterable[SimulationReport], progress: Callable[[SimulationReport], None] | None, failed: list[SimulationReport]
+) -> list[SimulationReport]:
+    for report in reports:
+        if progress is not None:
+            progress(report)
+        if not report.is_ok:
+            failed.append(report)
+    return failed
