@@ -82,7 +82,7 @@ def _tell(
     if before == after:
         return
     revision = line.revision
-    if before is not None and (after is None or after.order_no != before.order_no):
+    if before is not None and not before.is_void and (after is None or after.order_no != before.order_no):
         revision += 1
         yield _joined(e, key, revision, before._replace(is_void=True))
     if after is not None:

@@ -84,8 +84,10 @@ def _tell(
         return
     revision = line.revision
     if before is not None and (after is None or after.item != before.item):
-        revision += 1
-        yield _changed(e, key, revision, before._replace(ordered_milli=0, received_milli=0, is_open=False))
+        withdrawn = before._replace(ordered_milli=0, received_milli=0, is_open=False)
+        if withdrawn != before:
+            revision += 1
+            yield _changed(e, key, revision, withdrawn)
     if after is not None:
         revision += 1
         yield _changed(e, key, revision, after)

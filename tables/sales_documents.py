@@ -90,9 +90,10 @@ def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_
             t.sales_order_lines[(order_no, line_no)] = told
             yield _line(e, order_id, order_no, line_no, told, is_deleted=is_deleted)
     for key, bill in list(t.billed_lines.under(e.order_no)):
-        told_bill = replace(bill, revision=bill.revision + 1)
-        t.billed_lines[key] = told_bill
-        yield _bill(e, order_id, key, told_bill, is_void=is_deleted or bill.is_void)
+        if not bill.is_void:
+            told_bill = replace(bill, revision=bill.revision + 1)
+            t.billed_lines[key] = told_bill
+            yield _bill(e, order_id, key, told_bill, is_void=is_deleted)
 
 
 def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterator[Any]:
@@ -151,7 +152,7 @@ def _line(e: Event, order_id: str, order_no: str, line_no: int, row: SalesOrderL
 
 
 def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[Any]:
-    """Keeps the bill at its order; tells the order as soon as the header says which that is."""
+    """Keeps the bill at its order; tells the order once the header says which that is. What was never billed is not voided."""
     key = (e.order_no, e.invoice_no, e.invoice_line)
     held = t.billed_lines.get(key)
     if held is not None and e.revision <= held.joined:
@@ -167,7 +168,8 @@ def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[An
         is_void=e.is_void,
     )
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
-    if order_id is not None:
+    is_news = not row.is_void or (held is not None and not held.is_void)
+    if order_id is not None and is_news:
         row = replace(row, revision=row.revision + 1)
         yield _bill(e, order_id, key, row, is_void=row.is_void)
     t.billed_lines[key] = row
