@@ -192,11 +192,13 @@ def answered(book: Book, item: Item, line: LineBook) -> LineAnswered:
     line.answer += 1
     event = book.event
     allocated = {part.site: part.qty_milli for part in line.parts}
-    for done in line.executed:
-        staged = max(0, done.picked_milli - done.shipped_milli)
-        if staged:
-            allocated[done.site] = allocated.get(done.site, 0) + staged
     shipped = line.shipped()
+    left = line.served() - shipped  # what the ERP says has shipped may still stand staged here
+    for done in line.executed:
+        staged = min(left, done.picked_milli - done.shipped_milli)
+        if staged > 0:
+            allocated[done.site] = allocated.get(done.site, 0) + staged
+            left -= staged
     return LineAnswered(
         event_id=f"promise:{book.item}:{line.order_id}:{line.number}:{line.revision}:{line.answer}",
         source="promise",
