@@ -8,7 +8,7 @@ from typing import NoReturn
 import structlog
 import typer
 
-from streams.cli import checks, feeds, reads, serve
+from streams.cli import checks, feeds, proofs, reads, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.settings import BadSettings
 
@@ -30,6 +30,9 @@ app.command()(reads.explain)
 app.command("table")(reads.show_table)
 app.command()(reads.exceptions)
 app.command()(feeds.replay)
+app.command()(proofs.verify)
+app.command()(proofs.simulate)
+app.add_typer(proofs.bench, name="bench")
 app.command()(checks.doctor)
 app.command()(checks.topics)
 

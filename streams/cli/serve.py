@@ -65,7 +65,7 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
             sock.listen(512)
         except OSError as error:
             raise Mistake(
-                f"{settings.api} cannot be listened on ({error.strerror}). Choose another port, or --api 127.0.0.1:0 for a free one."
+                f"{settings.api} cannot be used ({error.strerror}). Choose another port; --api 127.0.0.1:0 takes a free one."
             ) from None
         yield sock
 

@@ -1,0 +1,143 @@
+"""Commands that prove: verify (the tables are the log's), simulate (seeds), bench."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from schemas.codec import Codec
+from streams.app import all_flows, opened_log
+from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
+from streams.cli.session import running
+from streams.engine.verify import PartitionReport
+from streams.engine.verify import verify as verified
+
+
+def verify(is_json: AsJson = False, data: Data = None) -> None:
+    """Fold the whole log again from its start and compare every row with the tables. Not 0 if any differs.
+
+    crossdock verify
+    """
+    settings = settings_for(data)
+    url = running(settings.directory)
+    if url is not None:
+        raise Mistake(f"A crossdock runs on {settings.directory}, at {url}, and would change it meanwhile: stop it first.")
+    with opened_log(settings, may_create=False) as log:
+        bar, task = progress("folding again", None)
+        with bar:
+            told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line, used once
+            report = verified(log, all_flows(settings), Codec(), told)
+    differing = [p for p in report.partitions if not p.is_same and not p.is_unknown]
+    unknown = [p for p in report.partitions if p.is_unknown]
+    if is_json:
+        rows = [asdict(p) | {"partition": f"{p.partition.topic}/{p.partition.partition}"} for p in report.partitions]
+        as_json({"is_same": not differing, "inputs": sum(p.inputs for p in report.partitions), "partitions": rows})
+    else:
+        _show_verified(list(report.partitions))
+    if differing:
+        raise Failed(f"{len(differing)} partitions are not what their log says.")
+    if unknown:
+        err().print(f"{len(unknown)} partitions could not be told: see above.", style="yellow")
+
+
+def _show_verified(partitions: list[PartitionReport]) -> None:
+    flows: dict[str, list[PartitionReport]] = {}
+    for p in partitions:
+        flows.setdefault(p.flow, []).append(p)
+    rows = [
+        (flow, sum(p.inputs for p in parts), f"{sum(p.is_same for p in parts)} of {len(parts)}", parts[0].live_hash[:16])
+        for flow, parts in flows.items()
+    ]
+    columns = ("flow", "records folded", "partitions the same", "hash of the first")
+    console = out()
+    console.print(table("Tables against the log", columns, rows, right=("records folded",)))
+    for p in partitions:
+        if p.problem:
+            console.print(f"{p.flow} {p.partition.topic}/{p.partition.partition}: {p.problem}", markup=False)
+
+
+def simulate(
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 100,
+    seed: Annotated[int | None, typer.Option(help="This one seed only: it replays exactly.")] = None,
+    start: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="How many processes.")] = 1,
+    is_json: AsJson = False,
+) -> None:
+    """Run the whole system on a log that fails on purpose, from seeds, against an independent model of what is right.
+
+    crossdock simulate --seeds 300
+    crossdock simulate --seed 42
+    """
+    from streams.simulation.run import SimulationReport, simulate_many  # noqa: PLC0415 - a thousand lines no other command needs
+
+    wanted = range(start, start + seeds) if seed is None else [seed]
+    messages = 0
+    bar, task = progress("seeds", len(wanted))
+
+    def told(report: SimulationReport) -> None:
+        nonlocal messages
+        messages += report.messages
+        bar.advance(task)
+
+    with bar:
+        failed = simulate_many(wanted, jobs, told)
+    if is_json:
+        as_json({"seeds": len(wanted), "messages": messages, "failed": [asdict(report) for report in failed]})
+    else:
+        for report in failed:
+            out().print(str(report), markup=False)
+        out().print(f"{len(wanted) - len(failed):,} of {len(wanted):,} seeds hold every invariant; {messages:,} messages")
+    if failed:
+        raise Failed(f"{len(failed)} seeds failed; the first: crossdock simulate --seed {failed[0].seed}")
+
+
+bench = typer.Typer(help="Measure. Run it on an idle machine.", no_args_is_help=True)
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure. Run it on an idle machine."""
+
+
+@bench.command()
+def fold(
+    events: Annotated[int, typer.Option(min=1_000, help="How many promise events.")] = 1_000_000,
+    keys: Annotated[int, typer.Option(min=1, help="How many items.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The events' seed.")] = 1,
+    is_json: AsJson = False,
+) -> None:
+    """The promise fold on the embedded log, one process: events/s, latency from append to ATP, memory.
+
+    crossdock bench fold --events 1000000
+    """
+    from streams.bench import bench_fold  # noqa: PLC0415 - no other command needs it
+
+    bar, task = progress("events", events)
+    with bar:
+        found = bench_fold(events, keys, seed=seed, progress=lambda what, done, total: _tell(bar, task, what, done, total))
+    if is_json:
+        as_json(asdict(found))
+        return
+    rows = [
+        (name.replace("_", " "), number(round(value, 2) if isinstance(value, float) else value)) for name, value in _flat(found)
+    ]
+    out().print(table("Promise fold on the embedded log", ("measure", "value"), rows, right=("value",)))
+
+
+def _tell(bar: Any, task: Any, what: str, done: int, total: int) -> None:
+    bar.update(task, description=what, completed=done, total=total)
+
+
+def _flat(found: Any) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in asdict(found).items():
+        if isinstance(value, dict) and name == "latency_ms":
+            rows += [(f"{measure} ms at {rate:,} events/s", ms) for rate, by in value.items() for measure, ms in by.items()]
+        elif isinstance(value, dict):
+            rows += [(f"{name} {key}", inner) for key, inner in value.items()]
+        else:
+            rows.append((name, value))
+    return rows
