@@ -129,8 +129,9 @@ def partition_of(log_key: bytes) -> int:
 
 
 def scan_values(family: Rdict, low: bytes, high: bytes) -> Iterator[bytes]:
-    """Values of `low <= key < high` in key order, as of the call."""
+    """Values of `low <= key < high` in key order, as of the call. Reading the log leaves the cache to rows and indexes."""
     options = _bounded(high)
+    options.fill_cache(False)  # type: ignore[call-arg]  # the stub forgot the argument
     return _holding(options, family.values(from_key=low, read_opt=options))
 
 

@@ -306,10 +306,13 @@ class MemoryMember:
         self._membership = membership
         self._listener = listener
         self._next: dict[TopicPartition, int] = {}
+        self._is_open = True
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """The next records of owned partitions, at once: `timeout_s` is ignored."""
+        """The next records of owned partitions, at once: `timeout_s` is ignored. Raises `Unavailable` once closed."""
         del timeout_s
+        if not self._is_open:
+            raise Unavailable("the member has left its group")
         self._log._maybe_reassign(self._membership.group)
         lost, gained = self._membership.changes()
         for partition in lost:
@@ -342,6 +345,7 @@ class MemoryMember:
 
     def close(self) -> None:
         """Leave the group."""
+        self._is_open = False
         self._membership.group.leave(self._membership)
 
 
@@ -351,12 +355,15 @@ class MemoryFollower:
     def __init__(self, log: MemoryLog, start: dict[TopicPartition, int]) -> None:
         self._log = log
         self._next = start
+        self._is_open = True
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        """The next records, at once: `timeout_s` is ignored."""
+        """The next records, at once: `timeout_s` is ignored. Raises `Unavailable` once closed."""
         del timeout_s
+        if not self._is_open:
+            raise Unavailable("the follower is closed")
         return self._log._fetch(self._next, max_records)
 
     def close(self) -> None:
         """Stop following."""
-        self._next = {}
+        self._is_open = False

@@ -14,8 +14,8 @@ import pytest
 
 from schemas.records import Record
 from schemas.topics import Topic
-from streams.engine.log import Fenced, Log, Member, Outgoing, StoreId, TopicPartition, Transaction
-from tests.contracts.harness import Harness, Owned, everything, fresh, numbered, settle, take, topic, until
+from streams.engine.log import Fenced, Log, Member, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
+from tests.contracts.harness import POLL_S, Harness, Owned, everything, fresh, numbered, settle, take, topic, until
 
 
 def at(t: Topic, partition: int = 0) -> TopicPartition:
@@ -539,6 +539,23 @@ def test_by_key_reads_an_index_backwards(harness: Harness) -> None:
         assert harness.reader.by_key(t.name, b"a", 100, before=0) == []
         assert harness.reader.by_key(t.name, b"b", 100) == []
         harness.reopen()
+
+
+def test_what_is_closed_reads_no_more(harness: Harness) -> None:
+    """A thread that still polls hears it, instead of waiting for records for ever."""
+    t = topic("closed", 1)
+    harness.log.create([t])
+    harness.log.append(numbered(t.name, 0, [1]))
+    member, follower = alone(harness.log, fresh("g"), t), harness.log.follow({at(t): 0})
+    for reader in (member, follower):
+        reader.close()
+        with pytest.raises(Unavailable):
+            reader.poll(1, POLL_S)
+    left = harness.log
+    harness.reopen()
+    with pytest.raises(Unavailable):
+        left.append(numbered(t.name, 0, [2]))
+    assert values(everything(harness.log, t.name)) == [b"1"]
 
 
 # --- opening again ----------------------------------------------------------------------------------------------------
