@@ -107,22 +107,27 @@ def _encoder(head: bytes, types: Sequence[type[Any]]) -> Encode:
     rest = [(at, _PARTS[types[at]][0]) for at in range(texts, size)]
     ends, start, join = texts - 1, slice(0, texts), "\0".join
 
-    def checked(key: Sequence[Any]) -> bytes:
-        if len(key) != size:
-            raise BrokenInvariant(f"{key!r} is no key of this table: it needs {size} parts")
-        return encode(key)
-
     def encode_texts(key: Sequence[Any]) -> bytes:
+        if len(key) != size:
+            raise wrong(key)
         data = join(key).encode()
         if data.count(b"\0") != ends or b"\1" in data:
             return head + b"".join([_encode_text(text) for text in key])
         return head + data + b"\0"
 
     def encode_mixed(key: Sequence[Any]) -> bytes:
-        data = encode_texts(key[start]) if texts else head
+        if len(key) != size:
+            raise wrong(key)
+        data = head
+        if texts:
+            data += join(key[start]).encode() + b"\0"
+            if data.count(b"\0", len(head)) != texts or b"\1" in data:
+                data = head + b"".join([_encode_text(text) for text in key[start]])
         for at, encode_part in rest:
             data += encode_part(key[at])
         return data
 
-    encode = encode_mixed if rest else encode_texts
-    return checked
+    def wrong(key: Sequence[Any]) -> BrokenInvariant:
+        return BrokenInvariant(f"{key!r} is no key of this table: it needs {size} parts")
+
+    return encode_mixed if rest else encode_texts

@@ -153,7 +153,8 @@ class EngineTable(Generic[K, V]):
         self[key] = None
 
     def __contains__(self, key: Any) -> bool:
-        return self.get(key) is not None
+        row = self._rows.get(key, _MISSING)
+        return (row if row is not _MISSING else self._load(key)) is not None
 
     def under(self, *prefix: Any) -> Iterator[tuple[K, V]]:
         """All rows whose key starts with `prefix`, in order. Rows set or removed meanwhile may or may not show."""
@@ -248,33 +249,29 @@ class EngineTable(Generic[K, V]):
         """
         found: list[Change] = []
         rows, encode_key = self._rows, self._codec.encode
-        self.touched = {}
-        self._moved = []
+        touched: dict[Any, None] = {}
+        moved: list[K] = []
         for key, old in self._base.items():
             new = rows.get(key, _MISSING)
             if new is old:
                 continue
-            data = None if new is None else self._encode_row(key, new)
+            try:
+                data = None if new is None else _encode(new)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise BrokenInvariant(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
             key_data = encode_key(key)
-            if self._is_same(key_data, old, new, data):
+            if old is _MISSING:
+                if self._store.get(key_data) == data:
+                    continue
+            elif old is not None and new == old and _encode(old) == data:
+                # Equal rows can differ in their bytes (1.5 and 1.50), and what is stored must not depend on where batches end.
                 continue
             if old is None or new is None or old is _MISSING:
-                self._moved.append(key)
+                moved.append(key)
             found.append((key_data, data))
-            self.touched[key[0]] = None
+            touched[key[0]] = None
+        self.touched, self._moved = touched, moved
         return found
-
-    def _is_same(self, key_data: bytes, old: V | None, new: V | None, data: bytes | None) -> bool:
-        """Equal rows can differ in their bytes (1.5 and 1.50), and the store's bytes must not depend on where batches end."""
-        if old is _MISSING:
-            return self._store.get(key_data) == data
-        return new == old and _encode(old) == data
-
-    def _encode_row(self, key: K, row: V | None) -> bytes:
-        try:
-            return _encode(row)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise BrokenInvariant(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
 
     def committed(self) -> None:
         """The store has the changes: they are the committed rows now."""
