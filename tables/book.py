@@ -122,9 +122,16 @@ def lowest(page: SiteBook, today: int, past_due_days: int | None, reserve: int) 
     return running if low is None or running < low else low
 
 
-def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening: int) -> int:
+def missing(page: SiteBook, today: int, past_due_days: int | None) -> int:
+    """By how much promises that are due on some day exceed what there will be by then. Stock below zero is no promise."""
+    if lowest(page, today, past_due_days, 0) >= 0 or not any(entry.demand_milli for entry in page.days):
+        return 0
+    return max(0, -_lowest_dated(page, today, past_due_days, page.hand[USABLE], wants_today=False))
+
+
+def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening: int, *, wants_today: bool = True) -> int:
     nets: dict[int, int] = {today: 0}
-    wanted = {today}  # only a day that wants something can be broken (see tables.atp.lookahead_perishable)
+    wanted = {today} if wants_today else set()  # only a day that wants something can be broken (tables.atp.lookahead_perishable)
     for entry in page.days:
         day = max(entry.day, today)
         if entry.demand_milli:
@@ -312,6 +319,8 @@ class Book:
         page.plan(day, qty, 0)
         page.supply += qty
         if qty > 0:
+            # The day it becomes today's supply, and the day it becomes past due: the number is another one on both.
+            self.deadline(day_end_ms(day - 1, self.zone(site)), "roll", site)
             self.deadline(day_end_ms(day, self.zone(site)), "roll", site)
 
     def want(self, site: str, day: int, channel: str, qty: int) -> None:
@@ -357,8 +366,8 @@ class Book:
             row = page.row
             if self._is_changed(page) or (row is _NO_STOCK and site in self.overview.sites):
                 self._book_changes(site, page)
-                short = lowest(page, self.today(site), self.policy.site(site).past_due_days, 0) if page.days else 0
-                is_oversold = short < 0
+                short = missing(page, self.today(site), self.policy.site(site).past_due_days) if page.days else 0
+                is_oversold = short > 0
                 if is_oversold != row.is_oversold:
                     notes.append(self._oversold(site, short))
                 self.tables.stock[(self.item, site)] = page.closed(is_oversold)
@@ -425,9 +434,9 @@ class Book:
 
     def _oversold(self, site: str, short: int) -> Any:
         fingerprint = f"oversold:{self.item}:{site}"
-        if short >= 0:
+        if not short:
             return cleared(self.event, fingerprint)
-        sentence = f"{self.item} at {site} is promised {show(-short)} more than there is or will be, since {self.event.event_id}"
+        sentence = f"{self.item} at {site} is promised {show(short)} more than there is or will be, since {self.event.event_id}"
         return note(self.event, "oversold", fingerprint, sentence, item=self.item)
 
     def _negative(self, change: LedgerChange) -> Any:

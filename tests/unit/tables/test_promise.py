@@ -337,6 +337,17 @@ def test_oversold_when_stock_is_taken_away(bench: Bench) -> None:
     assert bench.open_exceptions() == set()
 
 
+def test_stock_below_zero_is_no_oversale_of_what_is_covered(bench: Bench) -> None:
+    """Units nobody was promised are missing today; the promise is due after supply that covers it."""
+    bench.receive("2")
+    bench.supply("8", "2026-11-03")
+    answered(bench.order("2", requested_on=date(2026, 11, 5)))
+    bench.adjust("-8")
+    assert bench.open_exceptions() == {"negative:SKU-1:DC1:usable:"}
+    bench.adjust("-1")
+    assert "oversold:SKU-1:DC1" in bench.open_exceptions()
+
+
 def test_firm_demand_counts_even_if_nothing_is_there(bench: Bench) -> None:
     """What the ERP has accepted may be backordered but not refused, fractions and all."""
     answer = answered(bench.order("2.5", "erp:SO1", is_firm=True, allow_backorder=False))
@@ -442,6 +453,17 @@ def test_past_due_supply(bench: Bench) -> None:
     answered(hopeful.order("5"))
     hopeful.pass_minutes(60 * 37)
     assert str(hopeful.last(LineAnswered, order_id="web:1").promised_on) == "2026-11-06"
+
+
+def test_supply_of_the_day_counts_from_the_day_s_beginning(bench: Bench) -> None:
+    """Nothing happens to the item overnight, and still the number is the new day's."""
+    bench.receive("3")
+    bench.supply("10", "2026-11-03")
+    assert bench.available() == "3"
+    bench.pass_minutes(60 * 13)
+    assert bench.available() == "13"
+    bench.pass_minutes(60 * 24)
+    assert bench.available() == "3"
 
 
 def test_lots_expire(bench: Bench) -> None:
