@@ -137,3 +137,24 @@ def everything(log: Log, name: str) -> list[Record]:
             found += page
             at = page[-1].offset + 1
     return found
+
+
+def at(t: Topic, partition: int = 0) -> TopicPartition:
+    return TopicPartition(t.name, partition)
+
+
+def values(records: list[Record]) -> list[bytes | None]:
+    return [record.value for record in records]
+
+
+def member_of(log: Log, group: str, *topics: Topic) -> tuple[Member, Owned]:
+    owned = Owned()
+    return log.join(group, [t.name for t in topics], owned), owned
+
+
+def alone(log: Log, group: str, *topics: Topic) -> Member:
+    """The only member of a group, owner of everything, nothing read yet."""
+    member, owned = member_of(log, group, *topics)
+    settle([(member, owned)], log, topics)
+    member.rewind()
+    return member
