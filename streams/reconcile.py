@@ -286,7 +286,8 @@ class _Comparison:
             elif _alike(json.loads(extra[column]), value):
                 self.report.fields_compared += 1
             else:
-                self.field(key, column, extra[column], json.dumps(value, default=str))
+                self.report.fields_compared += 1
+                self.differ(key, column, extra[column], json.dumps(value, default=str))
 
 
 def _show(value: Any) -> str | None:
@@ -299,10 +300,10 @@ def _show(value: Any) -> str | None:
 
 def _alike(ours: Any, theirs: Any) -> bool:
     """Whether a value of the feed and one of the extract can be the same, where nothing tells the column's type."""
-    if ours == theirs or ours is None or theirs is None:
-        return bool(ours == theirs)
-    if isinstance(ours, bool) or isinstance(theirs, bool):
-        return False
+    if isinstance(ours, bool) or isinstance(theirs, bool) or ours is None or theirs is None:
+        return ours is theirs
+    if ours == theirs:
+        return True
     ours_number, theirs_number = _number(ours), _number(theirs)
     if ours_number is not None and theirs_number is not None:
         return ours_number == theirs_number
@@ -310,9 +311,8 @@ def _alike(ours: Any, theirs: Any) -> bool:
     if their_instant is None:
         return False
     if isinstance(ours, int):
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
-        steps = (timedelta(days=1), timedelta(milliseconds=1), timedelta(microseconds=1))
-        return any(epoch + step * ours == their_instant for step in steps if abs(step * ours) < timedelta(days=2_932_897))
+        micros = (their_instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return micros in (ours * 86_400_000_000, ours * 1_000, ours)
     return _instant(ours) == their_instant
 
 
