@@ -15,9 +15,8 @@ from typing import Any
 from schemas.base import Event
 from schemas.errors import BrokenInvariant
 from schemas.inventory import RequestAllocation
-from schemas.operations import ExceptionCleared, ExceptionNoted
-from schemas.quantity import MILLI, show
-from tables.notes import cleared, note
+from schemas.quantity import MILLI
+from tables.order_exceptions import conditions
 from tables.order_states import Standing, State, path, state_of
 from tables.orders import Answer, ErpLine, Line, Order, OrderTables, Placed, Unit, Wish
 
@@ -118,7 +117,7 @@ def _settle(
         t.lines[order_id, number] = new
     for revision, wish in enumerate(wishes, old.revision + 1):
         yield _request(order_id, order, number, wish, revision, erp, cause)
-    yield from _conditions(order_id, number, old, new, cause)
+    yield from conditions(order_id, number, old, new, cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,7 @@ def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
     wishes = _wishes(old, s, r, answer)
     revision = old.revision + len(wishes)
     is_current = answer is not None and answer.revision == revision
-    is_refused = is_current and answer is not None and answer.refused is not None and answer.wanted_milli == 0
+    is_refused = is_current and _is_refusal(r, answer)
     wanted, allocated, backordered = _stand(r, answer, is_current=is_current)
     standing = Standing(
         wanted_milli=wanted,
@@ -311,7 +310,7 @@ def _now(unit: Unit, wish: Wish) -> int | None:
 
 def _stand(r: Reckoning, answer: Answer | None, *, is_current: bool) -> tuple[int, int, int]:
     """Wanted, allocated and backordered by the newest answer. One for an older wish still tells where units are."""
-    if answer is None or (answer.refused is not None and answer.wanted_milli == 0):
+    if answer is None or _is_refusal(r, answer):
         return r.wish_milli, 0, 0
     wanted = r.wish_milli
     if is_current:
@@ -320,6 +319,11 @@ def _stand(r: Reckoning, answer: Answer | None, *, is_current: bool) -> tuple[in
     open_milli = max(0, wanted - r.picked_milli)
     allocated = min(max(0, answer.allocated_milli + answer.shipped_milli - r.picked_milli), open_milli)
     return wanted, allocated, min(answer.backordered_milli, open_milli - allocated)
+
+
+def _is_refusal(r: Reckoning, answer: Answer | None) -> bool:
+    """Nothing of the line is to be had. What the warehouse picked all the same goes on; then only the rest is not."""
+    return answer is not None and answer.refused is not None and answer.wanted_milli == 0 and r.picked_milli == 0
 
 
 def _shortfall(r: Reckoning, state: State) -> str | None:
@@ -356,41 +360,3 @@ def _request(
         shipped_milli=wish.shipped_milli,
         commit_position=erp.commit_position if erp else 0,
     )
-
-
-def _conditions(order_id: str, number: int, old: Line, new: Line, cause: Event) -> Iterator[ExceptionNoted | ExceptionCleared]:
-    """Exceptions that stand as long as a line is so: noted when it becomes so, cleared when it no longer is."""
-    was, now = _wrong(old), _wrong(new)
-    for code in sorted(was | now):
-        fingerprint = f"{code}:{order_id}:{number}"
-        if code not in now:
-            yield cleared(cause, fingerprint)
-        elif code not in was:
-            sentence = _SENTENCES[code].format(
-                line=number,
-                order=order_id,
-                ordered=show(new.ordered_milli),
-                shipped=show(new.shipped_milli),
-                invoiced=show(new.invoiced_milli),
-                item=new.item,
-                reason=new.reason,
-            )
-            yield note(cause, code, fingerprint, sentence, item=new.item, order_id=order_id)
-
-
-_SENTENCES = {
-    "over_shipped": "Line {line} of order {order}: {shipped} of {item} shipped, but {ordered} were ordered.",
-    "invoice_before_shipment": "Line {line} of order {order}: {invoiced} of {item} invoiced, but only {shipped} shipped.",
-    "line_refused": "Line {line} of order {order} for {item} was refused: {reason}",
-}
-
-
-def _wrong(line: Line) -> frozenset[str]:
-    found = set()
-    if line.shipped_milli > line.ordered_milli:
-        found.add("over_shipped")
-    if line.invoiced_milli > line.shipped_milli:
-        found.add("invoice_before_shipment")
-    if line.state is State.REFUSED:
-        found.add("line_refused")
-    return frozenset(found)

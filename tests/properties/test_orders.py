@@ -119,9 +119,9 @@ def interleave(feeds: Feeds, seed: int, *, repeats: bool) -> list[Any]:
     return out
 
 
-def run(events: Sequence[Any], stock: dict[str, int], seed: int | None = None) -> World:
+def run(events: Sequence[Any], stock: dict[str, int], seed: int | None = None, promise: FakePromise | None = None) -> World:
     """The events with a promise fold beside. With a seed, requests, answers and stock facts travel with random delays."""
-    w = World(FakePromise(stock))
+    w = World(promise or FakePromise(stock))
     states: dict[int, State] = {}
     if seed is None:
         for event in events:

@@ -99,6 +99,13 @@ def test_what_is_not_to_be_had_of_a_line_without_backorder_is_cancelled_and_not_
     assert len(w.asked) == 1
 
 
+def test_what_is_picked_of_a_refused_line_goes_on() -> None:
+    w = world(placed((1, "A", 10), backorder=False), shipped(1, "A", 4), stock={"A": 0})
+    assert w.units(1) == {"ordered": 10, "cancelled": 6, "picked": 4, "shipped": 4}
+    assert (w.line(1).state, w.line(1).reason) == ("shipped", "not available")
+    assert w.cleared() == [f"line_refused:{ORDER}:1"]
+
+
 def test_a_refused_line_the_erp_accepts_is_asked_for_again() -> None:
     w = world(placed((1, "A", 10), backorder=False), erp(), erp_line(10, "A", 10), stock={"A": 0})
     assert w.units(1) == {"ordered": 10, "backordered": 10}
