@@ -87,8 +87,8 @@ class EngineTable(Generic[K, V]):
         "_cache_rows",
         "_codec",
         "_decode",
-        "_journal",
         "_moved",
+        "_note",
         "_older",
         "_ordered",
         "_rows",
@@ -114,7 +114,7 @@ class EngineTable(Generic[K, V]):
         self._codec = _key_codec(name, tuple(key_types))
         self._decode = msgspec.msgpack.Decoder(row_type).decode
         self._store = store
-        self._journal = journal
+        self._note = journal.note
         self._cache_rows = max(cache_rows // 2, 1)
         self._rows: dict[K, V | None] = {}
         self._older: dict[K, V | None] = {}
@@ -141,9 +141,8 @@ class EngineTable(Generic[K, V]):
     def __setitem__(self, key: K, row: V | None) -> None:
         rows = self._rows
         old = rows.get(key, _MISSING)
-        self._journal.note((self, key, old))
-        if key not in self._base:
-            self._base[key] = old
+        self._note((self, key, old))
+        self._base.setdefault(key, old)
         rows[key] = row
 
     def __delitem__(self, key: K) -> None:
