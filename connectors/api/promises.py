@@ -15,7 +15,7 @@ from connectors.api.ledger import Total, totals_of
 from connectors.api.models import MAX_DAYS, CalculateIn, CheckIn, ReserveIn
 from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
-from connectors.api.render import instant, number, plain, reply
+from connectors.api.render import field, instant, number, plain, reply
 from schemas.inventory import Atp, SiteAtp
 
 Text = Annotated[str | None, Query(min_length=1, max_length=100)]
@@ -134,7 +134,7 @@ def _reservations(routes: APIRouter, ports: Ports) -> None:
 
 def _decided(answer: Answer, headers: dict[str, str]) -> Response:
     if answer.status < 400:
-        return reply(answer.body, answer.status, headers)
+        return reply(dict(field(name, value) for name, value in answer.body.items()), answer.status, headers)
     more = {name: value for name, value in answer.body.items() if name not in {"type", "title", "status", "detail"}}
     return problem(answer.status, str(answer.body.get("detail", "The request was refused.")), headers, **more)
 

@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Available to promise and order status, exact and explainable, from ERP, WMS and channel events.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     add_completion=False,
 )
 app.command()(serve.demo)

@@ -42,7 +42,8 @@ def number(value: Any) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
     """A rich table; `right` names the columns of numbers."""
-    made = Table(title=escape(title), title_justify="left", header_style="bold")
+    width = min(len(title), 100) or None
+    made = Table(title=escape(title) or None, title_justify="left", header_style="bold", min_width=width)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
