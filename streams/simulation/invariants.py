@@ -217,7 +217,8 @@ def _line(order_id: str, number: int, line: LineTotals, found: Any) -> Iterator[
     open_ = max(0, found.ordered_milli - found.cancelled_milli - found.picked_milli)
     parts = units(found.allocated_milli), units(found.backordered_milli)
     if found.state != "refused" and sum(parts, ZERO) != units(open_):
-        yield f"line {number} of {order_id} ({found.state}): {_show(units(open_))} open, but (allocated, backordered) {_show(parts)}"
+        stands = f"{_show(units(open_))} open, but (allocated, backordered) {_show(parts)}"
+        yield f"line {number} of {order_id} ({found.state}): {stands}"
 
 
 def both_folds(system: Observed) -> Iterator[str]:

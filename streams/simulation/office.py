@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.simulation import feeds
 from streams.simulation.erp import Write, heartbeat, transaction_marker
-from streams.simulation.facts import Message
+from streams.simulation.facts import ErpFact, Message
 from streams.simulation.feeds import BASE
 from streams.simulation.world import ERP_CHANNELS, ItemKind, World, money
 
@@ -167,6 +167,8 @@ class Office:
             return
         key = w.random.choice(lines)
         row, header = w.erp.rows["sales_order_line"][key], w.erp.rows["sales_order"][(key[0],)]
+        heard = {(m.fact.table, m.fact.key) for m in w.erp.stream[: w.heard] if isinstance(m.fact, ErpFact)}
+        is_heard = ("sales_order_line", key) in heard and ("sales_order", key[:1]) in heard
         act = w.random.choices(("qty", "ship", "hold", "cancel_line", "cancel", "delete"), (6, 6, 2, 2, 1, 1))[0]
         if act == "ship":
             self._ship(tx, row)
@@ -175,9 +177,9 @@ class Office:
             w.erp.put(tx, "sales_order_line", row | {"qty_ordered": money(w.some(kind, 1, 12))})
         elif act == "cancel_line":
             w.erp.put(tx, "sales_order_line", row | {"status": "X"})
-        elif act == "delete":
+        elif act == "delete" and is_heard:
             w.erp.delete(tx, "sales_order_line", key)
-        else:
+        elif act != "delete":
             status = "CANCEL" if act == "cancel" else "OPEN" if header["status"] == "HOLD" else "HOLD"
             w.erp.put(tx, "sales_order", header | {"status": status})
 

@@ -22,9 +22,9 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import Reply
 from streams.engine.fates import NAMESPACE, ONE, Fates
-from streams.engine.log import StoreId, TopicPartition
-from streams.engine.memory import Faults
-from streams.engine.partition import PartitionHalted
+from streams.engine.log import TopicPartition
+from streams.engine.memory import Faults, MemoryStore
+from streams.engine.partition import Limits, PartitionHalted, open_partition, store_id
 from streams.engine.table import EngineTable, Journal
 from streams.simulation import invariants
 from streams.simulation.facts import Fact, HoldFact, Message, ReleaseFact
@@ -237,11 +237,10 @@ class Run:
     def fates(self) -> list[tuple[str, TopicPartition, Fates]]:
         """What became of the inputs of every flow partition."""
         found = []
-        flows = {t.name: (flow, not hasattr(flow, "inbox")) for flow in self.flows(self.plant.policy) for t in _read_by(flow)}
+        flows = {topic.name: flow for flow in self.flows(self.plant.policy) for topic in _read_by(flow)}
         for partition in self.plant.inputs():
-            flow, is_translator = flows[partition.topic]
-            name = f"{flow.name}.{partition.topic}" if is_translator else flow.name
-            store = self.plant.log.store(StoreId(name, partition.partition))
+            flow = flows[partition.topic]
+            store = self.plant.log.store(store_id(flow, partition))
             rows = EngineTable[tuple[str], Fates](NAMESPACE + "fates", (str,), Fates, store, Journal())
             found.append((flow.name, partition, rows.get(ONE) or Fates()))
         return found
@@ -255,6 +254,7 @@ class Run:
         wrong = [
             f"{flow} still has {fates.parked} events of {at.topic} parked" for flow, at, fates in self.fates() if fates.parked
         ]
+        wrong += self._folded_again()
         before = self._rows()
         raw = [at for at in self.plant.inputs() if at.topic.startswith("raw.")]
         records = [record for at in raw for record in self.plant.log.read(at, 0, ALL)]
@@ -263,13 +263,30 @@ class Run:
         self.plant.rest()
         return [*wrong, *invariants.compare("after everything was sent again, row", before, self._rows())]
 
+    def _folded_again(self) -> list[str]:
+        """I3: the rows of each flow partition are what folding its inbox from the start makes."""
+        plant = self.plant
+        wrong: list[str] = []
+        flows = {topic.name: flow for flow in self.flows(plant.policy) for topic in _read_by(flow)}
+        for at in plant.inputs():
+            records = plant.log.read(at, 0, ALL)
+            if not records:
+                continue
+            again = open_partition(flows[at.topic], at, MemoryStore(), plant.log, plant.codec, Limits())
+            again.apply(records)
+            folded = {key: row for key, row in again.changes() if row is not None}
+            live = dict(plant.log.store(store_id(flows[at.topic], at)).range(b"", None))
+            wrong += invariants.compare(f"{again.flow} {at.topic}/{at.partition}, folded again, row", folded, live)
+        return wrong
+
     def _rows(self) -> dict[tuple[str, int, bytes], bytes]:
         """Every row of every flow, but for the engine's own."""
         found = {}
-        for store, rows in sorted(self.plant.log._data.stores.items()):
-            for key, value in rows.range(b"", None):
+        flows = {topic.name: flow for flow in self.flows(self.plant.policy) for topic in _read_by(flow)}
+        for at in self.plant.inputs():
+            for key, value in self.plant.log.store(store_id(flows[at.topic], at)).range(b"", None):
                 if not key.startswith(NAMESPACE.encode()):
-                    found[store.flow, store.partition, key] = value
+                    found[at.topic, at.partition, key] = value
         return found
 
     def _report(self, steps: int, where: str, wrong: list[str]) -> SimulationReport:
