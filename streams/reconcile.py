@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -283,7 +284,7 @@ class _Comparison:
                     self.report.fields_compared += 1
                 else:
                     self.report.not_compared[column] += 1
-            elif _alike(json.loads(extra[column]), value):
+            elif _alike(json.loads(extra[column], parse_float=Decimal), value):
                 self.report.fields_compared += 1
             else:
                 self.report.fields_compared += 1
@@ -305,8 +306,8 @@ def _alike(ours: Any, theirs: Any) -> bool:
     if ours == theirs:
         return True
     ours_number, theirs_number = _number(ours), _number(theirs)
-    if ours_number is not None and theirs_number is not None:
-        return ours_number == theirs_number
+    if theirs_number is not None:
+        return ours_number == theirs_number or _is_precise(ours, theirs_number)
     their_instant = _instant(theirs)
     if their_instant is None:
         return False
@@ -314,6 +315,18 @@ def _alike(ours: Any, theirs: Any) -> bool:
         micros = (their_instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         return micros in (ours * 86_400_000_000, ours * 1_000, ours)
     return _instant(ours) == their_instant
+
+
+def _is_precise(ours: Any, theirs: Decimal) -> bool:
+    """Whether base64 of precise mode, with a scale of its own or that of the extract's text, is the number."""
+    scale = -int(theirs.as_tuple().exponent)
+    if isinstance(ours, dict):
+        ours, scale = ours.get("value"), ours.get("scale")
+    try:
+        unscaled = int.from_bytes(b64decode(ours, validate=True), "big", signed=True)
+        return bool(Decimal(f"{unscaled}E{-scale}") == theirs)
+    except (TypeError, ValueError, ArithmeticError):
+        return False
 
 
 def _number(value: Any) -> Decimal | None:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from schemas.base import ErpRow
+from schemas.customers import CustomerChanged
 from schemas.documents import (
     InvoiceLineRow,
     InvoiceRow,
@@ -20,7 +21,7 @@ from schemas.documents import (
     SalesOrderRow,
 )
 from schemas.errors import AlreadyApplied
-from schemas.inventory import ItemChanged
+from schemas.inventory import ErpBalanceChanged, ItemChanged, PriceChanged, SiteChanged
 
 BLANKS: dict[str, Any] = {"str": "", "int": 0, "bool": False, "Decimal": Decimal(0), "dict[str, str]": {}}
 DEFAULTS: dict[type[ErpRow], dict[str, Any]] = {
@@ -34,6 +35,10 @@ DEFAULTS: dict[type[ErpRow], dict[str, Any]] = {
 }
 KEYS: dict[type[ErpRow], tuple[str, ...]] = {
     ItemChanged: ("item",),
+    PriceChanged: ("item", "price_list", "currency", "valid_from"),
+    ErpBalanceChanged: ("item", "site"),
+    SiteChanged: ("site",),
+    CustomerChanged: ("customer",),
     SalesOrderRow: ("order_no",),
     SalesOrderLineRow: ("order_no", "line_no"),
     PurchaseOrderRow: ("po_no",),
@@ -45,7 +50,7 @@ KEYS: dict[type[ErpRow], tuple[str, ...]] = {
 Key = tuple[type[ErpRow], tuple[Any, ...]]
 
 
-def row_event(kind: type[ErpRow], lsn: int, *, op: str = "u", commit: int | None = None, **columns: Any) -> Any:
+def row_event(kind: type[ErpRow], lsn: int, op: str = "u", *, commit: int | None = None, **columns: Any) -> Any:
     """An event of a row's change; columns not given are blank."""
     blank = {f.name: BLANKS.get(str(f.type)) for f in fields(kind)}
     key = "/".join(str(columns[name]) for name in KEYS[kind])
@@ -61,7 +66,7 @@ def row_event(kind: type[ErpRow], lsn: int, *, op: str = "u", commit: int | None
         "is_read": op in ("r", "i"),
         "is_deleted": op == "d",
     }
-    values: dict[str, Any] = blank | DEFAULTS[kind] | columns | common
+    values: dict[str, Any] = blank | DEFAULTS.get(kind, {}) | columns | common
     return kind(**values)
 
 
