@@ -24,7 +24,7 @@ STATUSES = ("usable", "held", "quality", "damaged", "staged")
 INDEX = {status: index for index, status in enumerate(STATUSES)}
 _MEASURES = tuple(f"on_hand.{status}" for status in STATUSES)
 _NO_BALANCE = Balance(0, -1, -1, -1, -1, 0, None)
-_NO_STOCK = Stock(0, 0, 0, 0, 0, 0, 0, 0, 0, False, (), (), ())
+_NO_STOCK = Stock(0, 0, 0, 0, 0, 0, 0, 0, 0, False, 0, (), (), (), ())
 _NOTHING = Overview(0, (), 0, (), ())
 _FOREVER_MS = 2**62
 _OWN_SOURCES = frozenset({"api", "clock", "engine", "orders", "promise"})  # no feed whose freshness anybody asks for
@@ -73,7 +73,7 @@ class SiteBook:
         """Add to the usable units whose last day this is."""
         self.expiries = _add(self.expiries, day, delta)
 
-    def closed(self, is_oversold: bool) -> Stock:
+    def closed(self, is_oversold: bool, as_of_ms: int, marks: tuple[SourceMark, ...]) -> Stock:
         """The page as a row."""
         hand = self.hand
         return Stock(
@@ -87,9 +87,11 @@ class SiteBook:
             self.backordered,
             self.supply,
             is_oversold,
+            as_of_ms,
             self.days,
             self.expiries,
             self.channels,
+            marks,
         )
 
 
@@ -156,14 +158,14 @@ def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening
 class Book:
     """One event's changes to one item. Open it with the event, close it once; see `tables.inventory` for its use."""
 
-    __slots__ = ("changes", "event", "item", "now_ms", "overview", "pages", "policy", "tables")
+    __slots__ = ("changes", "event", "held", "item", "now_ms", "overview", "pages", "policy", "tables")
 
     def __init__(self, policy: Policy, tables: PromiseTables, item: str, event: Event) -> None:
         self.policy = policy
         self.tables = tables
         self.item = item
         self.event = event
-        self.overview = tables.overviews.get((item,)) or _NOTHING
+        self.held = self.overview = tables.overviews.get((item,)) or _NOTHING
         self.now_ms = max(event.recorded_at_ms, self.overview.as_of_ms)
         self.pages: dict[str, SiteBook] = {}
         self.changes: list[LedgerChange] = []
@@ -174,7 +176,9 @@ class Book:
         """A site's page."""
         page = self.pages.get(site)
         if page is None:
-            page = self.pages[site] = SiteBook(self.tables.stock.get((self.item, site)) or _NO_STOCK)
+            row = self.tables.stock.get((self.item, site)) or _NO_STOCK
+            self.now_ms = max(self.now_ms, row.as_of_ms)
+            page = self.pages[site] = SiteBook(row)
         return page
 
     def known_page(self, site: str) -> SiteBook:
@@ -362,16 +366,22 @@ class Book:
         """Write the pages and mark the source; yield the ledger entry and the exceptions that follow. `text`: why, in words."""
         event = self.event
         notes: list[Any] = []
+        is_written = False
         for site, page in self.pages.items():
             row = page.row
             if self._is_changed(page) or (row is _NO_STOCK and site in self.overview.sites):
+                is_written = True
                 self._book_changes(site, page)
                 short = missing(page, self.today(site), self.policy.site(site).past_due_days) if page.days else 0
                 is_oversold = short > 0
                 if is_oversold != row.is_oversold:
                     notes.append(self._oversold(site, short))
-                self.tables.stock[(self.item, site)] = page.closed(is_oversold)
-        self._write_overview()
+                self.tables.stock[(self.item, site)] = page.closed(is_oversold, self.now_ms, marked(row.marks, event))
+        if not is_written:
+            held = self.overview
+            self.overview = replace(held, as_of_ms=self.now_ms, marks=marked(held.marks, event))
+        if self.overview is not self.held:
+            self.tables.overviews[(self.item,)] = self.overview
         if self.changes:
             yield LedgerEntry(
                 item=self.item,
@@ -404,33 +414,15 @@ class Book:
         )
 
     def _book_changes(self, site: str, page: SiteBook) -> None:
-        row = page.row
-        for measure, before, after in (
-            ("demand", row.demand_milli, page.demand),
-            ("reserved", row.reserved_milli, page.reserved),
-            ("backordered", row.backordered_milli, page.backordered),
-            ("supply", row.supply_milli, page.supply),
-        ):
-            if before != after:
-                self.changes.append(LedgerChange(site, measure, None, before, after))
-
-    def _write_overview(self) -> None:
-        held, event = self.overview, self.event
-        if event.source in _OWN_SOURCES:
-            self.tables.overviews[(self.item,)] = replace(held, as_of_ms=self.now_ms)
-            return
-        mark = SourceMark(event.source, event.source_position, event.occurred_at_ms, event.recorded_at_ms)
-        marks = []
-        is_placed = False
-        for old in held.marks:
-            if old.source == event.source:
-                is_placed = True
-                marks.append(mark if mark.position >= old.position else old)
-            else:
-                marks.append(old)
-        if not is_placed:
-            marks.append(mark)
-        self.tables.overviews[(self.item,)] = Overview(self.now_ms, held.sites, held.backorders, held.suspects, tuple(marks))
+        row, changes = page.row, self.changes
+        if page.demand != row.demand_milli:
+            changes.append(LedgerChange(site, "demand", None, row.demand_milli, page.demand))
+        if page.reserved != row.reserved_milli:
+            changes.append(LedgerChange(site, "reserved", None, row.reserved_milli, page.reserved))
+        if page.backordered != row.backordered_milli:
+            changes.append(LedgerChange(site, "backordered", None, row.backordered_milli, page.backordered))
+        if page.supply != row.supply_milli:
+            changes.append(LedgerChange(site, "supply", None, row.supply_milli, page.supply))
 
     def _oversold(self, site: str, short: int) -> Any:
         fingerprint = f"oversold:{self.item}:{site}"
@@ -450,6 +442,18 @@ class Book:
 
 def _crosses_zero(change: LedgerChange) -> bool:
     return (change.before_milli < 0) != (change.after_milli < 0) and change.measure.startswith("on_hand.")
+
+
+def marked(held: tuple[SourceMark, ...], event: Event) -> tuple[SourceMark, ...]:
+    """The marks with an event's: a source is marked by the furthest it has been heard, our own flows are not."""
+    source = event.source
+    if source in _OWN_SOURCES:
+        return held
+    mark = SourceMark(source, event.source_position, event.occurred_at_ms, event.recorded_at_ms)
+    for n, old in enumerate(held):
+        if old.source == source:
+            return held if old.position > mark.position else (*held[:n], mark, *held[n + 1 :])
+    return (*held, mark)
 
 
 def known_item(tables: PromiseTables, item: str) -> Item | None:

@@ -105,6 +105,8 @@ class Day:
 class Stock:
     """An item at a site: the sums that answers need, kept as events come. `days` and `expiries` ascend and hold no zero rows.
 
+    `as_of_ms`: when the last event about it was recorded; `marks`: how far each source has been heard (see SourceMark).
+
     `demand_milli`: dated open demand of orders, backorders with a promise date included; `reserved_milli`: soft
     reservations; `days` has both. `backordered_milli`: what is not on hand yet, dated or not. `supply_milli`: open, dated.
     `is_oversold`: more is promised here than there is or will be, because stock or supply was taken away.
@@ -120,14 +122,19 @@ class Stock:
     backordered_milli: int
     supply_milli: int
     is_oversold: bool
+    as_of_ms: int
     days: tuple[Day, ...]
     expiries: tuple[tuple[int, int], ...]  # last day, usable units
     channels: tuple[tuple[str, int], ...]  # channel, open demand and reservations
+    marks: tuple[SourceMark, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What is known about an item across its sites. `backorders`: how many lines wait for stock. `marks`: see SourceMark."""
+    """What is known about an item across its sites. `backorders`: how many lines wait for stock.
+
+    `as_of_ms`, `marks`: of events that concern no site (its master row); those of a site are in its `Stock`.
+    """
 
     as_of_ms: int
     sites: tuple[str, ...]

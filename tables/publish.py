@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp
+from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp, SourceMark
 from tables.allocation import periods
 from tables.atp import atp
 from tables.book import SiteBook, lowest
@@ -28,26 +28,37 @@ def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | N
         return None
     overview = overview or Overview(0, (), 0, (), ())
     safety = master.safety_stock_milli if master is not None and not master.is_deleted else 0
-    sites = [_site(p, t, item, site, safety, overview.as_of_ms) for site in overview.sites]
+    rows = [(site, t.stock[(item, site)]) for site in overview.sites]
+    as_of_ms = max([overview.as_of_ms, *[row.as_of_ms for _, row in rows]])
+    sites = [_site(p, site, row, safety, day_at(as_of_ms, zone_of(p, t, site))) for site, row in rows]
     return Atp(
         item=item,
         version=version,
-        as_of_ms=overview.as_of_ms,
+        as_of_ms=as_of_ms,
         policy=p.atp_policy,
         uom=master.base_uom if master is not None else "",
         item_status="unknown" if master is None else "deleted" if master.is_deleted else master.status,
         safety_stock_milli=safety,
-        atp_milli=sum(site.atp_milli for site in sites),
-        promise_milli=sum(site.promise_milli for site in sites),
+        atp_milli=sum([site.atp_milli for site in sites]),
+        promise_milli=sum([site.promise_milli for site in sites]),
         sites=sites,
-        marks=list(overview.marks),
+        marks=_furthest([overview.marks, *[row.marks for _, row in rows]]),
         suspects=list(overview.suspects),
     )
 
 
-def _site(p: Policy, t: PromiseTables, item: str, site: str, safety: int, as_of_ms: int) -> SiteAtp:
-    row = t.stock[(item, site)]
-    today = day_at(as_of_ms, zone_of(p, t, site))
+def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:
+    """Each source's furthest mark."""
+    found: dict[str, SourceMark] = {}
+    for some in marks:
+        for mark in some:
+            held = found.get(mark.source)
+            if held is None or mark.position > held.position:
+                found[mark.source] = mark
+    return list(found.values())
+
+
+def _site(p: Policy, site: str, row: Stock, safety: int, today: int) -> SiteAtp:
     value = today_atp(p, site, row, safety, today)
     return SiteAtp(
         site,
