@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from schemas.errors import AlreadyApplied, NotYet
+from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.inventory import (
     DemandSubstituted,
     PickShorted,
@@ -41,11 +41,15 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
     book = Book(p, t, e.item, e)
-    wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
     line = LineBook(e.order_id, e.line, held)
-    _ask(book, line, e, wanted)
-    _serve_as_erp_says(book, line, e)
-    _bring_to_wish(book, item, line)
+    try:
+        wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
+    except Refused as error:
+        _refuse(book, line, e, f"{error.reason}; {error.hint}")
+    else:
+        _ask(book, line, e, wanted)
+        _serve_as_erp_says(book, line, e)
+        _bring_to_wish(book, item, line)
     yield answered(book, item, line)
     write(book, line)
     if held is not None:
@@ -74,6 +78,13 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int) -> None:
     line.allow_partial = e.allow_partial or e.is_firm
     line.allow_backorder = e.allow_backorder or e.is_firm
     line.refused = None
+
+
+def _refuse(book: Book, line: LineBook, e: RequestAllocation, reason: str) -> None:
+    """A wish that means no quantity of the item: nothing is promised on it, and the order learns why."""
+    _ask(book, line, e, line.served())
+    _shrink(book, line, line.allocated() + line.backordered_milli)
+    line.refused = reason
 
 
 def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None:

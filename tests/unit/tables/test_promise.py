@@ -270,6 +270,18 @@ def test_orders_that_want_no_backorder(bench: Bench) -> None:
     assert show(whole.backordered_milli) == "3"
 
 
+def test_a_wish_in_an_unknown_unit_is_refused_with_its_reason(bench: Bench) -> None:
+    """The order learns what is wrong with its line, and what to send instead; what it had is given back."""
+    bench.receive("100")
+    for uom, qty, words in (("PAL", "1", "has no unit PAL"), ("EA", "2.5", "comes whole"), ("BX", "0.01", "comes whole")):
+        refusal = answered(bench.order(qty, f"web:{uom}", uom=uom))
+        assert refusal.refused is not None and words in refusal.refused
+        assert (refusal.allocated, refusal.wanted_milli) == ([], 0)
+    answered(bench.order("5", "web:9"))
+    assert answered(bench.order("1", "web:9", revision=2, uom="PAL")).allocated == []
+    assert bench.available() == "100"
+
+
 def test_wishes_are_absolute(bench: Bench) -> None:
     """Asking again with another quantity changes the promise by the difference; the same revision again changes nothing."""
     bench.receive("100")
