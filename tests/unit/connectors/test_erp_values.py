@@ -1,0 +1,151 @@
+"""One column's value from the ERP's feed, under each setting of the connector."""
+
+from __future__ import annotations
+
+import base64
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from connectors.erp.columns import Column, Kind
+from connectors.erp.values import read_unknown, read_value
+from connectors.erp.wire import Logical
+from schemas.errors import BadMessage
+
+
+def b64(unscaled: int) -> str:
+    return base64.b64encode(unscaled.to_bytes((unscaled.bit_length() + 8) // 8, "big", signed=True)).decode()
+
+
+QTY = Column("on_hand", Kind.NUMERIC, 3)
+LIMIT = Column("credit_limit", Kind.NUMERIC, None, is_nullable=True)
+DECIMAL = Logical("bytes", "org.apache.kafka.connect.data.Decimal", {"scale": "2"})
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "logical", "expected"),
+    [
+        (QTY, "12.500", None, "12.5"),
+        (QTY, "-0.001", None, "-0.001"),
+        (QTY, "24", None, "24"),  # too short to be base64
+        (QTY, 24, None, "24"),
+        (QTY, b64(12_500), None, "12.5"),
+        (QTY, b64(-2_211), None, "-2.211"),
+        (QTY, b64(0), None, "0"),
+        (QTY, "1234", None, "-2658.824"),  # base64: string mode always writes the three decimals
+        (QTY, "1234", Logical("string"), "1234"),
+        (QTY, b64(1_250), DECIMAL, "12.5"),  # the schema's scale wins
+        (QTY, b64(10**30), None, str(10**27)),
+        (QTY, "12345678901234567890123456789.123456789", None, "12345678901234567890123456789.123456789"),
+        (QTY, "1.0000000000000", None, "1"),
+        (LIMIT, "5000", None, "5000"),
+        (LIMIT, "1500.5", None, "1500.5"),
+        (LIMIT, {"scale": 1, "value": b64(15_005)}, None, "1500.5"),
+        (LIMIT, {"scale": 0, "value": b64(-5)}, None, "-5"),
+        (LIMIT, {"scale": -3, "value": b64(5)}, None, "5000"),
+    ],
+)
+def test_decimals_in_every_exact_mode(column: Column, value: Any, logical: Logical | None, expected: str) -> None:
+    assert read_value(column, value, logical) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "logical"),
+    [
+        (QTY, 12.5, None),
+        (QTY, 12.0, None),
+        (QTY, 12, Logical("double")),
+        (QTY, "NaN", None),
+        (LIMIT, "Infinity", None),
+        (LIMIT, "-Infinity", None),
+        (QTY, "twelve", None),
+        (QTY, "", None),
+        (QTY, True, None),
+        (QTY, [1], None),
+        (QTY, {"scale": 2}, None),
+        (QTY, {"scale": True, "value": "AQ=="}, None),
+        (LIMIT, {"scale": 10**9, "value": "AQ=="}, None),
+        (LIMIT, {"scale": 20, "value": "AQ=="}, None),
+        (LIMIT, "1e999999999", None),
+        (LIMIT, "0.0000000001", None),
+        (QTY, "!!!!", DECIMAL),
+        (QTY, 10**40, None),
+        (QTY, None, None),
+    ],
+)
+def test_numbers_that_are_refused(column: Column, value: Any, logical: Logical | None) -> None:
+    with pytest.raises(BadMessage) as caught:
+        read_value(column, value, logical)
+    assert column.name in caught.value.reason
+    assert caught.value.hint
+
+
+DAY = Column("valid_from", Kind.DATE)
+LOCAL = Column("updated_at", Kind.TIMESTAMP)
+LOCAL_MS = Column("updated_at", Kind.TIMESTAMP_MS)
+ZONED = Column("created_at", Kind.TIMESTAMPTZ)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "logical", "expected"),
+    [
+        (DAY, 0, None, date(1970, 1, 1)),
+        (DAY, 2932896, None, date(9999, 12, 31)),
+        (DAY, -1, None, date(1969, 12, 31)),
+        (DAY, "2026-08-01", None, date(2026, 8, 1)),
+        (DAY, "2026-08-01Z", None, date(2026, 8, 1)),
+        (LOCAL, 1785587220000001, None, "2026-08-01T12:27:00.000001"),
+        (LOCAL_MS, 1795401833808, None, "2026-11-23T02:43:53.808000"),
+        (LOCAL, 1795401833808, Logical("int64", "org.apache.kafka.connect.data.Timestamp"), "2026-11-23T02:43:53.808000"),
+        (LOCAL, 1795401833808, Logical("int64", "io.debezium.time.Timestamp"), "2026-11-23T02:43:53.808000"),
+        (LOCAL_MS, 1795401833808001, Logical("int64", "io.debezium.time.MicroTimestamp"), "2026-11-23T02:43:53.808001"),
+        (LOCAL, 1795401833808001999, Logical("int64", "io.debezium.time.NanoTimestamp"), "2026-11-23T02:43:53.808001"),
+        (LOCAL, "2026-08-01T12:27:00Z", None, "2026-08-01T12:27:00.000000"),
+        (ZONED, "2026-11-23T08:43:51.401678Z", None, "2026-11-23T08:43:51.401678Z"),
+        (ZONED, "2026-11-23T08:43:51+01:00", None, "2026-11-23T08:43:51+01:00"),
+    ],
+)
+def test_days_and_instants(column: Column, value: Any, logical: Logical | None, expected: Any) -> None:
+    assert read_value(column, value, logical) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (DAY, 2932897),
+        (DAY, 2**31),
+        (DAY, True),
+        (DAY, 1.5),
+        (DAY, "tomorrow"),
+        (LOCAL, 2**63 - 1),
+        (LOCAL, 10**40),
+        (LOCAL, "noon"),
+        (LOCAL, False),
+        (ZONED, 1795401833808),
+        (ZONED, "2026-11-23T08:43:51"),
+        (ZONED, "soon"),
+    ],
+)
+def test_days_and_instants_that_are_refused(column: Column, value: Any) -> None:
+    with pytest.raises(BadMessage) as caught:
+        read_value(column, value)
+    assert column.name in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "logical", "text"),
+    [
+        (b64(120), DECIMAL, '"1.20"'),
+        (0, Logical("int32", "io.debezium.time.Date"), '"1970-01-01"'),
+        (0, Logical("int64", "io.debezium.time.MicroTimestamp"), '"1970-01-01T00:00:00.000000"'),
+        ("%%", DECIMAL, '"%%"'),
+        ({"a": [1]}, None, '{"a":[1]}'),
+        ({"a": [1]}, Logical("struct"), '{"a":[1]}'),
+        (10**30, None, '"1000000000000000000000000000000"'),
+        (None, DECIMAL, "null"),
+    ],
+)
+def test_unknown_columns_are_kept_readable(value: Any, logical: Logical | None, text: str) -> None:
+    assert read_unknown(value, logical) == text
