@@ -160,9 +160,11 @@ def stock_of(site: SiteAtp) -> Stock:
         backordered_milli=site.backordered_milli,
         supply_milli=sum(day.supply_milli for day in site.days),
         is_oversold=False,
+        as_of_ms=0,
         days=tuple(Day(to_day(d.day), d.supply_milli, d.demand_milli) for d in site.days),
         expiries=tuple((to_day(x.day), x.qty_milli) for x in site.expiries),
         channels=tuple((c.channel, c.consumed_milli) for c in site.channels),
+        marks=(),
     )
 
 

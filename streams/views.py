@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import islice
 from typing import Any, Protocol
+
+import msgspec
 
 from connectors.api.ports import (
     AtpQuery,
@@ -24,7 +28,8 @@ from schemas.records import Record
 from schemas.topics import Topic
 from streams import quotes
 from streams.engine.flow import Fold, Translator
-from streams.engine.keys import KeyCodec, after
+from streams.engine.keys import KeyCodec
+from streams.engine.keys import after as after_all
 from streams.engine.log import Log, Reader, Store, StoreId, TopicPartition
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
@@ -129,11 +134,10 @@ def all_records(log: Log, topic: Topic) -> Iterator[Record]:
 # --- tables ----------------------------------------------------------------------------------------------------------------
 
 
-class TableView:
-    """Committed rows of every flow, by `<flow>.<table>` (or the table's name, where only one flow has it)."""
+class TableTypes:
+    """The tables of every flow, by `<flow>.<table>`, and the types of their rows."""
 
-    def __init__(self, log: ReadableLog, flows: Sequence[Fold[Any] | Translator]) -> None:
-        self._log = log
+    def __init__(self, flows: Sequence[Fold[Any] | Translator]) -> None:
         self._tables: dict[str, tuple[Fold[Any] | Translator, str, tuple[type[Any], ...], type[Any]]] = {}
         for flow in flows:
             for name, (key_types, row_type) in row_types(flow.tables).items() if flow.tables else ():
@@ -142,6 +146,20 @@ class TableView:
     def names(self) -> list[str]:
         """All there are."""
         return sorted(self._tables)
+
+    def unpacked(self, table: str, key: str, row: str) -> tuple[tuple[Any, ...], Any]:
+        """A row that `TableView.packed` gave, perhaps in another process."""
+        _, name, key_types, row_type = self._tables[table]
+        codec = KeyCodec(name.encode() + b"\0", key_types)
+        return codec.decode(b64decode(key)), msgspec.msgpack.decode(b64decode(row), type=row_type)
+
+
+class TableView(TableTypes):
+    """Committed rows of every flow, by `<flow>.<table>` (or the table's name, where only one flow has it)."""
+
+    def __init__(self, log: ReadableLog, flows: Sequence[Fold[Any] | Translator]) -> None:
+        super().__init__(flows)
+        self._log = log
 
     def row(self, table: str, key: tuple[Any, ...], partition_key: str) -> Any:
         """One row by its typed key, from the partition that `partition_key` belongs to; or none."""
@@ -167,6 +185,21 @@ class TableView:
         found, name, key_types, row_type = self._tables[f"{flow}.{table}"]
         for at in partitions_of(found):
             yield from self._after(found, at, name, (key_types, row_type), (), None)
+
+    def packed(self, table: str, after: str | None, limit: int) -> list[tuple[str, str, str]]:
+        """Rows as they are stored, partition after partition: (cursor, key, row) in base64. `TableTypes.unpacked` reads them."""
+        flow, name, _, _ = self._tables[self._full_name(table)]
+        head = name.encode() + b"\0"
+        seen, last = _cursor(after)
+        found: list[tuple[str, str, str]] = []
+        for number, at in enumerate(partitions_of(flow)):
+            low = head if number > seen else last + b"\0"
+            if number < seen or len(found) == limit:
+                continue
+            for key, row in islice(self._log.store(store_id(flow, at)).range(low, after_all(head)), limit - len(found)):
+                packed_key = b64encode(key).decode()
+                found.append((f"{number}/{packed_key}", packed_key, b64encode(row).decode()))
+        return found
 
     def _full_name(self, table: str) -> str:
         if table in self._tables:
@@ -194,7 +227,7 @@ class TableView:
         store = self._log.store(store_id(flow, at))
         codec = KeyCodec(name.encode() + b"\0", types[0])
         low = codec.prefix(prefix)
-        high = after(low)
+        high = after_all(low)
         if last is not None:
             low = max(low, codec.encode(last) + b"\0")
         table = self._open(flow, at, name, *types)
@@ -203,6 +236,17 @@ class TableView:
             row = table.get(key)
             if row is not None:
                 yield key, row
+
+
+def _cursor(after: str | None) -> tuple[int, bytes]:
+    """The partition's number and the last key given."""
+    if after is None:
+        return -1, b""
+    number, _, key = after.partition("/")
+    try:
+        return int(number), b64decode(key, validate=True)
+    except ValueError:
+        raise Invalid(f"The cursor {after[:100]!r} is not one of ours", "Send `next` as it was given.") from None
 
 
 def inputs_of(flow: Fold[Any] | Translator) -> tuple[Topic, ...]:

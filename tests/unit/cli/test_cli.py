@@ -1,0 +1,180 @@
+"""Each command by typer's runner, on a directory of its own: what it prints, how it exits, what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from streams.cli import app
+from streams.cli.say import Failed, Mistake
+from streams.settings import BadSettings
+from tests.e2e.app_kit import ITEM, count, master
+
+RUNNER = CliRunner()
+
+
+def invoke(*arguments: str) -> Result:
+    """A command's result; what `main` turns into a sentence is in `exception`."""
+    return RUNNER.invoke(app, list(arguments))
+
+
+def answered(*arguments: str) -> Any:
+    """The JSON a command prints."""
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == 0, result.output + str(result.exception)
+    return json.loads(result.stdout)
+
+
+def mistaken(*arguments: str) -> str:
+    """The sentence a user's mistake is told."""
+    result = invoke(*arguments)
+    assert isinstance(result.exception, Mistake | BadSettings), result.output
+    return str(result.exception)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without settings or data."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory with an item, its stock, an order and a dead letter, made by `ingest`."""
+    directory = tmp_path_factory.mktemp("stocked")
+    order = {
+        "channel": "web",
+        "external_ref": "W1",
+        "customer": "C",
+        "placed_at": "2026-01-02T09:00:00Z",
+        "lines": [{"line": 1, "item": ITEM, "qty": "3"}],
+    }
+    inputs = {"erp": master(), "wms": [count("100", 1), b'{"type": "nonsense"}'], "channel": [json.dumps(order).encode()]}
+    data = str(directory / "data")
+    for source, messages in inputs.items():
+        file = directory / f"{source}.ndjson"
+        file.write_bytes(b"\n".join(messages))
+        found = answered("ingest", str(file), "--source", source, "--data", data)
+        assert found["records"] == len(messages)
+    return data
+
+
+def test_atp_says_the_number_and_its_parts(stocked: str) -> None:
+    assert answered("atp", ITEM, "--data", stocked)["promise"] == 97
+    text = invoke("atp", ITEM, "--data", stocked).stdout
+    assert "97 EA can be promised today" in text
+    assert "DC1" in text
+    assert answered("atp", ITEM, "--days", "3", "--policy", "projected", "--data", stocked)["policy"] == "projected"
+
+
+def test_an_order_shows_its_lines_and_milestones(stocked: str) -> None:
+    assert answered("order", "web:W1", "--data", stocked)["status"] == "allocated"
+    text = invoke("order", "web:W1", "--data", stocked).stdout
+    assert "allocated" in text
+    assert "order_accepted" in text
+
+
+def test_explain_adds_up(stocked: str) -> None:
+    assert answered("explain", ITEM, "--data", stocked)["adds_up"] is True
+    text = invoke("explain", ITEM, "--data", stocked).stdout
+    assert "The ledger adds up to the numbers." in text
+    assert "DC1 on_hand.usable" in text
+
+
+def test_table_shows_rows_by_key(stocked: str) -> None:
+    found = answered("table", "items", "--data", stocked)
+    assert [row["key"] for row in found["rows"]] == [ITEM]
+    assert answered("table", "promise.stock", f"{ITEM}|DC1", "--data", stocked)["rows"][0]["row"]["usable"] == 100
+    assert ITEM in invoke("table", "items", "--data", stocked).stdout
+    assert "promise.items" in mistaken("table", "nonsense", "--data", stocked)
+
+
+def test_exceptions_are_listed_and_replayed(stocked: str) -> None:
+    codes = {row["code"] for row in answered("exceptions", "--data", stocked)["exceptions"]}
+    assert "dead_letter" in codes
+    assert "dead_letter" in invoke("exceptions", "--data", stocked).stdout
+    assert "no exception" in mistaken("replay", "raw.wms/0/99", "--data", stocked)
+    assert "--all" in mistaken("replay", "--data", stocked)
+    assert answered("replay", "raw.wms/0/1", "--data", stocked) == {"replayed": ["raw.wms/0/1"]}
+
+
+def test_verify_folds_again(stocked: str) -> None:
+    assert answered("verify", "--data", stocked)["is_same"] is True
+    assert "partitions the same" in invoke("verify", "--data", stocked).stdout
+
+
+def test_doctor_looks_at_everything(stocked: str) -> None:
+    found = answered("doctor", "--data", stocked)
+    assert found["ok"] is True
+    assert {c["check"] for c in found["checks"]} == {
+        "packages",
+        "settings",
+        "disk",
+        "directory",
+        "workers",
+        "backlog",
+        "exceptions",
+    }
+
+
+def test_doctor_says_what_is_wrong_with_the_settings() -> None:
+    Path("crossdock.toml").write_text("horizon_days = 1000")
+    result = invoke("doctor", "--json")
+    assert isinstance(result.exception, Failed)
+    assert "horizon_days" in result.stdout
+
+
+def test_topics_lists_every_topic() -> None:
+    names = {row["name"] for row in answered("topics")["topics"]}
+    assert {"atp.v1", "promise.inbox.v1", "raw.channel.web", "dead-letter.v1"} <= names
+    assert "atp.v1" in invoke("topics").stdout
+
+
+def test_reconcile_names_differences(stocked: str, tmp_path: Path) -> None:
+    extract = tmp_path / "extract"
+    extract.mkdir()
+    (extract / "site.json").write_text('[{"site_code": "DC1", "name": "Other", "timezone": "America/New_York"}]')
+    result = invoke("reconcile", str(extract), "--json", "--data", stocked)
+    assert isinstance(result.exception, Failed)
+    found = json.loads(result.stdout)
+    assert found["difference_count"] == 1
+    assert found["differences"][0]["ours"] == "One"
+    assert "There is no directory" in mistaken("reconcile", "nowhere", "--data", stocked)
+
+
+def test_simulate_runs_seeds() -> None:
+    assert answered("simulate", "--seeds", "1")["failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("atp", "X", "--data", "nowhere"), "There is no log in nowhere"),
+        (("ingest", "missing.json", "--source", "wms"), "There is no file"),
+        (("verify",), "There is no log"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(arguments: tuple[str, ...], says: str) -> None:
+    assert says in mistaken(*arguments)
+    assert not Path("nowhere").exists()
+
+
+def test_unknown_things_are_mistakes(stocked: str, tmp_path: Path) -> None:
+    assert "not known" in mistaken("atp", "nonsense", "--data", stocked)
+    assert "not known" in mistaken("order", "web:nonsense", "--data", stocked)
+    file = tmp_path / "x.json"
+    file.write_text("{}")
+    assert "the sources are" in mistaken("ingest", str(file), "--source", "tms", "--data", stocked)
+    assert "lookahead" in mistaken("atp", ITEM, "--policy", "hope", "--data", stocked)
+
+
+def test_the_demo_refuses_a_directory_in_use(stocked: str) -> None:
+    assert "not empty" in mistaken("demo", "--once", "--data", stocked, "--api", "127.0.0.1:0")
+
+
+def test_the_api_listens_on_loopback_only() -> None:
+    assert "loopback" in mistaken("run", "--api", "0.0.0.0:8080")
