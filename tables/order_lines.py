@@ -203,7 +203,8 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     ordered = max(asked, min(most, picked))
     kept = min(ordered, picked)
     cancelled_by = _cancelled_by(s)
-    declined = old.declined_milli if old.declined_of_milli == ordered and old.item == item else 0
+    is_declined = old.declined_of_milli == ordered and old.item == item and s.erp is None  # what the ERP takes is not declined
+    declined = old.declined_milli if is_declined else 0
     lost = 0 if s.order.allow_backorder else old.executed.short_milli
     return Reckoning(
         item=item,

@@ -33,8 +33,11 @@ class Step:
 def play(world: World, view: View) -> Iterator[Step]:
     """Steps, one at a time: the system under test is at rest whenever the next one is asked for."""
     office, floor, shops = Office(world), Floor(world), Shops(world)
-    yield _step(world, "load", world.interleave(world.erp.snapshot()))
-    yield _step(world, "opening", floor.opening())
+    load, opening = world.interleave(world.erp.snapshot()), floor.opening()
+    if world.random.random() < 0.2:
+        load, opening = opening, load  # the warehouse is heard before anybody knows its items
+    yield _step(world, "load", load)
+    yield _step(world, "opening", opening)
     acts: tuple[tuple[str, int, Callable[[], list[Message]]], ...] = (
         ("office", 4, office.day),
         ("stock", 3, floor.stock),
@@ -43,6 +46,7 @@ def play(world: World, view: View) -> Iterator[Step]:
         ("change", 2, shops.change),
         ("pick", 5, lambda: floor.pick(view.open_lines())),
         ("ship", 4, floor.ship),
+        ("rush", 4, lambda: _rush(world, view, office, floor, shops)),
         ("rubbish", 1, lambda: world.interleave([*_rubbish(world), *floor.stock()])),
     )
     for _ in range(world.random.randint(9, 14)):
@@ -74,6 +78,12 @@ def _with_repetitions(world: World, messages: list[Message]) -> list[Message]:
     if older and dice.random() < 0.3:
         messages.extend(dice.sample(older, min(len(older), 3)))
     return messages
+
+
+def _rush(world: World, view: View, office: Office, floor: Floor, shops: Shops) -> list[Message]:
+    """Everything at once: cancellations race picks, shipments overtake them, the ERP tells its own story of the same orders."""
+    done = [*floor.pick(view.open_lines()), *floor.ship(), *floor.stock()]
+    return world.interleave([*office.day(), *shops.change(), *shops.sell(), *world.disorder(done)])
 
 
 def _rubbish(world: World) -> list[Message]:

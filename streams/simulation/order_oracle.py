@@ -134,23 +134,23 @@ class OrderOracle:
         self, order_id: str, line: int, order: OrderFact | None, erp: ErpLine | None, row: dict[str, Any] | None
     ) -> tuple[Decimal, Decimal]:
         """The quantity that counts, and the most ever asked for: the one who changed it last has the last word."""
-        says: list[tuple[int, int, Decimal]] = []
+        says: list[tuple[int, int, int, Decimal]] = []
         if order is not None:
-            says.append((0, 0, next(w.qty for w in order.lines if w.line == line)))
+            says.append((0, 0, 0, next(w.qty for w in order.lines if w.line == line)))
         changes = [f for f in self.told.sales if isinstance(f, ChangeFact) and (f.order_id, f.line) == (order_id, line)]
-        says.extend((change.at_ms, 0, change.qty) for change in changes if change.kind == "set_qty")
+        says.extend((change.at_ms, 0, 0, change.qty) for change in changes if change.kind == "set_qty")
         if erp is not None and row is not None:
             says.extend(self._erp_quantities(erp))
-        return max(says)[2], max(qty for _, _, qty in says)
+        return max(says)[3], max(qty for *_, qty in says)
 
-    def _erp_quantities(self, erp: ErpLine) -> list[tuple[int, int, Decimal]]:
-        """(instant of the change, or 1 for the first quantity, rank, quantity), oldest first."""
+    def _erp_quantities(self, erp: ErpLine) -> list[tuple[int, int, int, Decimal]]:
+        """(instant of the change, or 1 for the first quantity, rank, commit, quantity), oldest first."""
         facts = [f for f in self.told.rows if f.table == "sales_order_line" and f.key == erp and f.row is not None]
-        says: list[tuple[int, int, Decimal]] = []
+        says: list[tuple[int, int, int, Decimal]] = []
         for fact in sorted(facts, key=lambda f: f.truth):
             qty = (fact.row or {})["qty_ordered"]
-            if not says or says[-1][2] != qty:
-                says.append((fact.at_ms if says else 1, 1, qty))
+            if not says or says[-1][3] != qty:
+                says.append((fact.at_ms if says else 1, 1, fact.truth, qty))
         return says
 
     def _is_cancelled(self, order_id: str, line: int, erp: ErpLine | None, row: dict[str, Any] | None, *, is_gone: bool) -> bool:

@@ -112,6 +112,11 @@ def test_a_refused_line_the_erp_accepts_is_asked_for_again() -> None:
     assert w.cleared() == [f"line_refused:{ORDER}:1"]
 
 
+def test_what_was_declined_of_a_line_the_erp_accepts_is_asked_for_again() -> None:
+    w = world(placed((1, "A", 10), backorder=False), erp(), erp_line(10, "A", 10), stock={"A": 6})
+    assert w.units(1) == {"ordered": 10, "allocated": 6, "backordered": 4}
+
+
 def test_a_substitution_serves_the_line_by_its_ratio() -> None:
     w = world(placed((1, "A", 10)), substituted(1, "A", 10, "B", 5))
     assert w.line(1).state == "substituted"
