@@ -42,7 +42,9 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         return reply({"exceptions": [_row(row) for row in found], "next": following})
 
     @routes.post(
-        "/v1/exceptions/{fingerprint:path}/assign", status_code=202, responses=answers("Taken", {}, 404, 415, 503, status=202)
+        "/v1/exceptions/{fingerprint:path}/assign",
+        status_code=202,
+        responses=answers("Taken", {}, 404, 409, 415, 503, status=202),
     )
     def assign(fingerprint: str, body: AssignIn) -> Response:
         """Somebody takes it."""
@@ -50,7 +52,9 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         return reply({"fingerprint": fingerprint, "action": "assign"}, 202)
 
     @routes.post(
-        "/v1/exceptions/{fingerprint:path}/resolve", status_code=202, responses=answers("Settled", {}, 404, 415, 503, status=202)
+        "/v1/exceptions/{fingerprint:path}/resolve",
+        status_code=202,
+        responses=answers("Settled", {}, 404, 409, 415, 503, status=202),
     )
     def resolve(fingerprint: str, body: ResolveIn) -> Response:
         """Somebody has settled it, with a note on how."""
@@ -58,7 +62,9 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         return reply({"fingerprint": fingerprint, "action": "resolve"}, 202)
 
     @routes.post(
-        "/v1/exceptions/{exception_id:path}/replay", status_code=202, responses=answers("Fed again", {}, 404, 503, status=202)
+        "/v1/exceptions/{exception_id:path}/replay",
+        status_code=202,
+        responses=answers("Fed again", {}, 404, 409, 503, status=202),
     )
     def replay(exception_id: str) -> Response:
         """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is mended."""

@@ -1,0 +1,33 @@
+"""The API against its own OpenAPI document: whatever is sent, the answer is one it declares, and never a 500."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
+from connectors.api.app import create_api
+from tests.unit.api.fakes import Client, Fake, ports
+
+APP = create_api(ports(Fake()))
+SCHEMA = schemathesis.openapi.from_dict(Client(APP).get("/openapi.json").json())
+SCHEMA.app = APP
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_lines(context: schemathesis.SerializationContext, value: Any) -> bytes:
+    """One document a line."""
+    documents = value if isinstance(value, list) else [value]
+    return b"\n".join(json.dumps(document).encode() for document in documents)
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_request_gets_a_declared_answer(case: schemathesis.Case[Any]) -> None:
+    """No crash, no undeclared status, no undeclared content type."""
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance]
+    case.call_and_validate(headers={"Host": "127.0.0.1"}, checks=checks)
