@@ -240,6 +240,23 @@ def both_folds(system: Observed) -> Iterator[str]:
     )
 
 
+def nobody_waits_for_what_is_there(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
+    """Whoever takes parts does not wait beyond his day while units nobody else was promised stand where he may have them from."""
+    items = oracle.table("item")
+    sites: dict[str, list[str]] = defaultdict(list)
+    for (item, site), _ in system.promise("stock"):
+        sites[item].append(site)
+    for (item, order_id, line), demand in system.promise("demands"):
+        is_on_time = demand.promised_day is not None and demand.promised_day <= demand.need_day
+        if not demand.backordered_milli or not demand.allow_partial or (item,) not in items or is_on_time:
+            continue
+        for site in sites[item] if demand.site is None else [demand.site]:
+            free = oracle.atp(item, site, promises.days[item, site], "lookahead", items[(item,)]["safety_stock"])[0]
+            if free > 0:
+                waits = _show(units(demand.backordered_milli))
+                yield f"line {line} of {order_id} waits for {waits} {item}, while {_show(free)} are free at {site}"
+
+
 # --- I2: nothing is promised twice -----------------------------------------------------------------------------------------
 
 
@@ -274,6 +291,17 @@ def takers(oracle: Oracle, told: Iterable[Fact], new_days: set[str]) -> set[Wher
             found |= _taken_by_erp(oracle, fact)
     supplied = {(item, site) for item, site, _, _ in oracle.all_supply()}
     return found | {(item, site) for item, site in supplied if site in new_days}
+
+
+def early_picks(oracle: Oracle, told: Iterable[Fact], needs: Mapping[tuple[str, int], int]) -> set[Where]:
+    """Where units were picked before the day they were promised for: until then somebody else may have been counting on them."""
+    found = set()
+    for fact in told:
+        if isinstance(fact, WmsFact) and fact.kind == "pick.completed":
+            done, (item, site, *_) = fact.executions[0], fact.moves[0]
+            if _day(needs.get((done.order_id, done.line), 0)) > oracle.today(site):
+                found.add((item, site))
+    return found
 
 
 def _taken_by_erp(oracle: Oracle, fact: ErpFact) -> set[Where]:
@@ -313,6 +341,7 @@ CHECKS: tuple[Check, ...] = (
     atp,
     lambda o, s, p: order_lines(o, s),
     lambda o, s, p: both_folds(s),
+    nobody_waits_for_what_is_there,
 )
 
 

@@ -29,11 +29,11 @@ from streams.engine.table import EngineTable, Journal
 from streams.simulation import invariants
 from streams.simulation.facts import Fact, HoldFact, Message, ReleaseFact
 from streams.simulation.history import Step, play
-from streams.simulation.observe import ALL, System
+from streams.simulation.observe import ALL, System, units
 from streams.simulation.oracle import Oracle
 from streams.simulation.plant import Flows, NeverRests, Plant, all_flows, request_id
 from streams.simulation.shops import Reserve
-from streams.simulation.world import World
+from streams.simulation.world import HOUR_MS, World
 from tables.policy import Policy, SitePolicy
 
 MOST_TOLD = 12
@@ -86,6 +86,7 @@ class Run:
     asked: dict[str, Reserve] = field(default_factory=dict)
     versions: dict[str, tuple[int, Any]] = field(default_factory=dict)
     short: dict[invariants.Where, Decimal] = field(default_factory=dict)
+    needs: dict[tuple[str, int], int] = field(default_factory=dict)
     days: dict[str, Any] = field(default_factory=dict)
     messages: int = 0
 
@@ -115,7 +116,7 @@ class Run:
             if wrong:
                 return self._report(steps, f"step {steps} ({step.label})", wrong)
         try:
-            wrong = self._at_the_end()
+            wrong = [*self._probe(), *self._at_the_end()]
         except (NeverRests, PartitionHalted) as error:
             wrong = [str(error)]
         return self._report(steps, "at the end", wrong)
@@ -190,9 +191,10 @@ class Run:
         system, oracle = self.system, self.oracle
         promises = invariants.promised(system)
         wrong = invariants.at_rest(oracle, system, promises)
-        takers = invariants.takers(oracle, told, self._new_days())
+        takers = invariants.takers(oracle, told, self._new_days()) | invariants.early_picks(oracle, told, self.needs)
         wrong += invariants.oversold(oracle, system, promises, self.short, takers)
         self.short = invariants.shortfalls(oracle, promises)
+        self.needs = {(order_id, line): demand.need_day for (_, order_id, line), demand in system.promise("demands")}
         return [*wrong, *self._versions(system), *self._fates()]
 
     def _new_days(self) -> set[str]:
@@ -248,6 +250,27 @@ class Run:
     def _letters(self) -> str:
         letters = [letter for letter in self.system.records(topics.DEAD_LETTERS) if not letter.topic.startswith("raw.")]
         return "; ".join(f"{letter.flow}: {letter.reason}" for letter in letters[:3])
+
+    def _probe(self) -> list[str]:
+        """The number published is the number granted: all of it to the one who asks first, and nothing more to the next."""
+        plant, wrong, asked = self.plant, [], []
+        published = sorted(self.system.atp().items())
+        found = [(item, s.site, s.promise_milli, 1 if atp.uom == "KG" else 1_000) for item, atp in published for s in atp.sites]
+        for item, site, milli, least in plant.dice.sample(found, min(len(found), 3)):
+            for name, qty in ((f"all {item} {site}", milli), (f"more {item} {site}", least)):
+                if qty:
+                    command = Reserve(name, item, site, "web", units(qty), HOUR_MS)
+                    asked.append((command, 201 if name.startswith("all") else 409))
+                    self.asked[name] = command
+                    plant.command(command)
+        plant.rest()
+        wrong += self._acknowledge()
+        answers = {reply.request_id: reply for reply in self.system.replies()}
+        for command, status in asked:
+            reply = answers[command.reservation_id]
+            if reply.status != status:
+                wrong.append(f"a reservation of {command.qty} {command.item} at {command.site} got {reply.status}: {reply.body}")
+        return [*wrong, *self._check([])]
 
     def _at_the_end(self) -> list[str]:
         """I5: everything again changes no row. Nothing waits for a fact that has come."""
