@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi.exceptions import HTTPException, RequestValidationError
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown
 from connectors.api.render import plain
@@ -22,15 +22,11 @@ _HINTS = {
 }
 
 
-class Problem(Exception):
-    """An answer other than the wished one. `more` adds members to the document."""
+class Problem(HTTPException):
+    """An answer other than the wished one. An HTTP exception, because FastAPI lets only those through while it reads a body."""
 
-    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = dict(headers or {})
-        self.more = more
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
@@ -43,7 +39,7 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
 def install(app: FastAPI) -> None:
     """Have every error of the application, the framework and the validators answered as a problem."""
     app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(KeyReused, _key_reused)
@@ -54,11 +50,11 @@ def install(app: FastAPI) -> None:
 
 def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem(error.status, error.detail, error.headers, **error.more)
+    return problem(error.status_code, str(error.detail))
 
 
 def _http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+    assert isinstance(error, AnyHTTPException)
     hint = _HINTS.get(error.status_code, "")
     return problem(error.status_code, f"{error.detail}. {hint}".strip(), error.headers)
 
