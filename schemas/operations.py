@@ -70,9 +70,17 @@ class Reply:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class LetterHeader:
+    """A header the quarantined record came with."""
+
+    name: str
+    value: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """An input that could not be applied, whole: raw bytes, where it came from, why, and what to do.
+    """An input that could not be applied, whole: raw bytes and headers, where it came from, why, and what to do.
 
     `dead_letter_id` is `<topic>/<partition>/<offset>` of the input. `flow`: the translator or fold that refused it.
     """
@@ -83,6 +91,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    headers: list[LetterHeader]
     flow: str
     reason: str
     hint: str

@@ -17,7 +17,7 @@ from schemas.operations import DeadLetter, ExceptionRow, ExceptionWorked
 from schemas.records import Record
 from streams.engine.log import Fenced, Log, Outgoing, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
-from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_of
+from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_headers, replay_of
 from streams.ingest import BadInput, Intake
 from streams.views import Published, records_from
 
@@ -193,5 +193,5 @@ class ExceptionDesk:
 
 def _again(letter: DeadLetter) -> Outgoing:
     """The quarantined record as it came, marked as what it repeats."""
-    marks = ((REPLAY_OF, letter.dead_letter_id.encode()), (REPLAY_ITEMS, ",".join(letter.items).encode()))
-    return Outgoing(letter.topic, letter.partition, letter.key, letter.value, marks)
+    own = tuple((h.name, h.value) for h in letter.headers if h.name not in {REPLAY_OF, REPLAY_ITEMS})
+    return Outgoing(letter.topic, letter.partition, letter.key, letter.value, own + replay_headers(letter))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, unquote
 
 from schemas.errors import BadMessage
 from schemas.inventory import ItemSuspected, SuspicionCleared
-from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted
+from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted, LetterHeader
 from schemas.records import Headers, Record
 from schemas.topics import ENGINE
 
 REPLAY_OF = "crossdock.replay-of"
 REPLAY_ITEMS = "crossdock.items"
-"""Headers of a dead letter that is sent again: its id, and the items suspected because of it, comma separated."""
+"""Headers of a dead letter that is sent again: its id, and the items suspected because of it, comma separated, percent-encoded."""
 
 _MAX_TEXT = 2_000
 _MAX_ITEMS = 1_000
@@ -58,6 +59,7 @@ def dead_letter(flow: str, record: Record, error: BadMessage, items: Iterable[st
         offset=record.offset,
         key=record.key,
         value=record.value,
+        headers=[LetterHeader(_clean(name), value) for name, value in record.headers],
         flow=flow,
         reason=_clean(error.reason),
         hint=_clean(error.hint),
@@ -123,12 +125,18 @@ def waiting_fingerprint(flow: str, key: str) -> str:
     return f"waiting:{flow}:{key}"
 
 
+def replay_headers(letter: DeadLetter) -> Headers:
+    """What marks a record as the repetition of a dead letter."""
+    items = ",".join([quote(item, safe="") for item in letter.items])
+    return ((REPLAY_OF, letter.dead_letter_id.encode()), (REPLAY_ITEMS, items.encode()))
+
+
 def replay_of(headers: Headers) -> tuple[str, list[str]] | None:
     """The dead letter a record repeats, and the items suspected because of it; none if it is no replay."""
     found = {name: text_of(value) for name, value in headers if name in {REPLAY_OF, REPLAY_ITEMS}}
     if REPLAY_OF not in found:
         return None
-    return found[REPLAY_OF], [item for item in found.get(REPLAY_ITEMS, "").split(",") if item]
+    return found[REPLAY_OF], [unquote(item) for item in found.get(REPLAY_ITEMS, "").split(",") if item]
 
 
 def suspicion_cleared(dead_letter_id: str, items: Iterable[str], record: Record) -> list[SuspicionCleared]:
