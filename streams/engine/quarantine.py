@@ -15,7 +15,7 @@ from schemas.topics import ENGINE
 
 REPLAY_OF = "crossdock.replay-of"
 REPLAY_ITEMS = "crossdock.items"
-"""Headers of a dead letter that is sent again: its id, and the items suspected because of it, comma separated, percent-encoded."""
+"""Headers of a dead letter sent again: its id, and the items suspected because of it, comma separated, percent-encoded."""
 
 _MAX_TEXT = 2_000
 _MAX_ITEMS = 1_000
