@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -40,7 +41,11 @@ def ingest(
         raise Mistake(f"There is no file {file}.")
     try:
         url = running(settings.directory)
-        topics = _send(Remote(url), file, source) if url else _write(settings, file, source)
+        if url is None:
+            topics = _write(settings, file, source)
+        else:
+            with contextlib.closing(Remote(url)) as remote:
+                topics = _send(remote, file, source)
     except BadInput as error:
         raise Mistake(f"{error}.") from None
     if is_json:

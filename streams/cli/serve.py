@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -82,6 +83,8 @@ def serve(app: App, sock: socket.socket) -> None:
     )
     try:
         with contextlib.suppress(KeyboardInterrupt):
+            # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             server.run(sockets=[sock])
     finally:
         note.unlink(missing_ok=True)

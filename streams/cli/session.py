@@ -50,6 +50,10 @@ class Remote:
         except httpx.HTTPError as error:
             raise Failed(f"crossdock at {self.url} does not answer: {error}") from None
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
 
 class Local:
     """The API over a directory nobody else holds, in this process."""
@@ -80,7 +84,8 @@ def session(settings: Settings, *, may_create: bool = False) -> Iterator[Session
     """A session for a command. Raises `Mistake` if there is nothing in the directory, and `may_create` is not given."""
     url = running(settings.directory)
     if url is not None:
-        yield Remote(url)
+        with contextlib.closing(Remote(url)) as remote:
+            yield remote
         return
     with opened_log(settings, may_create=may_create) as log:
         app = App(settings, log)

@@ -92,9 +92,9 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self._gone()
 
-    def stop(self) -> int:
-        """Interrupt it, as Ctrl-C does; its exit code."""
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, by: signal.Signals = signal.SIGINT) -> int:
+        """End it, as Ctrl-C does; its exit code."""
+        self.process.send_signal(by)
         return self._gone()
 
     def _gone(self) -> int:
