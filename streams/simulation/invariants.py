@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from streams.simulation.facts import ZERO, ErpFact, Fact, WmsFact
+from streams.simulation.facts import ZERO, ChangeFact, ErpFact, Fact, WmsFact
 from streams.simulation.observe import Observed, units
 from streams.simulation.oracle import Oracle
 from streams.simulation.order_oracle import LineTotals, OrderOracle
@@ -20,6 +20,7 @@ from tables.policy import ATP_POLICIES
 from tables.publish import series
 
 EPOCH = date(1970, 1, 1)
+ORDER_TABLES = ("sales_order", "sales_order_line")
 STATUSES = ("usable", "held", "quality", "damaged", "staged")
 Where = tuple[str, str]  # item, site
 Days = dict[date, Decimal]
@@ -293,13 +294,17 @@ def takers(oracle: Oracle, told: Iterable[Fact], new_days: set[str]) -> set[Wher
     return found | {(item, site) for item, site in supplied if site in new_days}
 
 
-def early_picks(oracle: Oracle, told: Iterable[Fact], needs: Mapping[tuple[str, int], int]) -> set[Where]:
-    """Where units were picked before the day they were promised for: until then somebody else may have been counting on them."""
+def unexpected_picks(oracle: Oracle, told: Iterable[Fact], needs: Mapping[tuple[str, int], int]) -> set[Where]:
+    """Where the floor took units that somebody else counts on by now: before the day they were promised for, or when the order
+    was changed meanwhile.
+    """
     found = set()
+    told = list(told)
+    is_race = any(isinstance(f, ChangeFact) or (isinstance(f, ErpFact) and f.table in ORDER_TABLES) for f in told)
     for fact in told:
         if isinstance(fact, WmsFact) and fact.kind == "pick.completed":
             done, (item, site, *_) = fact.executions[0], fact.moves[0]
-            if _day(needs.get((done.order_id, done.line), 0)) > oracle.today(site):
+            if is_race or _day(needs.get((done.order_id, done.line), 0)) > oracle.today(site):
                 found.add((item, site))
     return found
 

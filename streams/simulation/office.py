@@ -129,18 +129,21 @@ class Office:
         ref = None if w.random.random() < 0.5 else f"E{number}"
         kinds = [w.random.choice(w.items) for _ in range(w.random.randint(1, 2))]
         lines = [(kind.item, w.some(kind, 1, 9)) for kind in kinds]
-        self._write(tx, self._order(f"SO{number}", "PHONE" if ref is None else "EDI", ref, w.day(w.random.randint(0, 3)), lines))
+        self._write(
+            tx, self._order(f"SO{number:06}", "PHONE" if ref is None else "EDI", ref, w.day(w.random.randint(0, 3)), lines)
+        )
 
     def _echo(self, tx: list[Write]) -> None:
         """A channel's order is entered in the ERP, as it was placed."""
         w = self.world
         entered = {row["external_ref"] for row in w.erp.rows["sales_order"].values()}
-        fresh = [name for name, (_, ref, _) in w.orders.items() if ref not in entered and name not in w.cancelled]
+        is_resend = w.random.random() < 0.2  # entered twice: EDI resends happen
+        fresh = [name for name, (_, ref, _) in w.orders.items() if (ref in entered) == is_resend and name not in w.cancelled]
         if not fresh:
             return
         channel, ref, order = w.orders[w.random.choice(fresh)]
         lines = [(line.item, line.qty) for line in order.lines]
-        self._write(tx, self._order(f"SO{w.number()}", ERP_CHANNELS[channel], ref, order.requested_on, lines))
+        self._write(tx, self._order(f"SO{w.number():06}", ERP_CHANNELS[channel], ref, order.requested_on, lines))
 
     def _order(self, order_no: str, channel: str, ref: str | None, requested: Any, lines: list[tuple[str, Decimal]]) -> Writes:
         w = self.world
@@ -170,6 +173,8 @@ class Office:
         heard = {(m.fact.table, m.fact.key) for m in w.erp.stream[: w.heard] if isinstance(m.fact, ErpFact)}
         is_heard = ("sales_order_line", key) in heard and ("sales_order", key[:1]) in heard
         act = w.random.choices(("qty", "ship", "hold", "cancel_line", "cancel", "delete"), (6, 6, 2, 2, 1, 1))[0]
+        if not is_heard and act in ("qty", "delete"):
+            return  # the documents fold joins the newest row only: what a line was before its header came is not told
         if act == "ship":
             self._ship(tx, row)
         elif act == "qty":
@@ -177,9 +182,9 @@ class Office:
             w.erp.put(tx, "sales_order_line", row | {"qty_ordered": money(w.some(kind, 1, 12))})
         elif act == "cancel_line":
             w.erp.put(tx, "sales_order_line", row | {"status": "X"})
-        elif act == "delete" and is_heard:
+        elif act == "delete":
             w.erp.delete(tx, "sales_order_line", key)
-        elif act != "delete":
+        else:
             status = "CANCEL" if act == "cancel" else "OPEN" if header["status"] == "HOLD" else "HOLD"
             w.erp.put(tx, "sales_order", header | {"status": status})
 

@@ -68,10 +68,18 @@ class OrderOracle:
             found[order_no] = f"erp:{order_no}" if reference is None else f"{OUR_CHANNEL[row['channel']]}:{reference}"
         return found
 
+    def _counting(self) -> dict[str, str]:
+        """The ERP's order number that counts -> the order it is: the lowest not cancelled, if it was entered twice."""
+        headers = self.told.table("sales_order")
+        counting: dict[str, str] = {}
+        for order_no, order_id in sorted(self.erp_orders().items(), key=lambda e: (headers[(e[0],)]["status"] == "CANCEL", e[0])):
+            counting.setdefault(order_id, order_no)
+        return {order_no: order_id for order_id, order_no in counting.items()}
+
     def _matches(self) -> dict[tuple[str, int], ErpLine]:
         """Our line -> the ERP's line. Lines of one item are the same lines in the same order; others keep their number."""
         placed, found = self._placed(), {}
-        names = self.erp_orders()
+        names = self._counting()
         for (order_no, line_no), row in sorted(self.told.last_rows("sales_order_line").items()):
             order_id = names.get(order_no)
             if order_id is None:
@@ -85,7 +93,7 @@ class OrderOracle:
     def is_settled(self, order_id: str) -> bool:
         """Whether all lines of the ERP's copy have come: until then, lines of one item cannot be told apart."""
         order = self._placed().get(order_id)
-        numbers = [order_no for order_no, name in self.erp_orders().items() if name == order_id]
+        numbers = [order_no for order_no, name in self._counting().items() if name == order_id]
         if order is None or not numbers or len({w.item for w in order.lines}) == len(order.lines):
             return True
         return len([key for key in self.told.last_rows("sales_order_line") if key[0] in numbers]) == len(order.lines)

@@ -191,7 +191,7 @@ class Run:
         system, oracle = self.system, self.oracle
         promises = invariants.promised(system)
         wrong = invariants.at_rest(oracle, system, promises)
-        takers = invariants.takers(oracle, told, self._new_days()) | invariants.early_picks(oracle, told, self.needs)
+        takers = invariants.takers(oracle, told, self._new_days()) | invariants.unexpected_picks(oracle, told, self.needs)
         wrong += invariants.oversold(oracle, system, promises, self.short, takers)
         self.short = invariants.shortfalls(oracle, promises)
         self.needs = {(order_id, line): demand.need_day for (_, order_id, line), demand in system.promise("demands")}
