@@ -105,17 +105,28 @@ def _as_the_erp(app: App) -> tuple[int, Iterator[str]]:
     return fields, texts
 
 
-def _orders_whole(app: App) -> tuple[int, Iterator[str]]:
-    """A line's quantity is somewhere, once; what was asked for and what the promise fold has for it agree."""
-    rows = list(every(app.published.order_page, "order_id"))
+def _folds_agree(app: App) -> tuple[int, Iterator[str]]:
+    """What each order line believes it was promised is what the promise fold has for it, once."""
+    believed: dict[tuple[str, int], tuple[int, int]] = {}
+    for row in every(app.published.order_page, "order_id"):
+        for line in row.lines:
+            believed[row.order_id, line.line] = line.allocated_milli, line.backordered_milli
+    given: dict[tuple[str, int], tuple[int, int]] = {}
+    for (_, order_id, number), demand in app.tables.scan("promise", "demands"):
+        allocated, waiting = given.get((order_id, number), (0, 0))
+        allocated += sum(part.qty_milli for part in demand.parts)
+        given[order_id, number] = allocated, waiting + demand.backordered_milli
 
     def violations() -> Iterator[str]:
-        for row in rows:
-            for line in row.lines:
-                if min(line.allocated_milli, line.backordered_milli, line.picked_milli, line.shipped_milli) < 0:
-                    yield f"{row.order_id} line {line.line} counts below nothing"
+        for place in sorted(believed.keys() | given.keys()):
+            ours, theirs = believed.get(place, (0, 0)), given.get(place, (0, 0))
+            if ours != theirs:
+                said = (
+                    f"{show(ours[0])} allocated and {show(ours[1])} backordered, but has {show(theirs[0])} and {show(theirs[1])}"
+                )
+                yield f"{place[0]} line {place[1]} believes in {said}"
 
-    return len(rows), violations()
+    return len(believed), violations()
 
 
 _CHECKS: dict[str, Check] = {
@@ -123,5 +134,5 @@ _CHECKS: dict[str, Check] = {
     "every ledger adds up to its numbers": _ledger_adds_up,
     "nothing is oversold without being said": _never_oversold,
     "the ERP's tables are the ERP's": _as_the_erp,
-    "order lines are whole": _orders_whole,
+    "orders have what they were promised": _folds_agree,
 }
