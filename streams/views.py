@@ -21,6 +21,7 @@ from connectors.api.ports import (
 )
 from schemas import topics
 from schemas.codec import Codec
+from schemas.errors import BrokenInvariant
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import DeadLetter, ExceptionRow
 from schemas.orders import Milestone, OrderStatus
@@ -273,7 +274,8 @@ def _parse(text: str, types: tuple[type[Any], ...], *, is_whole: bool) -> tuple[
     for part, kind in zip(parts, types, strict=False):
         try:
             key.append(date.fromisoformat(part) if kind is date else kind(part))
-        except ValueError:
+            KeyCodec(b"", (kind,)).encode((key[-1],))
+        except (ValueError, BrokenInvariant):
             raise Invalid(f"{part[:100]!r} is no {kind.__name__}", f"This table's keys are {words}.") from None
     return tuple(key)
 

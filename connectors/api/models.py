@@ -12,6 +12,7 @@ from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 
 MAX_DAYS = 180
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 _QUANTITY_SCHEMA = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d{1,12}(\.\d{1,3})?$"}],
     "description": "Base units (or the unit named), at most three decimals; text keeps it exact everywhere.",
@@ -50,7 +51,7 @@ def _iso_day(value: Any) -> Any:
 Quantity = Annotated[int, BeforeValidator(quantity), WithJsonSchema(_QUANTITY_SCHEMA)]
 Wanted = Annotated[int, BeforeValidator(lambda v: _positive(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
 Unsigned = Annotated[int, BeforeValidator(lambda v: _not_negative(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
-Day = Annotated[date, BeforeValidator(_iso_day)]
+Day = Annotated[date, BeforeValidator(_iso_day), Field(ge=FIRST_DAY, le=LAST_DAY)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", strict=True)]
 DayIndex = Annotated[str, StringConstraints(pattern=r"^\d{1,3}$")]
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
-import anyio.to_thread
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute, parse_json
 from connectors.api.models import CancelIn
 from connectors.api.ports import Ports
 from connectors.api.problems import Problem
-from connectors.api.promises import Limit, Text
+from connectors.api.promises import Before, Limit, Text
 from connectors.api.render import plain, reply
 from schemas.orders import OrderStatus
 
@@ -61,7 +60,7 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
         body = await request.body()
         if not isinstance(parse_json(body), dict):
             raise Problem(422, "body: an order is one JSON object. See /docs for an example.")
-        order_id, accepted = await run(ports.orders.place, body)
+        order_id, accepted = await run_in_threadpool(ports.orders.place, body)
         location = f"/v1/orders/{quote(order_id, safe=':')}"
         return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
 
@@ -92,8 +91,8 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
         if source not in ports.ingest.sources():
             raise Problem(404, f"There is no source {source[:100]!r}. Known: {', '.join(ports.ingest.sources())}.")
         media = _media(request, _JSON_TYPES | _LINES_TYPES)
-        messages = await run(split, await request.body(), media in _LINES_TYPES)
-        accepted = await run(ports.ingest.accept, source, messages)
+        messages = await run_in_threadpool(split, await request.body(), media in _LINES_TYPES)
+        accepted = await run_in_threadpool(ports.ingest.accept, source, messages)
         return reply({"source": source, "count": accepted.count, "trace_id": accepted.trace_id}, 202)
 
 
@@ -105,7 +104,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         return reply({"orders": rows, "next": rows[-1].order_id if len(rows) == limit else None})
 
     @routes.get("/v1/orders/{order_id:path}/trace", responses=answers("What happened to it", {"events": []}, 404))
-    def trace(order_id: str, before: Annotated[int | None, Query(ge=0)] = None, limit: Limit = 200) -> Response:
+    def trace(order_id: str, before: Before = None, limit: Limit = 200) -> Response:
         """Everything the order's state follows from, oldest first, with where each came from, and its milestones."""
         events = ports.orders.events(order_id, before, limit)
         row = ports.orders.status(order_id)
@@ -146,11 +145,6 @@ def _media(request: Request, allowed: frozenset[str]) -> str:
     if media not in allowed:
         raise Problem(415, f"The body's type is {media or 'not given'}. Send Content-Type: {' or '.join(sorted(allowed)[:2])}.")
     return media
-
-
-async def run(function: Any, *args: Any) -> Any:
-    """A blocking port, off the event loop."""
-    return await anyio.to_thread.run_sync(function, *args)
 
 
 def split(body: bytes, is_lines: bool) -> list[bytes]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Response
 from connectors.api.docs import EXPLAIN, QUOTE, answers
 from connectors.api.http import ExactRoute
 from connectors.api.ledger import Total, totals_of
-from connectors.api.models import MAX_DAYS, CalculateIn, CheckIn, ReserveIn
+from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, CheckIn, ReserveIn
 from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
@@ -20,6 +20,7 @@ from schemas.inventory import Atp, SiteAtp
 
 Text = Annotated[str | None, Query(min_length=1, max_length=100)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Before = Annotated[int | None, Query(ge=0, le=2**62)]
 
 
 def router(ports: Ports) -> APIRouter:
@@ -44,7 +45,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         site: Text = None,
         channel: Text = None,
         policy: Text = None,
-        from_: Annotated[date | None, Query(alias="from")] = None,
+        from_: Annotated[date | None, Query(alias="from", ge=FIRST_DAY, le=LAST_DAY)] = None,
         days: Annotated[int | None, Query(ge=1, le=MAX_DAYS)] = None,
     ) -> Response:
         """What can be promised of an item: by site and day, by any policy, as one channel may take it."""
@@ -53,7 +54,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         return reply(_quoted(row, quote) | {"freshness": _freshness(ports, row)})
 
     @routes.get("/v1/items/{item:path}/explain", responses=answers("The ledger behind the number", EXPLAIN, 404))
-    def explain(item: str, before: Annotated[int | None, Query(ge=0)] = None, limit: Limit = 100) -> Response:
+    def explain(item: str, before: Before = None, limit: Limit = 100) -> Response:
         """The ledger rows of an item, oldest first, and the sum of all its rows beside the present number.
 
         Rows are the newest `limit`; pass `next` as `before` for older ones.
