@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.frozen import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A fact (past tense) or a command (imperative) on an inbox topic.
@@ -22,6 +25,7 @@ class Event:
     trace_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErpRow(Event):
     """A row of the ERP's database as its change feed reports it.
@@ -40,6 +44,7 @@ class ErpRow(Event):
     extra: dict[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(Event):
     """Time, as an event: `occurred_at_ms` is now. Broadcast to every partition of every inbox; it runs the deadlines."""

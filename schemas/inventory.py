@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from schemas.base import ErpRow, Event
+from schemas.frozen import quick
 
 
 class Status(StrEnum):
@@ -23,6 +24,7 @@ class Status(StrEnum):
 # --- facts of the ERP --------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChanged(ErpRow):
     """The item master's row. `pack_milli`: base units a `pack_uom` holds. `status`: A active, H hold, D discontinued.
@@ -46,6 +48,7 @@ class ItemChanged(ErpRow):
     renumbered_from: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemTextRequested(Event):
     """`new_item` was renumbered from `item` with its long text untouched, at (`commit_position`, `source_position`)."""
@@ -55,6 +58,7 @@ class ItemTextRequested(Event):
     commit_position: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemTextProvided(Event):
     """The long text `old_item` had when it was renumbered to `item`, at (`commit_position`, `source_position`)."""
@@ -65,6 +69,7 @@ class ItemTextProvided(Event):
     description: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceChanged(ErpRow):
     """A price reference, valid from day to day (both included, open-ended if `valid_to` is none)."""
@@ -77,6 +82,7 @@ class PriceChanged(ErpRow):
     valid_to: date | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErpBalanceChanged(ErpRow):
     """The ERP's own balance of an item at a site. Physical truth only where the site is `physical_owner = "erp"`."""
@@ -90,6 +96,7 @@ class ErpBalanceChanged(ErpRow):
     updated_at: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteChanged(ErpRow):
     """A site and its calendar (IANA zone). Broadcast: every partition needs every site's calendar."""
@@ -99,6 +106,7 @@ class SiteChanged(ErpRow):
     timezone: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplyChanged(Event):
     """A purchase or transfer line with its header, as it is now. `revision` rises with each change of the line."""
@@ -118,6 +126,7 @@ class SupplyChanged(Event):
 # --- facts of the WMS: `qty_milli` counts thousandths of `uom` (the item's base unit if none) ---------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockEvent(Event):
     """What every warehouse fact names: an item at a site, a lot where tracked, a quantity in a unit."""
@@ -129,6 +138,7 @@ class StockEvent(Event):
     uom: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockReceived(StockEvent):
     """Units arrived; the purchase line they came on, if any, expects them no longer."""
@@ -139,6 +149,7 @@ class StockReceived(StockEvent):
     document_line: int | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockAdjusted(StockEvent):
     """A signed correction with its reason."""
@@ -147,6 +158,7 @@ class StockAdjusted(StockEvent):
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockMoved(StockEvent):
     """Units left `site` for `to_site`."""
@@ -155,6 +167,7 @@ class StockMoved(StockEvent):
     to_site: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockStatusChanged(StockEvent):
     """Units changed status where they are."""
@@ -163,6 +176,7 @@ class StockStatusChanged(StockEvent):
     to_status: Status
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockCounted(StockEvent):
     """A snapshot: the balance was exactly this as of `occurred_at_ms`."""
@@ -170,6 +184,7 @@ class StockCounted(StockEvent):
     status: Status
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockPicked(StockEvent):
     """Units of an order line went from usable to staged. `substitute_for`: the item ordered, if this is another."""
@@ -179,6 +194,7 @@ class StockPicked(StockEvent):
     substitute_for: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickShorted(StockEvent):
     """`qty_milli` was picked, `short_milli` was not there: the stock is corrected by as much."""
@@ -188,6 +204,7 @@ class PickShorted(StockEvent):
     short_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemandSubstituted(StockEvent):
     """`qty_milli` of the line's demand for `item` is served by `substitute_item` (its own event moves its stock)."""
@@ -197,6 +214,7 @@ class DemandSubstituted(StockEvent):
     substitute_item: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockShipped(StockEvent):
     """Staged units of an order line left the building."""
@@ -206,6 +224,7 @@ class StockShipped(StockEvent):
     shipment: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockReturned(StockEvent):
     """Units came back; they stand in `quality` until somebody looks at them."""
@@ -217,6 +236,7 @@ class StockReturned(StockEvent):
 # --- commands ----------------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestAllocation(Event):
     """The order fold's wish for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
@@ -245,6 +265,7 @@ class RequestAllocation(Event):
     commit_position: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReserveStock(Event):
     """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.reservations`.
@@ -263,6 +284,7 @@ class ReserveStock(Event):
     ttl_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseReservation(Event):
     """The channel gives its hold back. Answered by one `Reply` with `request_id`."""
@@ -272,6 +294,7 @@ class ReleaseReservation(Event):
     reservation_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewBackorders(Event):
     """The promise fold's note to itself: look at the item's next backorders (work on one event stays bounded)."""
@@ -279,6 +302,7 @@ class ReviewBackorders(Event):
     item: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemSuspected(Event):
     """A message about the item was quarantined as `dead_letter_id`: its numbers may be wrong until that is replayed."""
@@ -288,6 +312,7 @@ class ItemSuspected(Event):
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspicionCleared(Event):
     """The quarantined message `dead_letter_id` was replayed, or the item reconciled."""
@@ -299,6 +324,7 @@ class SuspicionCleared(Event):
 # --- what the promise fold says ------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class DayNet:
     """What is expected in (`supply_milli`) and wanted out (`demand_milli`) on a day."""
@@ -308,6 +334,7 @@ class DayNet:
     demand_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """Usable units of lots whose last day is `day`."""
@@ -316,6 +343,7 @@ class Expiry:
     qty_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ChannelHold:
     """What a channel has taken here so far (open demand and reservations): caps and floors are reckoned against it."""
@@ -324,6 +352,7 @@ class ChannelHold:
     consumed_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SiteAtp:
     """One site's part of an item's promise: every input of the formula, so that any policy can be worked out from it.
@@ -348,6 +377,7 @@ class SiteAtp:
     channels: list[ChannelHold]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SourceMark:
     """How far a source has been heard about an item."""
@@ -358,6 +388,7 @@ class SourceMark:
     recorded_at_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Atp:
     """Available to promise of one item, everywhere. `version` rises with each change of the item.
@@ -380,6 +411,7 @@ class Atp:
     suspects: list[str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LedgerChange:
     """One measure of a site before and after. `measure`: `on_hand.<status>`, `demand`, `supply`, `reserved`, `safety_stock`."""
@@ -391,6 +423,7 @@ class LedgerChange:
     after_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """What one event changed about an item, and why. The differences of a measure add up to its present value."""

@@ -11,8 +11,10 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.base import Event
+from schemas.frozen import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PlacedLine:
     """A line as the channel sent it: `qty_milli` thousandths of `uom` (base unit if none)."""
@@ -26,6 +28,7 @@ class PlacedLine:
     site: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPlaced(Event):
     """A channel placed an order. `content_hash`: equal for a plain resend, different for a contradicting one."""
@@ -43,6 +46,7 @@ class OrderPlaced(Event):
     lines: list[PlacedLine]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCancelRequested(Event):
     """The channel wants the order (or `line` of it) cancelled, as far as that can still be done."""
@@ -52,6 +56,7 @@ class OrderCancelRequested(Event):
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderQuantityChangeRequested(Event):
     """The channel wants another quantity on a line."""
@@ -65,6 +70,7 @@ class OrderQuantityChangeRequested(Event):
 # --- the ERP's documents, joined to their header by the documents fold; `revision` rises with each change ----------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErpOrderChanged(Event):
     """The ERP's header for this order (OPEN HOLD ALLOC PART SHIPPED INVOICED CANCEL). `is_deleted`: gone, or not ours."""
@@ -81,6 +87,7 @@ class ErpOrderChanged(Event):
     is_deleted: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErpOrderLineChanged(Event):
     """The ERP's line for this order. `line_status`: O open, A allocated, P part shipped, S shipped, I invoiced, X cancelled."""
@@ -101,6 +108,7 @@ class ErpOrderLineChanged(Event):
     is_deleted: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLinePosted(Event):
     """What one ERP invoice line bills of an order line, as it is now; `is_void`: the invoice was voided or deleted."""
@@ -121,6 +129,7 @@ class InvoiceLinePosted(Event):
 # --- the promise fold's answer ------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SitePart:
     """Units of a line promised from one site."""
@@ -129,6 +138,7 @@ class SitePart:
     qty_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineAnswered(Event):
     """How the line's wish stands, absolute, in the item's base unit.
@@ -157,6 +167,7 @@ class LineAnswered(Event):
 # --- the WMS's execution -------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineExecution(Event):
     """What every execution fact names."""
@@ -169,16 +180,19 @@ class LineExecution(Event):
     uom: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickReleased(LineExecution):
     """The warehouse released the line to the floor."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePicked(LineExecution):
     """Units of the line were picked and staged."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineShorted(LineExecution):
     """`qty_milli` of the line was picked, `short_milli` was not found."""
@@ -186,6 +200,7 @@ class LineShorted(LineExecution):
     short_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineSubstituted(LineExecution):
     """`qty_milli` of the line is served by `substitute_milli` of another item, picked and staged."""
@@ -194,6 +209,7 @@ class LineSubstituted(LineExecution):
     substitute_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineShipped(LineExecution):
     """Units of the line left. `item` is the one shipped, perhaps a substitute."""
@@ -204,6 +220,7 @@ class LineShipped(LineExecution):
     lot: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineReturned(LineExecution):
     """Units of the line came back."""
@@ -212,6 +229,7 @@ class LineReturned(LineExecution):
 # --- what the order fold says ----------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LineStatus:
     """One line: its state and how much of it stands where, in thousandths of the base unit."""
@@ -234,6 +252,7 @@ class LineStatus:
     reason: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
     """An order as everybody may see it. `version` rises with each change."""
@@ -251,6 +270,7 @@ class OrderStatus:
     lines: list[LineStatus]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestone:
     """A stage an order reached for the first time. `since_previous_ms` is none for the first; late if above `sla_ms`."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from schemas.frozen import quick
 from schemas.inventory import SourceMark
 from schemas.orders import SitePart
 from tables.table import Table
 from tables.versions import Version
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Item:
     """The item master's row (see `schemas.inventory.ItemChanged`). A deleted item keeps its last facts, for the renumbered one.
@@ -37,6 +39,7 @@ class Item:
     extra: dict[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OldText:
     """The long text an item had when it was deleted: a renumbered item may come for it, even when the number lives again.
@@ -48,6 +51,7 @@ class OldText:
     wanted_since: Version | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TextRequest:
     """A renumbered item that waits for this one's long text, as of the renumbering's change."""
@@ -56,6 +60,7 @@ class TextRequest:
     version: Version
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Price:
     """A price reference."""
@@ -67,6 +72,7 @@ class Price:
     extra: dict[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ErpBalance:
     """What the ERP says the balance is."""
@@ -81,6 +87,7 @@ class ErpBalance:
     extra: dict[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Site:
     """A site and its calendar."""
@@ -92,6 +99,7 @@ class Site:
     extra: dict[str, str]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Day:
     """What is expected in and wanted out on a day (days since 1970-01-01), of one item at one site."""
@@ -101,6 +109,7 @@ class Day:
     demand_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stock:
     """An item at a site: the sums that answers need, kept as events come. `days` and `expiries` ascend and hold no zero rows.
@@ -129,6 +138,7 @@ class Stock:
     marks: tuple[SourceMark, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Overview:
     """What is known about an item across its sites. `backorders`: how many lines wait for stock.
@@ -143,6 +153,7 @@ class Overview:
     marks: tuple[SourceMark, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Balance:
     """On hand of a lot ("" where lots are not tracked) in a status.
@@ -161,6 +172,7 @@ class Balance:
     expires_day: int | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Movement:
     """One remembered movement of a balance: it can be told from a repetition, and re-applied after a late count."""
@@ -168,6 +180,7 @@ class Movement:
     delta_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Supply:
     """An open purchase or transfer line. What the site's own receipts have consumed, or the ERP has, whichever is more."""
@@ -182,6 +195,7 @@ class Supply:
     is_open: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Executed:
     """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told."""
@@ -191,6 +205,7 @@ class Executed:
     shipped_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shipment:
     """Units of a line shipped. `implied_milli` of them have no reported pick (yet): they count as picked when they shipped."""
@@ -200,6 +215,7 @@ class Shipment:
     implied_milli: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Demand:
     """An order line's wish and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
@@ -231,6 +247,7 @@ class Demand:
     refused: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Unposted:
     """Units the ERP's order line says have shipped, while the ERP's balance has not come that far yet: still wanted."""
@@ -240,6 +257,7 @@ class Unposted:
     channel: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A soft hold of a channel. `state`: held, released, expired. Kept after its end until the request may be forgotten."""
@@ -253,6 +271,7 @@ class Reservation:
     state: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that was answered: the same again gets the same answer."""
@@ -262,6 +281,7 @@ class Request:
     body: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A backordered line's place in the queue (the key says it all)."""
@@ -269,6 +289,7 @@ class Queued:
     order_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """A quarantined message about the item."""
@@ -276,6 +297,7 @@ class Suspicion:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """Something to do at an instant: the key says when, what and for which item."""
