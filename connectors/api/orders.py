@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute, parse_json
