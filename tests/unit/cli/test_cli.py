@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from streams.cli import app
 from streams.cli.say import Failed, Mistake
 from streams.settings import BadSettings
+from streams.simulation.run import SimulationReport
 from tests.e2e.app_kit import ITEM, count, master
 
 RUNNER = CliRunner()
@@ -146,8 +148,19 @@ def test_reconcile_names_differences(stocked: str, tmp_path: Path) -> None:
     assert "There is no directory" in mistaken("reconcile", "nowhere", "--data", stocked)
 
 
-def test_simulate_runs_seeds() -> None:
-    assert answered("simulate", "--seeds", "1")["failed"] == []
+def test_simulate_runs_seeds_and_fails_with_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretended(seeds: Iterable[int], jobs: int, progress: Callable[[SimulationReport], None]) -> list[SimulationReport]:
+        reports = [SimulationReport(seed, messages=10, wrong=("oversold",) if seed == 7 else ()) for seed in seeds]
+        for report in reports:
+            progress(report)
+        return [report for report in reports if not report.is_ok]
+
+    monkeypatch.setattr("streams.simulation.run.simulate_many", pretended)
+    assert answered("simulate", "--seeds", "5") == {"seeds": 5, "messages": 50, "failed": []}
+    result = invoke("simulate", "--seed", "7")
+    assert isinstance(result.exception, Failed)
+    assert "oversold" in result.stdout
+    assert "crossdock simulate --seed 7" in str(result.exception)
 
 
 @pytest.mark.parametrize(
