@@ -46,7 +46,8 @@ class Execution:
 class WmsFact:
     """One warehouse event. `moves`: (item, site, status, lot, signed quantity); `count` replaces the balance of its one key.
 
-    `receipt`: the purchase line it came on and how much. `kind` is the type on the wire.
+    `receipt`: the purchase line it came on and how much. `kind` is the type on the wire. `refused_for`: the item that does
+    not have the unit it is counted in: well-formed, and still nothing but a dead letter.
     """
 
     event_id: str
@@ -57,6 +58,7 @@ class WmsFact:
     count: tuple[str, str, str, str, Decimal] | None = None
     receipt: tuple[str, int, Decimal] | None = None
     executions: tuple[Execution, ...] = ()
+    refused_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ class Warehouse:
         receipt = None if po is None else (po[0], po[1], base)
         return self._say("stock.received", at_ms, place.site, body, moves=(place.at(status, base),), receipt=receipt)
 
+    def miscounted(self, at_ms: int, place: Place) -> Message:
+        """Goods in, in a unit nobody has heard of."""
+        body = {**_stock(place, Decimal(3), Unit("PAL")), "status": "usable", "reference": None}
+        return self._say("stock.received", at_ms, place.site, body, refused_for=place.item)
+
     def adjusted(self, at_ms: int, place: Place, qty: Decimal, unit: Unit = BASE) -> Message:
         """A correction of usable stock."""
         body = {**_stock(place, qty, unit), "status": "usable", "reason": "cycle count"}

@@ -222,6 +222,15 @@ def _line(order_id: str, number: int, line: LineTotals, found: Any) -> Iterator[
         yield f"line {number} of {order_id} ({found.state}): {stands}"
 
 
+def suspects(oracle: Oracle, system: Observed) -> Iterator[str]:
+    """An item of which something was refused is marked suspect, by each such dead letter."""
+    expected: dict[str, int] = defaultdict(int)
+    for item in oracle.refused():
+        expected[item] += 1
+    found = {item: len([s for s in atp.suspects if s.startswith("promise.")]) for item, atp in system.atp().items()}
+    yield from compare("suspicions of", expected, {item: count for item, count in found.items() if count})
+
+
 def both_folds(system: Observed) -> Iterator[str]:
     """I2: what the order fold believes it was promised is what the promise fold has promised, once."""
     believed: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
@@ -242,18 +251,17 @@ def both_folds(system: Observed) -> Iterator[str]:
 
 
 def nobody_waits_for_what_is_there(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
-    """Whoever takes parts does not wait beyond his day while units nobody else was promised stand where he may have them from."""
+    """Whoever takes parts and is due does not wait while units nobody else was promised stand where he may have them from."""
     items = oracle.table("item")
     sites: dict[str, list[str]] = defaultdict(list)
     for (item, site), _ in system.promise("stock"):
         sites[item].append(site)
     for (item, order_id, line), demand in system.promise("demands"):
-        is_on_time = demand.promised_day is not None and demand.promised_day <= demand.need_day
-        if not demand.backordered_milli or not demand.allow_partial or (item,) not in items or is_on_time:
+        if not demand.backordered_milli or not demand.allow_partial or (item,) not in items:
             continue
         for site in sites[item] if demand.site is None else [demand.site]:
             free = oracle.atp(item, site, promises.days[item, site], "lookahead", items[(item,)]["safety_stock"])[0]
-            if free > 0:
+            if free > 0 and _day(demand.need_day) <= oracle.today(site):
                 waits = _show(units(demand.backordered_milli))
                 yield f"line {line} of {order_id} waits for {waits} {item}, while {_show(free)} are free at {site}"
 
@@ -345,6 +353,7 @@ CHECKS: tuple[Check, ...] = (
     holds,
     atp,
     lambda o, s, p: order_lines(o, s),
+    lambda o, s, p: suspects(o, s),
     lambda o, s, p: both_folds(s),
     nobody_waits_for_what_is_there,
 )

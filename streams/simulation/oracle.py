@@ -137,6 +137,11 @@ class Oracle:
         """On hand of an item at a site in a status, all lots together."""
         return sum((qty for key, qty in self.balances().items() if key[:3] == (item, site, status)), ZERO)
 
+    def refused(self) -> list[str]:
+        """The items of facts nobody can apply, once for each such fact."""
+        known = self.known_items()
+        return [fact.refused_for for fact in self.warehouse if fact.refused_for in known and fact.refused_for is not None]
+
     # --- supply --------------------------------------------------------------------------------------------------------
 
     @_until_told

@@ -218,23 +218,23 @@ class Run:
         """I1: every message has one fate, and it is the one the oracle expects."""
         found: dict[str, dict[str, int]] = {}
         wrong = []
+        refused = 0
         for flow, partition, fates in self.fates():
             end = self.plant.log.bounds(partition)[1]
             if fates.inputs != end:
                 wrong.append(f"{flow} accounts for {fates.inputs} of {end} messages of {partition.topic}/{partition.partition}")
             if not partition.topic.startswith("raw."):
-                if fates.dead_lettered:
-                    wrong.append(f"{flow} refused {fates.dead_lettered} events: {self._letters()}")
+                refused += fates.dead_lettered
                 continue
             counts = found.setdefault(partition.topic, {})
             kinds = {"applied": fates.applied, "duplicate": fates.duplicate, "ignored": fates.ignored}
             for kind, count in (kinds | {"dead-lettered": fates.dead_lettered}).items():
                 if count:
                     counts[kind] = counts.get(kind, 0) + count
-        return [
-            *wrong,
-            *invariants.compare("fates of", self.expected, {topic: counts for topic, counts in found.items() if counts}),
-        ]
+        if refused != len(self.oracle.refused()):
+            wrong.append(f"{refused} events were refused, not {len(self.oracle.refused())}: {self._letters()}")
+        found = {topic: counts for topic, counts in found.items() if counts}
+        return [*wrong, *invariants.compare("fates of", self.expected, found)]
 
     def fates(self) -> list[tuple[str, TopicPartition, Fates]]:
         """What became of the inputs of every flow partition."""
