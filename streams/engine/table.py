@@ -310,8 +310,8 @@ class FoldTables(Generic[T]):
     def __init__(
         self, kind: type[T], store: Store, journal: Journal, *, namespace: str = "", cache_rows: int = CACHE_ROWS
     ) -> None:
-        self._all = {
-            name: EngineTable[Any, Any](namespace + name, key_types, row_type, store, journal, cache_rows=cache_rows)
+        self._all: dict[str, EngineTable[Any, Any]] = {
+            name: EngineTable(namespace + name, key_types, row_type, store, journal, cache_rows=cache_rows)
             for name, (key_types, row_type) in row_types(kind).items()
         }
         self.tables: T = kind(**self._all)

@@ -94,7 +94,7 @@ class Run:
         self.world = World(self.seed)
         dice = Random(self.seed ^ 0x5EED)  # noqa: S311 - seeded mishaps
         policy = Policy(sites={site: SitePolicy(physical_owner="erp") for site in self.world.erp_sites})
-        rate = dice.choice((0.0, 0.01, 0.05))
+        rate = dice.choice((0.0, 0.005, 0.02))
         faults = Faults(
             before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
             small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
