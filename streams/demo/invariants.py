@@ -81,16 +81,18 @@ def _ledger_adds_up(app: App) -> tuple[int, Iterator[str]]:
 def _never_oversold(app: App) -> tuple[int, Iterator[str]]:
     """More promised than there is happens only when stock that was promised goes, or the ERP says so; then it is said."""
     rows: list[Atp] = list(every(app.published.atp_page, "item"))
+    told = {row.fingerprint for row in every(app.published.exception_page, "fingerprint") if row.state != "cleared"}
+    negative = {tuple(fingerprint.split(":")[1:3]) for fingerprint in told if fingerprint.startswith("negative:")}
 
     def violations() -> Iterator[str]:
         for row in rows:
             for site in row.sites:
+                where = f"{row.item} at {site.site}"
                 if site.promise_milli > max(0, site.usable_milli - row.safety_stock_milli):
-                    yield f"{row.item} at {site.site} promises {show(site.promise_milli)} of {show(site.usable_milli)}"
-                noted = app.published.exception(f"oversold:{row.item}:{site.site}")
-                is_open = noted is not None and noted.state in {"open", "assigned", "resolved"}
-                if site.days and site.atp_milli + row.safety_stock_milli < 0 and not is_open:
-                    yield f"{row.item} at {site.site} is oversold by {show(-site.atp_milli)} and nobody was told"
+                    yield f"{where} promises {show(site.promise_milli)} of {show(site.usable_milli)}"
+                is_told = f"oversold:{row.item}:{site.site}" in told or (row.item, site.site) in negative
+                if site.days and site.atp_milli + row.safety_stock_milli < 0 and not is_told:
+                    yield f"{where} is short by {show(-site.atp_milli)} and nobody was told"
 
     return sum(len(row.sites) for row in rows), violations()
 
