@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
+from multiprocessing import get_context
 from random import Random
 from typing import Any
 
@@ -339,8 +340,12 @@ def _read_by(flow: Any) -> Iterable[topics.Topic]:
 
 
 def simulate(seed: int, flows: Flows = all_flows) -> SimulationReport:
-    """One seed. A defect that raises is reported like one that is found."""
-    return Run(seed, flows).go()
+    """One seed. A flow that halts is reported; what else raises is a defect of the simulation and names its seed."""
+    try:
+        return Run(seed, flows).go()
+    except Exception as error:
+        error.add_note(f"in the simulation itself, at seed {seed}")
+        raise
 
 
 def simulate_many(
@@ -352,7 +357,7 @@ def simulate_many(
     if jobs == 1:
         reports: Iterable[SimulationReport] = map(simulate, wanted)
         return _collect(reports, progress, failed)
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         return _collect(pool.map(simulate, wanted, chunksize=8), progress, failed)
 
 
