@@ -274,7 +274,7 @@ def shortfalls(oracle: Oracle, promises: Promised) -> dict[Where, Decimal]:
     found: dict[Where, Decimal] = {}
     for (item, site), days in promises.days.items():
         today = oracle.today(site)
-        supply = oracle.supply_by_day(item, site)
+        supply = oracle.supply_to_come(item, site)
         usable = oracle.on_hand(item, site, "usable")
         for last in sorted({max(day, today) for day, qty in days.items() if qty}):
             due = usable + sum((qty for day, qty in supply.items() if today <= day <= last), ZERO)

@@ -5,7 +5,7 @@ It shares no code with `tables/`. It is slow on purpose: no sums are kept, nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -47,9 +47,13 @@ def _until_told(answer: Callable[..., T]) -> Callable[..., T]:
 
 @dataclass(slots=True)
 class Oracle:
-    """Everything told, in the order it was delivered. `erp_sites`: where the ERP owns the physical stock."""
+    """Everything told, in the order it was delivered. `erp_sites`: where the ERP owns the physical stock.
+
+    `late_days`: sites that expect past-due supply so many days from today; elsewhere it is not counted on.
+    """
 
     erp_sites: frozenset[str] = frozenset()
+    late_days: Mapping[str, int] = field(default_factory=dict)
     horizon_days: int = 30
     rows: list[ErpFact] = field(default_factory=list)
     warehouse: list[WmsFact] = field(default_factory=list)
@@ -179,6 +183,15 @@ class Oracle:
                 found[day] = found.get(day, ZERO) + qty
         return found
 
+    def supply_to_come(self, item: str, site: str) -> dict[date, Decimal]:
+        """As `supply_by_day`, from today on: what is past due is dropped, or expected by the site's policy."""
+        today, found = self.today(site), dict[date, Decimal]()
+        for day, qty in self.supply_by_day(item, site).items():
+            if day >= today or site in self.late_days:
+                due = day if day >= today else today + timedelta(days=self.late_days[site])
+                found[due] = found.get(due, ZERO) + qty
+        return found
+
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def today(self, site: str) -> date:
@@ -198,10 +211,10 @@ class Oracle:
     def atp(
         self, item: str, site: str, demand: dict[date, Decimal], policy: str = "lookahead", safety: Decimal = ZERO
     ) -> list[Decimal]:
-        """ATP by day from today on: past-due demand is due today, past-due supply is not counted on (`drop`)."""
+        """ATP by day from today on: past-due demand is due today."""
         today = self.today(site)
         days = [today + timedelta(days=d) for d in range(self.horizon_days + 1)]
-        supply = self.supply_by_day(item, site)
+        supply = self.supply_to_come(item, site)
         wanted = [demand.get(day, ZERO) for day in days]
         wanted[0] += sum((qty for day, qty in demand.items() if day < today), ZERO)
         usable = [self.on_hand(item, site, "usable")] * len(days)

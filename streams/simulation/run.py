@@ -94,14 +94,17 @@ class Run:
     def __post_init__(self) -> None:
         self.world = World(self.seed)
         dice = Random(self.seed ^ 0x5EED)  # noqa: S311 - seeded mishaps
-        policy = Policy(sites={site: SitePolicy(physical_owner="erp") for site in self.world.erp_sites})
+        late = {site: dice.randint(0, 3) for site in self.world.sites if dice.random() < 0.2}
+        erp_sites = self.world.erp_sites
+        sites = {s: SitePolicy("erp" if s in erp_sites else "wms", late.get(s)) for s in self.world.sites}
+        policy = Policy(sites=sites)
         rate = dice.choice((0.0, 0.005, 0.02))
         faults = Faults(
             before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
             small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
         )  # fmt: skip
         self.plant = Plant(dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows)
-        self.oracle = Oracle(self.world.erp_sites)
+        self.oracle = Oracle(erp_sites, late)
 
     @property
     def system(self) -> System:

@@ -221,6 +221,26 @@ def test_supply_is_what_neither_the_erp_nor_the_site_has_received() -> None:
     assert oracle.supply() == {}
 
 
+def test_past_due_supply_is_dropped_or_expected_some_days_from_today() -> None:
+    """By the site's policy; supply of today counts today."""
+    two_days_ms = 2 * 86_400_000
+    for late, expected in (({}, [0, 0, 0]), ({"DC1": 1}, [0, 10, 10])):
+        oracle = known(Oracle(now_ms=NOON_MS, late_days=late))
+        purchase(oracle)
+        assert oracle.atp("SKU-1", "DC1", {}, "projected")[:1] == [10]
+        oracle.now_ms += two_days_ms
+        assert oracle.atp("SKU-1", "DC1", {}, "projected")[:3] == expected
+
+
+def test_what_nobody_can_count_is_refused() -> None:
+    """A unit nobody has heard of moves nothing, once the item is known."""
+    feed = Feed(Oracle())
+    feed.tell("stock.received", NOON_MS, refused_for="SKU-1")
+    assert feed.oracle.refused() == []
+    assert known(feed.oracle).refused() == ["SKU-1"]
+    assert feed.oracle.balances() == {}
+
+
 def ordered(*, backorder: bool = True) -> tuple[Feed, OrderOracle]:
     oracle = known(Oracle())
     lines = (WantedLine(1, "SKU-1", Decimal(10), None),)
