@@ -145,7 +145,8 @@ class LineAnswered(Event):
 
     `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the wish's; `answer` rises with
     each answer to it (a backorder that finds stock is answered again). `refused`: why less is promised than was wanted, or
-    nothing. `uom` is the item's base unit; `pack_uom`, if it has one, holds `pack_milli` of it.
+    nothing. `uom` is the item's base unit ("" if the wish was in a unit that means nothing for the item); `pack_uom`, if it has
+    one, holds `pack_milli` of it.
     """
 
     order_id: str

@@ -187,7 +187,7 @@ def write(book: Book, line: LineBook) -> None:
     line.held = t.demands[(book.item, line.order_id, line.number)] = line.row()
 
 
-def answered(book: Book, item: Item, line: LineBook) -> LineAnswered:
+def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True) -> LineAnswered:
     """The line's next answer: allocated counts units picked and not shipped too (see `LineAnswered`)."""
     line.answer += 1
     event = book.event
@@ -211,7 +211,7 @@ def answered(book: Book, item: Item, line: LineBook) -> LineAnswered:
         revision=line.revision,
         answer=line.answer,
         item=book.item,
-        uom=item.base_uom,
+        uom=item.base_uom if is_measured else "",
         wanted_milli=sum(allocated.values()) + line.backordered_milli + shipped,
         shipped_milli=shipped,
         allocated=[SitePart(site, units) for site, units in sorted(allocated.items())],

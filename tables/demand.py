@@ -42,15 +42,17 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
         raise AlreadyApplied
     book = Book(p, t, e.item, e)
     line = LineBook(e.order_id, e.line, held)
+    is_measured = True
     try:
         wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
     except Refused as error:
+        is_measured = False
         _refuse(book, line, e, f"{error.reason}; {error.hint}")
     else:
         _ask(book, line, e, wanted)
         _serve_as_erp_says(book, line, e)
         _bring_to_wish(book, item, line)
-    yield answered(book, item, line)
+    yield answered(book, item, line, is_measured=is_measured)
     write(book, line)
     if held is not None:
         yield from review(book, item)

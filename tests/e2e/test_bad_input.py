@@ -108,9 +108,17 @@ def test_an_order_of_an_unknown_item_waits_for_it_and_people_are_told(server: Se
 
 def test_an_order_in_an_unknown_unit_is_told(server: Server) -> None:
     assert server.client.post("/v1/orders", json=order("UNIT", uom="KG")).status_code == 202
-    _until(server, "web:UNIT", lambda row: row["status"] in {"refused", "cancelled"})
-    events = server.client.get("/v1/orders/web:UNIT/trace").json()["events"]
-    assert any("has no unit KG" in (event.get("refused") or "") for event in events)
+    _until(server, "web:UNIT", lambda row: row["status"] == "refused")
+    (line,) = server.client.get("/v1/orders/web:UNIT").json()["lines"]
+    assert line["state"] == "refused" and "has no unit KG" in line["reason"]
+    _told(server, "line_refused", "has no unit KG")
+
+
+def test_a_fraction_of_a_piece_is_refused_with_its_reason(server: Server) -> None:
+    assert server.client.post("/v1/orders", json=order("HALF", qty="2.5")).status_code == 202
+    _until(server, "web:HALF", lambda row: row["status"] == "refused")
+    (line,) = server.client.get("/v1/orders/web:HALF").json()["lines"]
+    assert "comes whole" in line["reason"] and line["ordered"] == 2.5
 
 
 def test_warehouse_events_that_cannot_be_are_kept_with_their_reason(server: Server) -> None:
