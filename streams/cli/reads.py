@@ -206,9 +206,13 @@ def show_table(
     if is_json:
         as_json({"table": name, "rows": rows})
         return
-    columns = list(rows[0]["row"]) if rows else []
+    if len(rows) == 1:
+        fields = [(field, _cell(value)) for field, value in rows[0]["row"].items()]
+        out().print(table(f"{name}: {rows[0]['key']}", ("field", "value"), fields))
+        return
+    columns = [c for c in (rows[0]["row"] if rows else ()) if any(row["row"][c] not in _BLANK for row in rows)]
     cells = ([row["key"], *(_cell(row["row"][c]) for c in columns)] for row in rows)
-    out().print(table(f"{name}: {len(rows)} rows", ("key", *columns), cells))
+    out().print(table(f"{name}: {len(rows)} rows (columns blank in all of them are left out)", ("key", *columns), cells))
 
 
 def _rows(source: Session, name: str, key: str | None, limit: int) -> Iterator[Any]:
@@ -224,8 +228,16 @@ def _rows(source: Session, name: str, key: str | None, limit: int) -> Iterator[A
             return
 
 
+_BLANK: tuple[Any, ...] = (None, "", [], {}, False)
+
+
 def _cell(value: Any) -> Any:
-    return value if not isinstance(value, list | dict) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A value as a person reads it: lists and nested rows in words."""
+    if isinstance(value, list):
+        return ", ".join(str(_cell(part)) for part in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_cell(part)}" for name, part in value.items())
+    return value
 
 
 def exceptions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -24,8 +25,10 @@ from streams.cli.say import Failed, Mistake, as_json, err, out, table
 from streams.cli.session import SERVER_FILE, running
 from streams.demo.day import Day, Summary
 from streams.demo.invariants import Invariant, check_all
+from streams.engine.process import calm_collector
 from streams.settings import Settings, load
 
+DEMO_FILE = "demo.txt"
 Address = Annotated[
     str | None, typer.Option("--api", help="Where the API listens, like 127.0.0.1:8080; port 0 takes a free one.")
 ]
@@ -43,6 +46,7 @@ def run(data: Data = None, api: Address = None) -> None:
         raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}.")
     with listening(settings) as sock, opened_log(settings, may_create=True) as log:
         app = App(settings, log)
+        calm_collector()
         app.start()
         try:
             serve(app, sock)
@@ -108,12 +112,10 @@ def demo(
     url = running(settings.directory)
     if url is not None:
         raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}: stop it, or give the demo another --data.")
-    if settings.directory.exists() and any(settings.directory.iterdir()):
-        raise Mistake(
-            f"{settings.directory} is not empty, and the demo starts on an empty log: remove it, or give another --data."
-        )
+    _empty(settings.directory)
     with listening(settings) as sock, opened_log(settings, may_create=True) as log:
         app = App(settings, log)
+        calm_collector()
         app.start()
         try:
             summary, invariants = _day(app, seed, orders, garbage)
@@ -125,6 +127,17 @@ def demo(
                 serve(app, sock)
         finally:
             app.stop()
+
+
+def _empty(directory: Path) -> None:
+    """An empty directory, marked as a demonstration's. What an earlier demonstration left there goes; nothing else does."""
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / DEMO_FILE).exists():
+            raise Mistake(f"{directory} is not empty, and the demo starts on an empty log: give it another --data.")
+        err().print(f"The earlier demonstration in {directory} is removed.", soft_wrap=True)
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / DEMO_FILE).write_text("This log was made by crossdock demo, which may remove it.\n")
 
 
 def _day(app: App, seed: int, orders: int, garbage: int) -> tuple[Summary, list[Invariant]]:
@@ -156,8 +169,11 @@ def _report(summary: Summary, invariants: list[Invariant], *, is_json: bool) -> 
     console = out()
     console.print(table("Messages taken in", ("source", "messages"), summary.messages.items(), right=("messages",)))
     console.print(table("Orders", ("status", "orders"), summary.orders_by_status.items(), right=("orders",)))
-    busy = [(r["item"], r["uom"], r["lines"], show(r["demand_milli"]), show(r["atp_milli"])) for r in summary.busiest]
-    columns = ("item", "unit", "order lines", "open demand", "ATP")
+    busy = [
+        (r["item"], r["uom"], r["lines"], show(r["demand_milli"]), show(r["atp_milli"]), show(r["promise_milli"]))
+        for r in summary.busiest
+    ]
+    columns = ("item", "unit", "order lines", "open demand", "ATP", "can be promised")
     console.print(table("Busiest items", columns, busy, right=columns[2:]))
     names = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
     rows = [(flow, *(fates[name] for name in names)) for flow, fates in summary.fates.items()]

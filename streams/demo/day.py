@@ -164,7 +164,8 @@ class Day:
             row: Atp | None = self._app.published.atp(item)
             if row is not None:
                 demand = sum(site.demand_milli for site in row.sites)
-                found.append({"item": item, "uom": row.uom, "lines": count, "demand_milli": demand, "atp_milli": row.atp_milli})
+                numbers = {"demand_milli": demand, "atp_milli": row.atp_milli, "promise_milli": row.promise_milli}
+                found.append({"item": item, "uom": row.uom, "lines": count} | numbers)
         return found
 
 

@@ -191,3 +191,19 @@ def test_the_demo_refuses_a_directory_in_use(stocked: str) -> None:
 
 def test_the_api_listens_on_loopback_only() -> None:
     assert "loopback" in mistaken("run", "--api", "0.0.0.0:8080")
+
+
+def test_the_demo_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> None:
+    """A second demonstration starts on an empty log again; a directory that is not a demonstration's is left alone."""
+    from streams.cli.say import Mistake
+    from streams.cli.serve import _empty
+
+    _empty(tmp_path / "demo")
+    (tmp_path / "demo" / "log").mkdir()
+    _empty(tmp_path / "demo")
+    assert not (tmp_path / "demo" / "log").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep")
+    with pytest.raises(Mistake, match="not empty"):
+        _empty(tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
