@@ -23,7 +23,7 @@ from streams.engine.embedded import EmbeddedLog
 from streams.engine.log import Follower, Outgoing, TopicPartition
 from streams.engine.partitions import partition_of
 from streams.engine.process import calm_collector
-from streams.engine.worker import Pace, Worker
+from streams.engine.worker import Worker
 from streams.promise import promise_fold
 from tables.policy import Policy
 
@@ -56,7 +56,7 @@ class Bench:
         self.log = EmbeddedLog(directory)
         self.log.create(topics.DEFINED)
         self.traffic = Traffic(keys, seed)
-        self.worker = Worker(self.log, [promise_fold(Policy())], self.codec, group="bench", pace=Pace(max_batch=10_000))
+        self.worker = Worker(self.log, [promise_fold(Policy())], self.codec, group="bench")
 
     def outgoing(self, events: Iterator[Any]) -> list[Outgoing]:
         """Encoded records for the inbox."""

@@ -242,7 +242,9 @@ class EngineTable(Generic[K, V]):
     # --- the batch's end -------------------------------------------------------------------------------------------------
 
     def changes(self) -> list[Change]:
-        """Encoded rows that differ from the committed ones (none: removed). Sets `touched`, the first parts of their keys.
+        """Encoded rows that differ from the committed ones as far as those were read (none: removed).
+
+        Sets `touched`, the first parts of their keys.
 
         Raises `BrokenInvariant` for a row that cannot be encoded.
         """
@@ -258,12 +260,12 @@ class EngineTable(Generic[K, V]):
                 data = None if new is None else _encode(new)
             except (TypeError, ValueError, OverflowError) as error:
                 raise BrokenInvariant(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
+            # Bytes are compared, not rows: equal rows can differ in them (1.5 and 1.50), and what is stored must not depend on
+            # where batches end. A key set without having been read is written as it is: a look-up costs more than that.
+            if old is not None and old is not _MISSING and _encode(old) == data:
+                continue
             key_data = encode_key(key)
-            if old is _MISSING:
-                if self._store.get(key_data) == data:
-                    continue
-            elif old is not None and new == old and _encode(old) == data:
-                # Equal rows can differ in their bytes (1.5 and 1.50), and what is stored must not depend on where batches end.
+            if new is None and old is _MISSING and self._store.get(key_data) is None:
                 continue
             if old is None or new is None or old is _MISSING:
                 moved.append(key)

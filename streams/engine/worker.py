@@ -32,7 +32,7 @@ class Pace:
     the longest wait while the log is unavailable.
     """
 
-    max_batch: int = 10_000
+    max_batch: int = 32_768
     min_batch: int = 256
     poll_s: float = 0.2
     backoff_s: tuple[float, float] = (0.05, 5.0)
