@@ -358,7 +358,11 @@ class Book:
 
     def roll(self, site: str) -> None:
         """A day has passed at the site: what counts as past due or expired is worked out anew."""
-        self.page(site).is_rolled = True
+        page = self.page(site)
+        page.is_rolled = True
+        today = self.today(site)
+        if self.policy.site(site).past_due_days is not None and any(d.supply_milli and d.day < today for d in page.days):
+            self.deadline(day_end_ms(today, self.zone(site)), "roll", site)  # tomorrow it is expected a day later again
 
     # --- closing ---------------------------------------------------------------------------------------------------------
 

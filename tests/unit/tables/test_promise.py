@@ -467,6 +467,19 @@ def test_past_due_supply(bench: Bench) -> None:
     assert str(hopeful.last(LineAnswered, order_id="web:1").promised_on) == "2026-11-06"
 
 
+def test_past_due_supply_is_put_off_day_by_day() -> None:
+    """A promise that counted on it is oversold as soon as it is expected after the promise's day."""
+    hopeful = Bench(Policy(sites={"DC1": SitePolicy(past_due_days=1)}))
+    hopeful.item()
+    hopeful.receive("3")
+    hopeful.supply("10", "2026-11-02")
+    answered(hopeful.order("5", requested_on=date(2026, 11, 4)))
+    hopeful.pass_minutes(60 * 13)
+    assert (hopeful.available(), hopeful.open_exceptions()) == ("3", set())
+    hopeful.pass_minutes(60 * 24)
+    assert (hopeful.available(), hopeful.open_exceptions()) == ("0", {"oversold:SKU-1:DC1"})
+
+
 def test_supply_of_the_day_counts_from_the_day_s_beginning(bench: Bench) -> None:
     """Nothing happens to the item overnight, and still the number is the new day's."""
     bench.receive("3")
