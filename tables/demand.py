@@ -96,7 +96,7 @@ def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None
     they would be promised again.
     """
     before = line.served()
-    line.erp_shipped_milli = max(line.erp_shipped_milli, e.shipped_milli)
+    line.erp_shipped_milli = e.shipped_milli  # the newest word: the ERP corrects it, and its lines may be matched otherwise
     served = line.served() - before
     if served > 0:
         was_open = line.allocated() + line.backordered_milli

@@ -360,6 +360,13 @@ def test_stock_below_zero_is_no_oversale_of_what_is_covered(bench: Bench) -> Non
     assert "oversold:SKU-1:DC1" in bench.open_exceptions()
 
 
+def test_a_shipment_the_erp_takes_back_is_wanted_again(bench: Bench) -> None:
+    """What the ERP says has shipped is absolute: a reversal, or a row that was another line's, leaves nothing behind."""
+    bench.receive("10")
+    assert shown(answered(bench.order("5", is_firm=True, shipped_milli=2_000)).allocated) == [("DC1", "3")]
+    assert shown(answered(bench.order("5", revision=2, is_firm=True)).allocated) == [("DC1", "5")]
+
+
 def test_firm_demand_counts_even_if_nothing_is_there(bench: Bench) -> None:
     """What the ERP has accepted may be backordered but not refused, fractions and all."""
     answer = answered(bench.order("2.5", "erp:SO1", is_firm=True, allow_backorder=False))
