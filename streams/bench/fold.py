@@ -28,7 +28,7 @@ from streams.promise import promise_fold
 from tables.policy import Policy
 
 CHUNK = 50_000
-LATENCY_S = 10
+LATENCY_S = 10  # for each rate
 Progress = Callable[[str, int, int], None]
 
 

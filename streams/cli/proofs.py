@@ -105,7 +105,7 @@ def _bench() -> None:
 @bench.command()
 def fold(
     events: Annotated[int, typer.Option(min=1_000, help="How many promise events.")] = 1_000_000,
-    keys: Annotated[int, typer.Option(min=1, help="How many items.")] = 10_000,
+    keys: Annotated[int, typer.Option(min=1, help="How many items.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The events' seed.")] = 1,
     is_json: AsJson = False,
 ) -> None:
@@ -125,6 +125,32 @@ def fold(
         (name.replace("_", " "), number(round(value, 2) if isinstance(value, float) else value)) for name, value in _flat(found)
     ]
     out().print(table("Promise fold on the embedded log", ("measure", "value"), rows, right=("value",)))
+    if not found.is_exact:
+        raise Failed("The stock is not what the events add up to: this is a defect.")
+
+
+@bench.command()
+def reserve(
+    requests: Annotated[int, typer.Option(min=10, max=100_000, help="How many reservations.")] = 1_000, is_json: AsJson = False
+) -> None:
+    """Reservations over HTTP, one after another: how long a channel waits for its answer.
+
+    crossdock bench reserve --requests 1000
+    """
+    from streams.bench import bench_reserve  # noqa: PLC0415 - no other command needs it
+
+    bar, task = progress("reservations", requests)
+    with bar:
+        try:
+            found = bench_reserve(requests, lambda done, total: _tell(bar, task, "reservations", done, total))
+        except RuntimeError as error:
+            raise Failed(str(error)) from None
+    if is_json:
+        as_json(asdict(found))
+        return
+    out().print(
+        table("Reservations over HTTP", ("measure", "value"), [(n, number(round(v, 1))) for n, v in asdict(found).items()])
+    )
 
 
 def _tell(bar: Any, task: Any, what: str, done: int, total: int) -> None:
