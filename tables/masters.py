@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.inventory import ItemChanged
-from tables import items
 from tables.allocation import review
 from tables.book import Book, known_item
+from tables.items import item_changed as kept
 from tables.policy import Policy
 from tables.promise import PromiseTables
 
 
 def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
     """Keep the master row, then look at the item's backorders with it."""
-    yield from items.item_changed(t, e)
+    yield from kept(t, e)
     book = Book(p, t, e.item, e)
     item = known_item(t, e.item)
     if item is not None:
