@@ -16,10 +16,10 @@ from schemas.inventory import Atp, ChannelHold, DayNet, SiteAtp
 from tables.allocation import periods
 from tables.atp import atp as atp_series
 from tables.atp import projected as projected_series
-from tables.book import SiteBook
 from tables.calendars import day_at, to_date, to_day
 from tables.policy import ATP_POLICIES, AtpPolicy, Policy
 from tables.promise import Day, Item, Stock
+from tables.site_book import SiteBook
 from tables.units import to_base
 
 

@@ -14,11 +14,12 @@ from typing import Any
 from schemas.inventory import ReviewBackorders
 from schemas.orders import LineAnswered, SitePart
 from tables.atp import atp, first_day
-from tables.book import USABLE, Book, SiteBook
+from tables.book import Book
 from tables.calendars import to_date
 from tables.line_book import LineBook
 from tables.policy import MAX_HORIZON_DAYS
 from tables.promise import Demand, Item, Queued
+from tables.site_book import USABLE, SiteBook
 
 SOURCING = "fewest_parcels"
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own

@@ -5,10 +5,10 @@ from __future__ import annotations
 from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp, SourceMark
 from tables.allocation import periods
 from tables.atp import atp
-from tables.book import SiteBook, lowest
 from tables.calendars import day_at, to_date
 from tables.policy import AtpPolicy, Policy
 from tables.promise import Overview, PromiseTables, Stock
+from tables.site_book import SiteBook, lowest
 
 
 def zone_of(p: Policy, t: PromiseTables, site: str) -> str:

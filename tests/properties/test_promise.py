@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.inventory import LedgerEntry, Status, StockAdjusted, StockCounted, StockPicked, StockReceived, StockShipped
-from tables.book import SiteBook, lowest
 from tables.calendars import day_at
 from tables.line_book import LineBook
 from tables.policy import Policy
 from tables.publish import series
+from tables.site_book import SiteBook, lowest
 from tests.unit.tables.promises import NOON, Bench
 
 SITES = ("DC1", "DC2")
