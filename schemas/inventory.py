@@ -242,8 +242,8 @@ class RequestAllocation(Event):
     """The order fold's wish for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
 
     `revision` rises with each wish for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
-    refused. `shipped_milli`: what the ERP says has shipped (counted where no WMS reports it, the larger count wins), as of
-    its commit `commit_position`. The answer is one `LineAnswered` of the same revision.
+    refused. `shipped_milli`: what the ERP says has shipped by now, as of its commit `commit_position`; where the WMS tells
+    of shipments too, the larger count holds. The answer is one `LineAnswered` of the same revision.
     """
 
     item: str

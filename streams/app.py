@@ -24,6 +24,7 @@ from streams.engine.log import Unavailable
 from streams.engine.partition import PartitionHalted
 from streams.engine.worker import Worker
 from streams.exceptions import exceptions
+from streams.folded_with import note_policy
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake
 from streams.orders import orders
 from streams.promise import promise_fold
@@ -116,6 +117,8 @@ class App:
 
     def start(self) -> None:
         """Run the worker, the clock and the answers to requests, each in a thread."""
+        if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policy())):
+            _log.warning(changed)
         self._requests.start()
         self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured())
         for name, run in (("worker", self._work), ("clock", self._tick)):

@@ -14,6 +14,7 @@ from streams.app import all_topics
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, out, table
 from streams.cli.session import Remote, Session, ask, read, session
+from streams.folded_with import mixed
 from streams.settings import BadSettings, Settings
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -102,6 +103,8 @@ def _examined(data: Any) -> Iterator[Finding]:
         with session(settings) as source:
             url = source.url if isinstance(source, Remote) else None
             held = f"held by the crossdock at {url}" if url else "opens; nobody holds it"
+            told = mixed(settings.directory, settings.to_policy())
+            yield Finding("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
             yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
             yield from _state(source)
     except (BadSettings, Mistake, Failed) as error:

@@ -14,6 +14,7 @@ from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress
 from streams.cli.session import running
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
+from streams.folded_with import mixed
 
 
 def verify(is_json: AsJson = False, data: Data = None) -> None:
@@ -37,6 +38,8 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
         as_json({"is_same": not differing, "inputs": sum(p.inputs for p in report.partitions), "partitions": rows})
     else:
         _show_verified(list(report.partitions))
+    if changed := mixed(settings.directory, settings.to_policy()):
+        err().print(changed, style="yellow", soft_wrap=True)
     if differing:
         raise Failed(f"{len(differing)} partitions are not what their log says.")
     if unknown:

@@ -117,6 +117,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
         "settings",
         "disk",
         "directory",
+        "policy",
         "workers",
         "backlog",
         "exceptions",
