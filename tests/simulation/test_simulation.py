@@ -24,6 +24,7 @@ from streams.simulation.run import Run, SimulationReport, simulate, simulate_man
 from streams.simulation.world import OpenLine, World
 from tables import book, inventory, versions
 from tables.promise import PromiseTables
+from tables.site_book import USABLE
 
 MOST_SEEDS = 40
 
@@ -103,7 +104,7 @@ def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
 
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(book.Book, "available", lambda self, site, safety: self.page(site).hand[book.USABLE] - safety)
+    patch.setattr(book.Book, "available", lambda self, site, safety: self.page(site).hand[USABLE] - safety)
 
 
 def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
