@@ -127,8 +127,8 @@ class Bench:
             say.PickShorted, qty, item, site, None, None, order_id=order, line=line, short_milli=parse_milli(short)
         )
 
-    def erp_balance(self, qty: str, commit: int, item: str = "SKU-1", site: str = "EU1") -> str:
-        row: dict[str, Any] = {"is_base": False, "is_read": False, "is_deleted": False, "extra": {}}
+    def erp_balance(self, qty: str, commit: int, item: str = "SKU-1", site: str = "EU1", **more: bool) -> str:
+        row: dict[str, Any] = {"is_base": False, "is_read": False, "is_deleted": False, "extra": {}} | more
         figures: dict[str, Any] = {"on_hand_milli": parse_milli(qty), "allocated_milli": 0, "on_order_milli": 0}
         head = self.head(source="erp") | {"source_position": commit}
         event = say.ErpBalanceChanged(
