@@ -39,6 +39,10 @@ TRIM_PAUSE_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
+def _told(error: PartitionHalted) -> None:
+    _log.error("a partition is set aside", partition=f"{error.partition.topic}/{error.partition.partition}", reason=str(error))
+
+
 def now_ms() -> int:
     """The wall clock. Rules never see it: it enters through events."""
     return time.time_ns() // 1_000_000
@@ -120,7 +124,7 @@ class App:
         if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policy())):
             _log.warning(changed)
         self._requests.start()
-        self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured())
+        self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured(), on_halt=_told)
         for name, run in (("worker", self._work), ("clock", self._tick)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             self._threads.append(thread)
@@ -137,13 +141,14 @@ class App:
         self._requests.close()
 
     def halted(self) -> dict[str, str]:
-        """Why each thread that stopped by itself did."""
-        return dict(self._halted)
+        """Why each thread that stopped by itself did, and each partition that was set aside."""
+        aside = list(self.worker.halted.items()) if self._threads else []
+        return self._halted | {f"{at.topic}/{at.partition}": str(why) for at, why in aside}
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until nothing waits to be read, or a thread has halted. False if that takes longer."""
         until = time.monotonic() + timeout_s
-        while not self._halted and self.watch.waiting():
+        while not self.halted() and self.watch.waiting():
             if time.monotonic() > until:
                 return False
             time.sleep(0.01)
@@ -164,8 +169,6 @@ class App:
     def _work(self) -> None:
         try:
             self.worker.run(self._stop)
-        except PartitionHalted as error:
-            self._halt("worker", str(error))
         except Exception as error:
             _log.exception("the worker has stopped")
             self._halt("worker", f"{type(error).__name__}: {error}")

@@ -19,7 +19,7 @@ from schemas.records import Record
 from streams.engine.fates import Fates
 from streams.engine.flow import Fold
 from streams.engine.log import Fenced, Log, TopicPartition, Transaction, Unavailable
-from streams.engine.partition import Flow, FlowPartition, Limits, open_partition, store_id
+from streams.engine.partition import Flow, FlowPartition, Limits, PartitionHalted, open_partition, store_id
 
 GROUP = "crossdock"
 
@@ -74,7 +74,7 @@ class Worker:
     """Runs flows over the partitions its membership gives it. One thread steps it; any thread may read counters and fates.
 
     `at` is called with `before_apply`, `after_apply`, `before_commit`, `after_commit` of every batch, for tests that kill
-    the process there. `rng` spreads the waits of workers that back off.
+    the process there, `on_halt` when `run` sets a partition aside. `rng` spreads the waits of workers that back off.
     """
 
     def __init__(
@@ -89,8 +89,10 @@ class Worker:
         clock_ms: Callable[[], int] = _wall_ms,
         rng: Random | None = None,
         at: Callable[[str], None] = _nothing,
+        on_halt: Callable[[PartitionHalted], None] = lambda error: None,
     ) -> None:
         self.counters = Counters()
+        self.halted: dict[TopicPartition, PartitionHalted] = {}
         self._log = log
         self._codec = codec
         self._pace = pace or Pace()
@@ -98,6 +100,7 @@ class Worker:
         self._clock_ms = clock_ms
         self._rng = rng or Random()  # noqa: S311 - spreads waits
         self._at = at
+        self._on_halt = on_halt
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
@@ -105,12 +108,18 @@ class Worker:
         self._member = log.join(group, list(self._flows), self)
 
     def run(self, stop: Stop) -> None:
-        """Step until told to stop. Backs off while the log is unavailable. Raises `PartitionHalted`."""
+        """Step until told to stop. Backs off while the log is unavailable.
+
+        A partition that halts is set aside (`halted`) until the worker is started again; the others go on.
+        """
         failures = 0
         while not stop.is_set():
             try:
                 self.step(self._pace.poll_s)
                 failures = 0
+            except PartitionHalted as error:
+                self.halted[error.partition] = error
+                self._on_halt(error)
             except Unavailable:
                 self.counters.unavailable += 1
                 stop.wait(self._wait_s(failures))
@@ -123,6 +132,8 @@ class Worker:
                 self._member.rewind()
                 self._must_rewind = False
             records = self._member.poll(self._batch, timeout_s)
+            if self.halted:
+                records = [r for r in records if (r.topic, r.partition) not in self.halted]
             if not records:
                 self._adapt(0)
                 return StepReport()

@@ -215,6 +215,37 @@ def test_a_defect_halts_the_partition_and_commits_nothing_of_the_batch(uom: str,
         worker.step()
 
 
+class Until:
+    """Says stop once a condition holds, or after so many looks."""
+
+    def __init__(self, is_done: Callable[[], bool]) -> None:
+        self._is_done = is_done
+        self._looks = 0
+
+    def is_set(self) -> bool:
+        self._looks += 1
+        return self._is_done() or self._looks > 50
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return False
+
+
+def test_a_halted_partition_is_set_aside_and_the_others_go_on() -> None:
+    """One item's defect stops its partition alone; nothing of it is committed, and a new worker goes on from there."""
+    bad, good = to_inbox(received("SKU-1", "W-1", "BROKEN")), to_inbox(item_changed("SKU-2"))
+    assert bad.partition != good.partition
+    log = new_log([to_inbox(item_changed("SKU-1")), bad, good])
+    worker = new_worker(log)
+    place = TopicPartition(good.topic, good.partition)
+    worker.run(Until(lambda: worker.counters.positions.get(place) == 1))  # type: ignore[arg-type]
+    assert list(worker.halted) == [TopicPartition(bad.topic, bad.partition)]
+    assert worker.counters.positions[place] == 1
+    assert worker.counters.positions[TopicPartition(bad.topic, bad.partition)] == 0
+    log.append([to_inbox(item_changed("SKU-2", "again"))])
+    worker.run(Until(lambda: worker.counters.positions[place] == 2))  # type: ignore[arg-type]
+    assert worker.counters.positions[place] == 2
+
+
 def test_a_flow_that_yields_what_another_one_writes_halts() -> None:
     log = new_log([to_inbox(adjusted("SKU-1", "W-1"))])
     with pytest.raises(PartitionHalted, match=r"promise yields StockReceived, but promise.inbox.v1 declares translate.wms"):
