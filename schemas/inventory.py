@@ -414,7 +414,7 @@ class Atp:
 @quick
 @dataclass(frozen=True, slots=True)
 class LedgerChange:
-    """One measure of a site before and after. `measure`: `on_hand.<status>`, `demand`, `supply`, `reserved`, `safety_stock`."""
+    """One measure of a site before and after. `measure`: `on_hand.<status>`, `demand`, `reserved`, `backordered`, `supply`."""
 
     site: str
     measure: str
