@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import date
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.inventory import LedgerEntry, Status, StockAdjusted, StockCounted, StockPicked, StockReceived, StockShipped
 from tables.calendars import day_at
 from tables.line_book import LineBook
-from tables.policy import Policy
+from tables.policy import ChannelPolicy, Policy
 from tables.publish import series
 from tables.site_book import SiteBook, lowest
 from tests.unit.tables.promises import NOON, Bench
@@ -28,6 +29,7 @@ giving = st.one_of(
 )
 action = st.one_of(
     giving,
+    st.tuples(st.just("lot"), units, st.integers(3, 25), site),
     st.tuples(st.just("adjust"), st.integers(-20, 20).filter(bool), site),
     st.tuples(st.just("count"), st.integers(0, 60), site),
     st.tuples(st.just("pick"), orders, units, site),
@@ -50,6 +52,8 @@ def perform(b: Bench, actions: list[Any]) -> None:
         match step:
             case ("receive", qty, at):
                 b.receive(str(qty), site=at)
+            case ("lot", qty, last_day, at):
+                b.receive(str(qty), site=at, lot=f"L{last_day}", expires_on=date(2026, 11, last_day))
             case ("adjust", qty, at):
                 b.adjust(str(qty), site=at)
             case ("count", qty, at):
@@ -108,6 +112,8 @@ def check_sums(b: Bench) -> None:
         booked = {d.day: d.demand_milli for d in row.days if d.demand_milli}
         assert booked == {day: units for (where, day), units in days.items() if where == at and units}
         usable = sum(x.on_hand_milli for key, x in b.t.balances.under("SKU-1", at) if key[2] == "usable")
+        lots = [x for key, x in b.t.balances.under("SKU-1", at) if key[2] == "usable" and x.expires_day is not None]
+        assert sum(qty for _, qty in row.expiries) == sum(lot.on_hand_milli for lot in lots)
         assert row.usable_milli == usable == ledger.get((at, "on_hand.usable"), 0)
         assert ledger.get((at, "demand"), 0) == row.demand_milli
         assert ledger.get((at, "supply"), 0) == row.supply_milli == sum(d.supply_milli for d in row.days)
@@ -133,6 +139,48 @@ def test_promises_never_exceed_what_is_there(actions: list[Any]) -> None:
     for _, row in b.t.stock.under("SKU-1"):
         assert row.demand_milli + row.reserved_milli <= row.usable_milli
     assert not [x for x in b.open_exceptions() if x.startswith("oversold")]
+
+
+CHANNELS = {
+    "web": ChannelPolicy(cap_milli=40_000),
+    "vip": ChannelPolicy(floor_milli=20_000),
+    "edi": ChannelPolicy(sites=("DC1",)),
+}
+sharing = st.one_of(
+    st.tuples(st.just("receive"), units, site),
+    st.tuples(st.just("order"), st.sampled_from(["web", "vip", "edi"]), orders, st.integers(0, 40)),
+    st.tuples(st.just("reserve"), st.sampled_from(["web", "vip", "edi"]), st.integers(0, 9), units),
+)
+
+
+@given(st.lists(sharing, max_size=30))
+@settings(max_examples=100)
+def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[Any]) -> None:
+    """Nobody takes more than his cap, nor what is kept for another; a channel ships from its own sites only."""
+    b = Bench(Policy(channels=CHANNELS))
+    b.item()
+    revisions: dict[str, int] = {}
+    for step in actions:
+        b.minute += 1
+        match step:
+            case ("receive", qty, at):
+                b.receive(str(qty), site=at)
+            case ("order", channel, n, qty):
+                order_id = f"{channel}:{n}"
+                revisions[order_id] = revisions.get(order_id, 0) + 1
+                b.order(str(qty), order_id, revision=revisions[order_id])
+            case ("reserve", channel, n, qty):
+                b.reserve(str(qty), f"{channel}-{n}", channel=channel)
+        taken = dict.fromkeys(CHANNELS, 0)
+        for (_, at), row in b.t.stock.under("SKU-1"):
+            for channel, consumed in row.channels:
+                taken[channel] += consumed
+                assert channel != "edi" or at == "DC1"
+            assert row.demand_milli + row.reserved_milli <= row.usable_milli
+        usable = sum(row.usable_milli for _, row in b.t.stock.under("SKU-1"))
+        assert taken["web"] <= 40_000
+        assert taken["web"] + taken["edi"] <= max(0, usable - max(0, 20_000 - taken["vip"]))
+    check_sums(b)
 
 
 @given(st.lists(action, max_size=25))
