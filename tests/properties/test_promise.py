@@ -24,7 +24,7 @@ site = st.sampled_from(SITES)
 
 giving = st.one_of(
     st.tuples(st.just("receive"), units, site),
-    st.tuples(st.just("order"), orders, st.integers(0, 40), st.integers(1, 3)),
+    st.tuples(st.just("order"), orders, st.integers(0, 40), st.integers(1, 3), st.none() | st.integers(2, 28)),
     st.tuples(st.just("reserve"), st.integers(0, 5), units),
 )
 action = st.one_of(
@@ -58,8 +58,9 @@ def perform(b: Bench, actions: list[Any]) -> None:
                 b.adjust(str(qty), site=at)
             case ("count", qty, at):
                 b.count(str(qty), site=at)
-            case ("order", n, qty, priority):
-                b.order(str(qty), f"web:{n}", revision=revision(n), priority=priority)
+            case ("order", n, qty, priority, day):
+                wanted_on = None if day is None else date(2026, 11, day)
+                b.order(str(qty), f"web:{n}", revision=revision(n), priority=priority, requested_on=wanted_on)
             case ("pick", n, qty, at):
                 b.pick(str(qty), f"web:{n}", site=at)
             case ("ship", n, qty, at):
@@ -184,7 +185,7 @@ def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[A
 
 
 @given(st.lists(action, max_size=25))
-@settings(max_examples=60)
+@settings(max_examples=300)
 def test_short_form_of_lookahead_equals_the_definition(actions: list[Any]) -> None:
     """ATP of today as kept for the hot path is the first day of the series worked out by the definition."""
     b = Bench()
