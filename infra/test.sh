@@ -54,9 +54,7 @@ if [ -n "$quick" ]; then
   stage "tests" .venv/bin/pytest -q -n auto --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
 else
   stage "tests" .venv/bin/pytest -q -n auto
-  if grep -qs simulate streams/cli.py streams/cli/*.py; then
-    stage "simulation" .venv/bin/crossdock simulate --seeds 300
-  fi
+  stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
 fi
 
 printf '\n'
