@@ -26,7 +26,7 @@ from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
 from tables.policy import Policy
-from tables.posting import await_posting
+from tables.posting import await_posting, told
 from tables.promise import Executed, Item, Movement, PromiseTables, Shipment
 from tables.units import to_base
 
@@ -90,19 +90,16 @@ def _refuse(book: Book, line: LineBook, e: RequestAllocation, reason: str) -> No
 
 
 def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None:
-    """What the ERP says has shipped is wanted no more (the warehouse's own count wins where it is larger).
-
-    At a site whose stock the ERP owns, its balance may tell of the same shipment later: until then the units stay wanted, or
-    they would be promised again.
-    """
+    """What the ERP says has shipped needs no promise any more, once the stock's owner tells of it too (see `tables.posting`)."""
     before = line.served()
     line.erp_shipped_milli = e.shipped_milli  # the newest word: the ERP corrects it, and its lines may be matched otherwise
     served = line.served() - before
     if served > 0:
         was_open = line.allocated() + line.backordered_milli
         take(book, line, served, line.site or "")
-        if e.site is not None and book.policy.site(e.site).physical_owner == "erp":
-            await_posting(book, e, min(served, was_open), line.need_day)
+        await_posting(book, e, min(served, was_open), line.need_day)
+    elif served < 0:
+        told(book, line.order_id, line.number, -served)
 
 
 def _bring_to_wish(book: Book, item: Item, line: LineBook) -> None:
@@ -176,11 +173,19 @@ def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineB
     at_ms, event_id = e.occurred_at_ms, e.event_id
     book.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
     book.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
-    done, before = line.at(e.site), line.served()
+    done, before = line.at(e.site), (line.served(), line.taken())
     line.execute(Executed(e.site, done.picked_milli + o.qty, done.shipped_milli))
     if done.shipped_milli > done.picked_milli:
         _imply(book, t, e, done.picked_milli + o.qty)
-    take(book, line, line.served() - before, e.site)
+    _advance(book, line, before, e.site)
+
+
+def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> None:
+    """More was executed: so much less is to be promised, or the ERP had told of it already."""
+    served, taken = before
+    take(book, line, line.served() - served, site)
+    if line.erp_shipped_milli:
+        told(book, line.order_id, line.number, line.taken() - taken)
 
 
 def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
@@ -242,9 +247,9 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
         raise AlreadyApplied
     t.movements[seen] = Movement(0)
     line = _line(t, e)
-    before = line.served()
+    before = line.served(), line.taken()
     line.substituted_milli += o.qty
-    take(o.book, line, line.served() - before, e.site)
+    _advance(o.book, line, before, e.site)
     write(o.book, line)
     yield from review(o.book, o.item)
     yield from o.book.close(f"substituted by {e.substitute_item} for {e.order_id} line {e.line}")
@@ -257,13 +262,13 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
         return
     o = opened(p, t, e)
     line = _line(t, e)
-    done, before = line.at(e.site), line.served()
+    done, before = line.at(e.site), (line.served(), line.taken())
     o.book.move(e.site, "staged", o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
     t.shipments[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = Shipment(o.lot, o.qty, 0)
     if done.shipped_milli + o.qty > done.picked_milli:
         _imply(o.book, t, e, done.picked_milli)
     line.execute(Executed(e.site, done.picked_milli, done.shipped_milli + o.qty))
-    take(o.book, line, line.served() - before, e.site)
+    _advance(o.book, line, before, e.site)
     write(o.book, line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 

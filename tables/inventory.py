@@ -28,7 +28,7 @@ from tables.calendars import day_at, to_day
 from tables.items import store_erp_balance
 from tables.notes import note
 from tables.policy import Policy
-from tables.posting import posted
+from tables.posting import counted, posted
 from tables.promise import Item, PromiseTables
 from tables.supply import receive
 from tables.units import to_base
@@ -123,6 +123,8 @@ def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]
         return
     o = opened(p, t, e)
     o.book.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
+    if e.status == "usable" and not o.lot:
+        counted(o.book, e.site, e.occurred_at_ms)
     yield from review(o.book, o.item)
     yield from o.book.close("counted")
 

@@ -94,11 +94,16 @@ class LineBook:
             self.refused,
         )
 
-    def served(self) -> int:
-        """Units that need no promise any more: picked, shipped, or substituted."""
+    def taken(self) -> int:
+        """Units the warehouse picked, shipped or substituted."""
         taken = self.substituted_milli
         for x in self.executed:
             taken += x.picked_milli if x.picked_milli > x.shipped_milli else x.shipped_milli
+        return taken
+
+    def served(self) -> int:
+        """Units that need no promise any more: taken by the warehouse, or shipped as the ERP has it."""
+        taken = self.taken()
         return taken if taken > self.erp_shipped_milli else self.erp_shipped_milli
 
     def shipped(self) -> int:

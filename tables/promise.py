@@ -250,11 +250,12 @@ class Demand:
 @quick
 @dataclass(frozen=True, slots=True)
 class Unposted:
-    """Units the ERP's order line says have shipped, while the ERP's balance has not come that far yet: still wanted."""
+    """Units the ERP's order line says have shipped, of which the stock's owner has not told yet: still wanted."""
 
     qty_milli: int
     day: int
     channel: str
+    shipped_at_ms: int
 
 
 @quick

@@ -143,6 +143,45 @@ def test_a_shipment_of_the_erp_before_its_balance() -> None:
     assert (b.available(), b.on_hand("EU1")) == ("2", "2")
 
 
+def test_a_shipment_of_the_erp_before_the_warehouse_tells() -> None:
+    """Where the WMS owns the stock, the ERP's word alone frees nothing: the pick, a shipment or a count does, each unit once."""
+    for tell in ("pick", "ship", "count"):
+        b = Bench()
+        b.item()
+        b.receive("10")
+        answered(b.order("8", "erp:SO1", is_firm=True, site="DC1"))
+        b.minute += 1
+        answered(b.order("8", "erp:SO1", revision=2, is_firm=True, site="DC1", shipped_milli=8_000, commit_position=200))
+        assert b.available() == "2", "the units are still in the warehouse, as far as it has told"
+        if tell == "count":
+            b.minute += 1
+            b.count("2")
+        else:
+            for qty in ("3", "5"):
+                (b.pick if tell == "pick" else b.ship)(qty, "erp:SO1")
+                assert b.available() == "2"
+        assert (b.available(), b.on_hand()) == ("2", "2")
+        assert list(b.t.unposted.under("SKU-1")) == []
+        b.pass_minutes(90)
+        assert b.open_exceptions() == set()
+
+
+def test_a_shipment_of_the_erp_is_taken_back_or_long_ago(bench: Bench) -> None:
+    """A correction gives the units back to the line; what shipped long before it is heard is not waited for."""
+    bench.receive("10")
+    answered(bench.order("8", "erp:SO1", is_firm=True, site="DC1"))
+    answered(bench.order("8", "erp:SO1", revision=2, is_firm=True, site="DC1", shipped_milli=8_000, commit_position=200))
+    answered(bench.order("8", "erp:SO1", revision=3, is_firm=True, site="DC1", shipped_milli=5_000, commit_position=300))
+    assert bench.available() == "2"
+    assert [show(row.qty_milli) for _, row in bench.t.unposted.under("SKU-1")] == ["5"]
+    bench.minute += 120
+    head = bench.head
+    bench.head = lambda at=None, event_id=None, source="wms": head(0, event_id, source)  # type: ignore[method-assign]
+    answered(bench.order("2", "erp:SO2", is_firm=True, site="DC1"))
+    answered(bench.order("2", "erp:SO2", revision=2, is_firm=True, site="DC1", shipped_milli=2_000, commit_position=400))
+    assert {key[3] for key, _ in bench.t.unposted.under("SKU-1")} == {"erp:SO1"}
+
+
 def test_a_shipment_the_balance_never_tells_of() -> None:
     """After an hour the balance is believed, and a person told."""
     b = Bench(Policy(sites={"EU1": SitePolicy(physical_owner="erp")}))
