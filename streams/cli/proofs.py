@@ -110,6 +110,10 @@ def fold(
     events: Annotated[int, typer.Option(min=1_000, help="How many promise events.")] = 1_000_000,
     keys: Annotated[int, typer.Option(min=1, help="How many items.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The events' seed.")] = 1,
+    rate: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Events a second at which latency is measured, 10 s each (default: 100, 1000)."),
+    ] = None,
     is_json: AsJson = False,
 ) -> None:
     """The promise fold on the embedded log, one process: events/s, latency from append to ATP, memory.
@@ -120,7 +124,8 @@ def fold(
 
     bar, task = progress("events", events)
     with bar:
-        found = bench_fold(events, keys, seed=seed, progress=lambda what, done, total: _tell(bar, task, what, done, total))
+        told = lambda what, done, total: _tell(bar, task, what, done, total)  # noqa: E731 - one line, used once
+        found = bench_fold(events, keys, rates=tuple(rate or (100, 1_000)), seed=seed, progress=told)
     if is_json:
         as_json(asdict(found))
         return

@@ -53,7 +53,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 
 def as_json(data: Any) -> None:
     """Data as one JSON document, decimals as numbers."""
-    print(orjson.dumps(data, default=_exact, option=orjson.OPT_INDENT_2).decode())
+    print(orjson.dumps(data, default=_exact, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
 
 
 def _exact(value: Any) -> Any:

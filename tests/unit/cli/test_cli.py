@@ -208,3 +208,9 @@ def test_the_demo_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> N
     with pytest.raises(Mistake, match="not empty"):
         _empty(tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
+
+
+def test_bench_fold_prints_its_figures() -> None:
+    """As a table and as JSON, with the exactness of the result."""
+    found = answered("bench", "fold", "--events", "1000", "--keys", "20", "--rate", "200")
+    assert found["is_exact"] is True and found["latency_ms"]["200"]["p50"] > 0
