@@ -21,7 +21,6 @@ from tables.policy import MAX_HORIZON_DAYS
 from tables.promise import Demand, Item, Queued
 from tables.site_book import USABLE, SiteBook
 
-SOURCING = "fewest_parcels"
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own
 MAX_PERIODS = 400  # plans further off are counted on the last day
 

@@ -141,17 +141,3 @@ def first_day(series: Sequence[int], qty: int, infinite_after_days: int | None =
         if value >= qty or d >= fence:
             return d
     return fence if infinite_after_days is not None else None
-
-
-def steps(series: Sequence[int], qty: int) -> list[tuple[int, int]]:
-    """A partial answer: (day, quantity more than before) until the quantity is covered or the horizon ends."""
-    out = []
-    promised = 0
-    for d, value in enumerate(series):
-        more = min(qty, max(0, value)) - promised
-        if more > 0:
-            out.append((d, more))
-            promised += more
-        if promised >= qty:
-            break
-    return out

@@ -63,11 +63,7 @@ class Book:
 
     def zone(self, site: str) -> str:
         """The site's calendar."""
-        chosen = self.policy.site(site).timezone
-        if chosen is not None:
-            return chosen
-        row = self.tables.sites.get((site,))
-        return row.timezone if row is not None else "UTC"
+        return zone_of(self.policy, self.tables, site)
 
     def today(self, site: str) -> int:
         """The day it is at the site."""
@@ -315,6 +311,15 @@ class Book:
             return cleared(self.event, fingerprint)
         sentence = f"{self.item} at {change.site} ({status}) went to {show(change.after_milli)} by {self.event.event_id}"
         return note(self.event, "negative_balance", fingerprint, sentence, item=self.item)
+
+
+def zone_of(policy: Policy, tables: PromiseTables, site: str) -> str:
+    """A site's calendar: the configured zone, else the ERP's, else UTC."""
+    chosen = policy.site(site).timezone
+    if chosen is not None:
+        return chosen
+    row = tables.sites.get((site,))
+    return row.timezone if row is not None else "UTC"
 
 
 def _crosses_zero(change: LedgerChange) -> bool:

@@ -5,19 +5,11 @@ from __future__ import annotations
 from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp, SourceMark
 from tables.allocation import periods
 from tables.atp import atp
+from tables.book import zone_of
 from tables.calendars import day_at, to_date
 from tables.policy import AtpPolicy, Policy
 from tables.promise import Overview, PromiseTables, Stock
 from tables.site_book import SiteBook, lowest
-
-
-def zone_of(p: Policy, t: PromiseTables, site: str) -> str:
-    """A site's calendar: the configured zone, else the ERP's, else UTC."""
-    chosen = p.site(site).timezone
-    if chosen is not None:
-        return chosen
-    row = t.sites.get((site,))
-    return row.timezone if row is not None else "UTC"
 
 
 def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | None:

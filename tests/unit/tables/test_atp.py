@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tables.atp import accumulate_surplus, atp, backward, discrete, first_day, lookahead, steps
+from tables.atp import accumulate_surplus, atp, backward, discrete, first_day, lookahead
 from tables.policy import ATP_POLICIES
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data/cases/atp.json").read_text())
@@ -73,10 +73,3 @@ def test_first_day_and_fence() -> None:
     assert first_day([0, 5, 9], 10, infinite_after_days=2) == 2
     assert first_day([0, 5, 9], 10, infinite_after_days=30) == 30
     assert first_day([12], 10, infinite_after_days=0) == 0
-
-
-def test_steps_list_what_comes_when() -> None:
-    """A partial answer promises each unit once, as early as it can."""
-    assert steps([3, 3, 8, 8], 6) == [(0, 3), (2, 3)]
-    assert steps([-2, 4], 6) == [(1, 4)]
-    assert steps([9], 6) == [(0, 6)]
