@@ -1,11 +1,12 @@
-"""Customers: the ERP's master rows (inbox keyed by customer)."""
+"""Customers: the ERP's master rows, what the CRM proposes, and what orders ask of credit (inbox keyed by customer)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from schemas.base import ErpRow
+from schemas.base import ErpRow, Event
+from schemas.frozen import quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +22,34 @@ class CustomerChanged(ErpRow):
     terms: str
     price_list: str
     status: str
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerProposed(Event):
+    """What the CRM says of a customer: `facts` by field, as text. Contact and address are its to say, the rest is the ERP's."""
+
+    customer: str
+    facts: dict[str, str]
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerLikeness(Event):
+    """The customers fold's note to itself, keyed by `likeness` (`tax:...`, `name:...`): a customer has it, or has it no more."""
+
+    likeness: str
+    customer: str
+    name: str
+    is_gone: bool
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCredit(Event):
+    """An order's open amount, absolute: 0 once it is closed. `revision` rises with each change; answered by `CreditAnswered`."""
+
+    customer: str
+    order_id: str
+    revision: int
+    amount: Decimal

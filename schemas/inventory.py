@@ -296,6 +296,22 @@ class ReleaseReservation(Event):
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPrice(Event):
+    """Compare a line's price with the item's reference in a price list, as of a day. Answered by `PriceChecked`."""
+
+    item: str
+    order_id: str
+    line: int
+    revision: int
+    price_list: str
+    unit_price: Decimal
+    currency: str
+    uom: str | None
+    day: date
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewBackorders(Event):
     """The promise fold's note to itself: look at the item's next backorders (work on one event stays bounded)."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from schemas.base import Event
+from schemas.base import Event, Tick
 from schemas.frozen import quick
 
 
@@ -65,6 +65,61 @@ class OrderQuantityChangeRequested(Event):
     line: int
     qty_milli: int
     uom: str | None
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseHold(Event):
+    """A person lets a held order go on in spite of `reason` (see `OrderStatus.holds`), or of all reasons if it is empty."""
+
+    order_id: str
+    reason: str
+    person: str
+    note: str
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTick(Tick):
+    """Time, for the order fold: stages that are due."""
+
+
+# --- the customers and promise folds' checks ----------------------------------------------------------------------------
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditAnswered(Event):
+    """Whether a customer may have the order. `verdict`: granted, held. Answered anew whenever that changes (`answer` rises).
+
+    `reason` of a hold: unknown_customer, credit_hold, credit_limit, customer_inactive; `sentence` says it in words.
+    `price_list`: the customer's ("" while unknown).
+    """
+
+    order_id: str
+    customer: str
+    revision: int
+    answer: int
+    verdict: str
+    reason: str
+    sentence: str
+    terms: str
+    price_list: str
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceChecked(Event):
+    """How a line's price compares with the item's reference. `reference` is per `uom` asked for; none if there is none."""
+
+    order_id: str
+    line: int
+    revision: int
+    item: str
+    unit_price: Decimal
+    currency: str
+    reference: Decimal | None
+    is_match: bool
 
 
 # --- the ERP's documents, joined to their header by the documents fold; `revision` rises with each change ----------------
@@ -256,7 +311,10 @@ class LineStatus:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
-    """An order as everybody may see it. `version` rises with each change."""
+    """An order as everybody may see it. `version` rises with each change.
+
+    `decision`: checking, held (for the reasons in `holds`), accepted, refused; "" if the order is not crossdock's to run.
+    """
 
     order_id: str
     version: int
@@ -269,6 +327,8 @@ class OrderStatus:
     requested_on: date | None
     erp_order_nos: list[str]
     lines: list[LineStatus]
+    decision: str
+    holds: list[str]
 
 
 @quick

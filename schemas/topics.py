@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from schemas import customers, documents, inventory, operations, orders
+from schemas import customers, deliveries, documents, inventory, operations, orders
 from schemas.base import Tick
 
 Cleanup = Literal["keep", "delete", "compact"]
@@ -55,9 +55,10 @@ class Topic:
         return self.name.startswith("raw.")
 
 
-ERP, WMS, CHANNEL = "translate.erp", "translate.wms", "translate.channel"
+ERP, WMS, CHANNEL, CRM = "translate.erp", "translate.wms", "translate.channel", "translate.crm"
 PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, EXCEPTIONS = "promise", "orders", "documents", "customers", "exceptions"
-ENGINE, CLOCK, API, INGEST = "engine", "clock", "api", "ingest"
+DELIVERIES = "deliveries"
+ENGINE, CLOCK, API, INGEST, AGENTS = "engine", "clock", "api", "ingest", "agents"
 
 ERP_TABLES = (
     "site",
@@ -83,6 +84,7 @@ RAW_ERP["other"] = _raw(
     "raw.erp.other", "whatever Debezium gives: transactions, heartbeats, signals, unmapped tables", "ERP team"
 )
 RAW_WMS = _raw("raw.wms", "none: one partition keeps the feed's sequence", "warehouse systems")
+RAW_CRM = _raw("raw.crm", "customer", "sales systems")
 
 
 def raw_channel(name: str) -> Topic:
@@ -117,6 +119,7 @@ PROMISE_INBOX = Topic(
         Carried(_P.RequestAllocation, "item", (ORDERS,)),
         Carried(_P.ReserveStock, "item", (API,)),
         Carried(_P.ReleaseReservation, "item", (API,)),
+        Carried(_P.CheckPrice, "item", (ORDERS,)),
         Carried(_P.ReviewBackorders, "item", (PROMISE,)),
         Carried(_P.ItemSuspected, "item", (ENGINE,)),
         Carried(_P.SuspicionCleared, "item", (ENGINE,)),
@@ -143,6 +146,11 @@ ORDER_INBOX = Topic(
         Carried(orders.LineSubstituted, "order_id", (WMS,)),
         Carried(orders.LineShipped, "order_id", (WMS,)),
         Carried(orders.LineReturned, "order_id", (WMS,)),
+        Carried(orders.ReleaseHold, "order_id", (API,)),
+        Carried(orders.CreditAnswered, "order_id", (CUSTOMERS,)),
+        Carried(orders.PriceChecked, "order_id", (PROMISE,)),
+        Carried(deliveries.ObligationSettled, "order_id", (DELIVERIES,)),
+        Carried(orders.OrderTick, "source", (CLOCK,)),
     ),
     is_inbox=True,
     is_indexed=True,
@@ -164,7 +172,30 @@ DOCUMENTS_INBOX = Topic(
     is_inbox=True,
 )
 CUSTOMER_INBOX = Topic(
-    "customer.inbox.v1", "customer", "finance", 1_000, (Carried(customers.CustomerChanged, "customer", (ERP,)),), is_inbox=True
+    "customer.inbox.v1",
+    "customer",
+    "finance",
+    1_000,
+    (
+        Carried(customers.CustomerChanged, "customer", (ERP,)),
+        Carried(customers.CustomerProposed, "customer", (CRM,)),
+        Carried(customers.CustomerLikeness, "likeness", (CUSTOMERS,)),
+        Carried(customers.RequestCredit, "customer", (ORDERS,)),
+    ),
+    is_inbox=True,
+)
+DELIVERY_INBOX = Topic(
+    "delivery.inbox.v1",
+    "endpoint",
+    "integration",
+    500,
+    (
+        Carried(deliveries.ObligationRaised, "endpoint", (ORDERS,)),
+        Carried(deliveries.DispatchAnswered, "endpoint", (AGENTS,)),
+        Carried(deliveries.RetryObligation, "endpoint", (API,)),
+        Carried(deliveries.DeliveryTick, "source", (CLOCK,)),
+    ),
+    is_inbox=True,
 )
 EXCEPTIONS_INBOX = Topic(
     "exceptions.inbox.v1",
@@ -172,8 +203,12 @@ EXCEPTIONS_INBOX = Topic(
     "operations",
     1_000,
     (
-        Carried(operations.ExceptionNoted, "fingerprint", (PROMISE, ORDERS, DOCUMENTS, WMS, CHANNEL, ERP, ENGINE)),
-        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, WMS, ENGINE)),
+        Carried(
+            operations.ExceptionNoted,
+            "fingerprint",
+            (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE),
+        ),
+        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE)),
         Carried(operations.ExceptionWorked, "fingerprint", (API,)),
     ),
     partitions=1,
@@ -216,13 +251,34 @@ DEAD_LETTERS = Topic(
     partitions=1,
 )
 
+DISPATCH = Topic(
+    "dispatch.v1",
+    "endpoint",
+    "integration",
+    500,
+    (Carried(deliveries.Dispatch, "endpoint", (DELIVERIES,)),),
+    cleanup="delete",
+    retention_ms=DAY_MS,
+)
+ENDPOINTS = Topic(
+    "endpoints.v1",
+    "endpoint",
+    "integration",
+    1_000,
+    (Carried(deliveries.EndpointStatus, "endpoint", (DELIVERIES,)),),
+    partitions=1,
+    cleanup="compact",
+)
+
 DEFINED: tuple[Topic, ...] = (
     *RAW_ERP.values(),
     RAW_WMS,
+    RAW_CRM,
     PROMISE_INBOX,
     ORDER_INBOX,
     DOCUMENTS_INBOX,
     CUSTOMER_INBOX,
+    DELIVERY_INBOX,
     EXCEPTIONS_INBOX,
     ATP,
     LEDGER,
@@ -231,6 +287,8 @@ DEFINED: tuple[Topic, ...] = (
     EXCEPTION_ROWS,
     REPLIES,
     DEAD_LETTERS,
+    DISPATCH,
+    ENDPOINTS,
 )
 
 

@@ -37,6 +37,8 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         requested_on=order.requested_on,
         erp_order_nos=[no for (_, no), erp in t.erp_orders.under(order_id) if not erp.is_deleted],
         lines=[_line_status(number, line) for number, line in lines],
+        decision="",
+        holds=[],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 AtpPolicy = Literal["lookahead", "projected", "backward", "backward_accumulate", "discrete", "cumulative"]
@@ -59,3 +60,45 @@ class Policy:
     def channel(self, channel: str) -> ChannelPolicy:
         """What a channel may take."""
         return self.channels.get(channel, self.default_channel)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPolicy:
+    """How orders are run. `erp`, `wms`: endpoints orders are posted to and released to; none: nobody is told, and the order's
+    checks decide nothing. `notify`: endpoints that hear of each new status. An order is crossdock's to run if a channel placed it
+    and there is an `erp`.
+
+    `price_tolerance`: by how much of the reference a line's price may differ from it. The `_ms` say how long each stage may
+    take before a person is told: checks, the ERP's confirmation, the warehouse's, the shipment, the invoice. Units that
+    ship within `invoice_pause_ms` are billed together.
+    """
+
+    erp: str | None = None
+    wms: str | None = None
+    notify: tuple[str, ...] = ()
+    price_tolerance: Decimal = Decimal("0.01")
+    check_ms: int = 60_000
+    confirm_ms: int = 15 * 60_000
+    release_ms: int = 60 * 60_000
+    ship_ms: int = DAY_MS
+    invoice_ms: int = DAY_MS
+    invoice_pause_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """How an endpoint is served: at most `window` attempts in flight, each leased to an agent for `lease_ms`.
+
+    A failed attempt is repeated after `retry_ms`, doubling up to `retry_most_ms`, with jitter; after `attempts` failures of its
+    own an obligation is exhausted. `open_after` failures in a row open the circuit for `pause_ms`, doubling up to
+    `pause_most_ms`; then one probe decides.
+    """
+
+    window: int = 8
+    lease_ms: int = 30_000
+    retry_ms: int = 500
+    retry_most_ms: int = 60_000
+    attempts: int = 10
+    open_after: int = 5
+    pause_ms: int = 2_000
+    pause_most_ms: int = 30_000

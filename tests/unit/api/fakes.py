@@ -61,6 +61,8 @@ ORDER = OrderStatus(
     requested_on=None,
     erp_order_nos=[],
     lines=[],
+    decision="",
+    holds=[],
 )
 
 

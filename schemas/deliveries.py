@@ -1,0 +1,113 @@
+"""Deliveries: what crossdock owes to other systems, and how each attempt to deliver it went (inbox keyed by endpoint).
+
+A fold that wants something done outside raises an obligation. The delivery fold keeps it until it is settled, and dispatches
+it; an agent makes the call and answers. Nothing is lost with an agent: what gets no answer in its lease is dispatched again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.base import Event, Tick
+from schemas.frozen import quick
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObligationRaised(Event):
+    """Something to be done at `endpoint`. Those of one `aggregate` (an order id) are delivered one at a time, in this order.
+
+    `obligation_id` is the idempotency key of every attempt. `kind` names the type of `body` (see `schemas.obligations`).
+    """
+
+    endpoint: str
+    aggregate: str
+    obligation_id: str
+    kind: str
+    body: str
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch(Event):
+    """An attempt to be made by an agent before `lease_until_ms`; `attempt` counts from 1."""
+
+    endpoint: str
+    aggregate: str
+    obligation_id: str
+    kind: str
+    body: str
+    attempt: int
+    lease_until_ms: int
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchAnswered(Event):
+    """How an attempt went. `outcome`: done, refused (the endpoint understood and will not), failed (try again).
+
+    `status`: the HTTP status, 0 if there was no answer. `answer`: for `done` the JSON of the kind's answer type, else words.
+    """
+
+    endpoint: str
+    aggregate: str
+    obligation_id: str
+    attempt: int
+    outcome: str
+    status: int
+    answer: str
+    took_ms: int
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryObligation(Event):
+    """A person wants an exhausted obligation tried again."""
+
+    endpoint: str
+    aggregate: str
+    obligation_id: str
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObligationSettled(Event):
+    """What became of an obligation, to the order that raised it. `outcome`: done, refused, exhausted (a person may retry)."""
+
+    order_id: str
+    endpoint: str
+    obligation_id: str
+    kind: str
+    outcome: str
+    status: int
+    answer: str
+    attempts: int
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatus:
+    """An endpoint as it stands. `circuit`: closed (served), open (left alone until `retry_at_ms`), half_open (one probe).
+
+    `waiting`: obligations not settled, those in flight included; `exhausted`: given up until a person retries them.
+    """
+
+    endpoint: str
+    version: int
+    as_of_ms: int
+    circuit: str
+    waiting: int
+    in_flight: int
+    exhausted: int
+    done: int
+    refused: int
+    failed: int
+    oldest_ms: int | None
+    retry_at_ms: int | None
+    last_error: str | None
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryTick(Tick):
+    """Time, for the delivery fold: leases, retries and circuits."""

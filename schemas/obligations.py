@@ -1,0 +1,151 @@
+"""What an obligation asks of another system, by kind, and what that system answers: typed, as JSON on the way.
+
+Quantities are thousandths of the item's base unit. Connectors make each system's own words of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from schemas.errors import BadMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ObligedLine:
+    """So much of an order line at a site. `line` is the order's line number, in the ERP and the WMS too."""
+
+    line: int
+    item: str
+    site: str
+    qty_milli: int
+    uom: str
+    unit_price: Decimal | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostOrder:
+    """The order as the ERP shall have it, whole: a higher `revision` replaces a lower one, a quantity of 0 cancels its line."""
+
+    order_id: str
+    revision: int
+    channel: str
+    external_ref: str
+    customer: str
+    requested_on: date | None
+    priority: int
+    lines: list[ObligedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPosted:
+    """The ERP has it, under this number."""
+
+    order_no: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """Units the warehouse shall pick and ship, in addition to what it was told before."""
+
+    order_id: str
+    customer: str
+    priority: int
+    requested_on: date | None
+    allow_substitute: bool
+    lines: list[ObligedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReleased:
+    """The warehouse has taken the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRelease:
+    """Units the warehouse shall no longer pick, as far as it has not."""
+
+    order_id: str
+    lines: list[ObligedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWithdrawn:
+    """What the warehouse gave back: the rest of what was asked is picked, and ships."""
+
+    lines: list[ObligedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInvoice:
+    """Shipped units to bill, in addition to what was asked before."""
+
+    order_id: str
+    order_no: str
+    lines: list[ObligedLine]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePosted:
+    """The ERP has billed them."""
+
+    invoice_no: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyStatus:
+    """The order's status as it is now; `sequence` rises with each notice of the order, so a late one can be left out."""
+
+    order_id: str
+    sequence: int
+    status: str
+    channel: str
+    external_ref: str
+    customer: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusNotified:
+    """The system has heard of it."""
+
+
+KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "post_order": (PostOrder, OrderPosted),
+    "release_order": (ReleaseOrder, OrderReleased),
+    "withdraw_release": (WithdrawRelease, ReleaseWithdrawn),
+    "request_invoice": (RequestInvoice, InvoicePosted),
+    "notify_status": (NotifyStatus, StatusNotified),
+}
+"""Kind -> what is asked, what is answered."""
+KIND_OF: dict[type[Any], str] = {asked: kind for kind, (asked, _) in KINDS.items()}
+
+
+def to_json(value: Any) -> str:
+    """The JSON text of a body or an answer."""
+    return msgspec.json.encode(value).decode()
+
+
+def body_of(kind: str, text: str) -> Any:
+    """What an obligation of a kind asks. Raises `BadMessage`."""
+    return _read(kind, 0, text)
+
+
+def answer_of(kind: str, text: str) -> Any:
+    """What was answered to one. Raises `BadMessage`."""
+    return _read(kind, 1, text)
+
+
+def _read(kind: str, side: int, text: str) -> Any:
+    types = KINDS.get(kind)
+    if types is None:
+        raise BadMessage(f"{kind!r} is no kind of obligation", hint=f"there are {', '.join(KINDS)}")
+    try:
+        return msgspec.json.decode(text, type=types[side])
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BadMessage(f"{kind}: {error}", hint="see schemas/obligations.py for what it holds") from error
