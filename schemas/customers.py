@@ -36,20 +36,42 @@ class CustomerProposed(Event):
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerLikeness(Event):
-    """The customers fold's note to itself, keyed by `likeness` (`tax:...`, `name:...`): a customer has it, or has it no more."""
+    """The customers fold's note to itself, keyed by `likeness` (`tax:...`, `name:...`): a customer has it, or has it no more.
+
+    `address`: normalised, "" if none is known; customers of one name at different addresses are not alike. `source_position`
+    counts the customer's notes.
+    """
 
     likeness: str
     customer: str
     name: str
+    address: str
     is_gone: bool
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCredit(Event):
-    """An order's open amount, absolute: 0 once it is closed. `revision` rises with each change; answered by `CreditAnswered`."""
+    """An order's open amount, absolute: 0 once it is closed. `revision` rises with each change; answered by `CreditAnswered`.
+
+    `is_released`: a person lets the order go on in spite of the customer's credit; it is granted, and counts.
+    """
 
     customer: str
     order_id: str
     revision: int
     amount: Decimal
+    is_released: bool = False
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewCredit(Event):
+    """The customers fold's note to itself: go on with the customer's held orders after the place `after`.
+
+    `is_whole`: facts of the customer changed, so each held order is judged anew, not only those that may fit now.
+    """
+
+    customer: str
+    after: int
+    is_whole: bool

@@ -181,6 +181,7 @@ CUSTOMER_INBOX = Topic(
         Carried(customers.CustomerProposed, "customer", (CRM,)),
         Carried(customers.CustomerLikeness, "likeness", (CUSTOMERS,)),
         Carried(customers.RequestCredit, "customer", (ORDERS,)),
+        Carried(customers.ReviewCredit, "customer", (CUSTOMERS,)),
     ),
     is_inbox=True,
 )
