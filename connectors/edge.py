@@ -30,7 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = date(2000, 1, 1)
 _LAST_YEAR = 2199
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
-_ITEM = re.compile(rb'"(?:item|substitute_item)"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,200}")')
+_ITEM = re.compile(rb'"(?:item|substitute_item|sku)"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,200}")')
 _MAX_ITEMS = 100
 
 

@@ -15,6 +15,7 @@ from connectors.api.ports import Ports
 from schemas import topics
 from schemas.codec import Codec
 from schemas.topics import Topic
+from streams.agents.inbound import Inbound
 from streams.clock import Clock
 from streams.customers import customers
 from streams.documents import documents
@@ -25,7 +26,7 @@ from streams.engine.partition import PartitionHalted
 from streams.engine.worker import Worker
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
-from streams.intake import ExceptionDesk, OrderIntake, RawIntake
+from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
 from streams.orders import orders
 from streams.promise import promise_fold
 from streams.requests import Requests
@@ -104,6 +105,7 @@ class App:
         self._threads: list[threading.Thread] = []
         self._halted: dict[str, str] = {}
         self._batch_seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
+        self._inbound = Inbound(log, settings.doors(), self.registry)
         self.ports = self._ports()
 
     def _ports(self) -> Ports:
@@ -113,6 +115,7 @@ class App:
             reservations=self._requests,
             orders=OrderIntake(log, self.published, settings.channels, clock_ms),
             ingest=RawIntake(log, settings.channels),
+            webhooks=WebhookIntake(log, settings.webhook_secrets()),
             exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
             tables=self.tables,
             health=self.watch,
@@ -124,6 +127,7 @@ class App:
         if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policy())):
             _log.warning(changed)
         self._requests.start()
+        self._inbound.start()
         self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured(), on_halt=_told)
         for name, run in (("worker", self._work), ("clock", self._tick)):
             thread = threading.Thread(target=run, name=name, daemon=True)
@@ -133,6 +137,7 @@ class App:
     def stop(self) -> None:
         """End all threads; what they were at is whole or not at all."""
         self._stop.set()
+        self._inbound.stop()
         for thread in self._threads:
             thread.join()
         if self._threads:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import connectors.channels.orders.translate as channel_orders
-from connectors.api.ports import Accepted, Busy, Invalid, NotKnown
+from connectors.api.ports import Accepted, Busy, Invalid, NotKnown, Unsigned
+from connectors.channels.formats import WEBSHOP, headers_of
+from connectors.channels.webshop.signature import HEADER, is_signed
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
@@ -55,6 +57,25 @@ class RawIntake:
             except BadInput as error:
                 raise Invalid(f"Message {n}: {error}", "Nothing of the request was taken.") from None
         return append(self._log, records)
+
+
+class WebhookIntake:
+    """`connectors.api.ports.Webhooks` on the log. `secrets`: of the channels that may call."""
+
+    def __init__(self, log: Log, secrets: Mapping[str, bytes]) -> None:
+        self._log = log
+        self._secrets = dict(secrets)
+
+    def accept(self, channel: str, body: bytes, signature: str) -> Accepted:
+        """Append the body as it came."""
+        secret = self._secrets.get(channel)
+        if secret is None:
+            known = ", ".join(sorted(self._secrets)) or "none"
+            raise NotKnown(f"No channel {channel[:100]!r} may call here (those that may: {known}). Set its webhook_secret.")
+        if not is_signed(secret, body, signature):
+            raise Unsigned(f"The body is not signed right. Send in {HEADER} the base64 of its HMAC-SHA256 under the secret.")
+        topic = topics.raw_channel(channel).name
+        return append(self._log, [Outgoing(topic, 0, None, body, headers_of(WEBSHOP))])
 
 
 class OrderIntake:

@@ -11,6 +11,18 @@ physical_owner = "erp"           # no WMS there: the ERP's balances are its stoc
 past_due = 2                     # late supply is expected in two days; "drop" (the default) does not count on it
 timezone = "America/Chicago"     # instead of the ERP's
 
+[channel.web]
+webhook_secret = "change me"     # this channel may call POST /v1/webhooks/web, signed with it
+
+[poll.market]                    # a marketplace's pages of orders are asked for
+channel = "marketplace"
+url = "http://127.0.0.1:9090/marketplace"
+every_s = 5
+
+[drop.acme]                      # order files dropped into a folder
+channel = "edi"
+directory = "drop/acme"
+
 [channel.marketplace]
 sites = ["DC1", "DC2"]           # it may be promised from these only
 cap = "500"                      # at most so much of an item
@@ -24,6 +36,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -32,6 +45,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -46,6 +60,7 @@ from pydantic_settings import (
 
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
+from streams.agents.inbound import Door, FolderDoor, PolledDoor
 from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, PhysicalOwner, Policy, SitePolicy
 
 FILE = Path("crossdock.toml")
@@ -68,6 +83,13 @@ def _milli(value: Any) -> int:
     return milli
 
 
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{text!r} is no address, like http://127.0.0.1:9090/marketplace")
+    return text
+
+
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -78,6 +100,8 @@ def _zone(name: str) -> str:
 
 Quantity = Annotated[int, BeforeValidator(_milli)]
 Zone = Annotated[str, AfterValidator(_zone)]
+Secret = Annotated[SecretStr, Field(min_length=8)]
+Url = Annotated[str, AfterValidator(_http_url)]
 ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
@@ -94,11 +118,29 @@ class SiteSettings(_Part):
 
 
 class ChannelSettings(_Part):
-    """What one channel may take of an item."""
+    """What one channel may take of an item, and the secret with which it signs its calls, if it may call."""
 
     sites: tuple[str, ...] | None = None
     cap: Quantity | None = None
     floor: Quantity = 0
+    webhook_secret: Secret | None = None
+
+
+class PollSettings(_Part):
+    """A marketplace whose pages are asked for."""
+
+    channel: ChannelName
+    url: Url
+    every_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+
+class DropSettings(_Part):
+    """A folder of order files."""
+
+    channel: ChannelName
+    directory: Path
+    every_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
 
 
 class Settings(BaseSettings):
@@ -117,6 +159,8 @@ class Settings(BaseSettings):
     channel: dict[str, ChannelSettings] = Field(default_factory=dict)
     default_site: SiteSettings = SiteSettings()
     default_channel: ChannelSettings = ChannelSettings()
+    poll: dict[str, PollSettings] = Field(default_factory=dict)
+    drop: dict[str, DropSettings] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -157,6 +201,12 @@ class Settings(BaseSettings):
         for name in self.channel:
             if name not in self.channels:
                 raise ValueError(f"channel.{name} is not among channels ({', '.join(self.channels)}): add it there")
+        for kind, doors in (("poll", self.poll), ("drop", self.drop)):
+            for name, door in doors.items():
+                if door.channel not in self.channels:
+                    raise ValueError(
+                        f"{kind}.{name} brings orders of {door.channel!r}, which is not among channels: add it there"
+                    )
         return self
 
     @property
@@ -173,6 +223,16 @@ class Settings(BaseSettings):
     def api_port(self) -> int:
         """The port the API listens on; 0 takes a free one."""
         return int(self.api.rpartition(":")[2])
+
+    def webhook_secrets(self) -> dict[str, bytes]:
+        """The channels that may call, and with what they sign."""
+        named = ((name, channel.webhook_secret) for name, channel in self.channel.items())
+        return {name: secret.get_secret_value().encode() for name, secret in named if secret is not None}
+
+    def doors(self) -> list[Door]:
+        """What brings orders in by itself."""
+        polled = [PolledDoor(name, p.channel, p.url, p.every_s, p.timeout_s) for name, p in self.poll.items()]
+        return [*polled, *(FolderDoor(name, d.channel, d.directory, d.every_s) for name, d in self.drop.items())]
 
     def to_policy(self) -> Policy:
         """The choices the rules need."""
@@ -227,6 +287,8 @@ _PARTS = {
     "site": list(SiteSettings.model_fields),
     "default_site": list(SiteSettings.model_fields),
     "channel": list(ChannelSettings.model_fields),
+    "poll": list(PollSettings.model_fields),
+    "drop": list(DropSettings.model_fields),
     "default_channel": list(ChannelSettings.model_fields),
 }
 
@@ -236,4 +298,5 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         fields = _PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
         return f"{key}: there is no such setting. Allowed: {', '.join(fields)}."
-    return f"{key}: {error['msg'].removeprefix('Value error, ')} (given: {str(error['input'])[:80]!r})."
+    sentence = f"{key}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{sentence}." if "secret" in key else f"{sentence} (given: {str(error['input'])[:80]!r})."

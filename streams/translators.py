@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import connectors.channels.orders.translate
+import connectors.channels.formats
 import connectors.erp.translate
 import connectors.wms.translate
 from schemas import topics
@@ -20,6 +20,6 @@ def translators(channels: Sequence[str]) -> list[Translator]:
         Translator(
             topics.CHANNEL,
             tuple(topics.raw_channel(name) for name in channels),
-            connectors.channels.orders.translate.translate,
+            connectors.channels.formats.translate,
         ),
     ]

@@ -28,6 +28,10 @@ class KeyReused(Exception):
     """The Idempotency-Key belongs to another request."""
 
 
+class Unsigned(Exception):
+    """The signature of a call is missing or wrong."""
+
+
 class NotKnown(Exception):
     """There is no such thing. The sentence says what there is."""
 
@@ -230,6 +234,14 @@ class Ingest(Protocol):
         ...
 
 
+class Webhooks(Protocol):
+    """Calls of systems that sign what they send. Returns once the body is durable."""
+
+    def accept(self, channel: str, body: bytes, signature: str) -> Accepted:
+        """Append a signed body. Raises `NotKnown` (no channel that may call), `Unsigned`, `Busy`."""
+        ...
+
+
 class Orders(Protocol):
     """Orders in and their state out."""
 
@@ -329,6 +341,7 @@ class Ports:
     reservations: Reservations
     orders: Orders
     ingest: Ingest
+    webhooks: Webhooks
     exceptions: Exceptions
     tables: Tables
     health: Health

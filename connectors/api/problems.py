@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown
+from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown, Unsigned
 from connectors.api.render import plain
 
 MEDIA_TYPE = "application/problem+json"
@@ -45,6 +45,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(NotKnown, _not_known)
     app.add_exception_handler(Invalid, _invalid)
+    app.add_exception_handler(Unsigned, _unsigned)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -83,6 +84,10 @@ def _not_known(_: Request, error: Exception) -> Response:
 def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, Invalid)
     return problem(409 if error.is_conflict else 422, f"{error.reason}. {error.hint}".strip() if error.hint else error.reason)
+
+
+def _unsigned(_: Request, error: Exception) -> Response:
+    return problem(401, str(error), {"WWW-Authenticate": "Signature"})
 
 
 def _defect(_: Request, error: Exception) -> Response:

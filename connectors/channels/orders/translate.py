@@ -22,17 +22,22 @@ def translate(record: Record) -> Translation:
     channel = m.channel.lower()
     if record.topic != RAW + channel:
         raise BadMessage(
-            f"channel {m.channel!r} came on the topic of channel {record.topic.removeprefix(RAW)!r}",
+            f"channel {m.channel!r} came on the topic of channel {channel_of(record)!r}",
             hint="send each channel's orders to its own source",
             items=items_in(record.value or b""),
         )
+    return Translation([placed(m, record) if isinstance(m, wire.Order) else changed(m, record)])
+
+
+def channel_of(record: Record) -> str:
+    """The channel whose raw topic a record is on."""
+    return record.topic.removeprefix(RAW)
+
+
+def placed(m: wire.Order, record: Record) -> OrderPlaced:
+    """The event a channel's order means, whatever format it came in. Raises `BadMessage`."""
+    channel = m.channel.lower()
     order_id = f"{channel}:{m.external_ref}"
-    if isinstance(m, wire.Order):
-        return Translation([_placed(m, channel, order_id, record)])
-    return Translation([_changed(m, channel, order_id, record)])
-
-
-def _placed(m: wire.Order, channel: str, order_id: str, record: Record) -> OrderPlaced:
     check_not_ahead(m.placed_at, "placed_at", record)
     lines = sorted(m.lines, key=lambda line: line.line)
     content = _hash([m.customer, str(m.requested_date), m.priority, m.policy.model_dump(), [_content(line) for line in lines]])
@@ -63,9 +68,12 @@ def _placed(m: wire.Order, channel: str, order_id: str, record: Record) -> Order
     )
 
 
-def _changed(
-    m: wire.Cancel | wire.CancelLine | wire.SetQty, channel: str, order_id: str, record: Record
+def changed(
+    m: wire.Cancel | wire.CancelLine | wire.SetQty, record: Record
 ) -> OrderCancelRequested | OrderQuantityChangeRequested:
+    """The event a channel's change means, whatever format it came in. Raises `BadMessage`."""
+    channel = m.channel.lower()
+    order_id = f"{channel}:{m.external_ref}"
     at_ms = record.timestamp_ms if m.changed_at is None else m.changed_at
     check_not_ahead(at_ms, "changed_at", record)
     said = m.model_dump(mode="json", exclude={"channel", "external_ref", "change_id"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -39,6 +40,13 @@ class OrderLine(Wire):
     site: Name | None = None
 
 
+def check_numbers(lines: Iterable[tuple[int, str]]) -> None:
+    """Raises for a line number (and its item) that is there twice."""
+    for (one, item), (other, other_item) in pairwise(sorted(lines)):
+        if one == other:
+            raise refuse(f"line {one} is there twice: {item!r} and {other_item!r}", "number the lines of an order 1, 2, 3")
+
+
 class Order(Message):
     """An order, whole."""
 
@@ -51,11 +59,7 @@ class Order(Message):
 
     @model_validator(mode="after")
     def _numbered_once(self) -> Self:
-        for one, other in pairwise(sorted(self.lines, key=lambda line: line.line)):
-            if one.line == other.line:
-                raise refuse(
-                    f"line {one.line} is there twice: {one.item!r} and {other.item!r}", "number the lines of an order 1, 2, 3"
-                )
+        check_numbers((line.line, line.item) for line in self.lines)
         return self
 
 

@@ -28,6 +28,7 @@ from connectors.api.ports import (
     ReserveCommand,
     SiteQuote,
     SourceFreshness,
+    Unsigned,
 )
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
 from schemas.operations import ExceptionRow
@@ -240,6 +241,17 @@ class FakeTables:
         return [("0/QQ==", "QQ==", "gA==")] if after is None else []
 
 
+class FakeWebhooks:
+    """The web shop may call; its signature is `right`."""
+
+    def accept(self, channel: str, body: bytes, signature: str) -> Accepted:
+        if channel != "web":
+            raise NotKnown("No such channel may call here (those that may: web)")
+        if signature != "right":
+            raise Unsigned("The body is not signed right")
+        return Accepted(1, f"raw.channel.web/0/{len(body)}")
+
+
 def ports(fake: Fake) -> Ports:
     """Ports on a fake."""
     return Ports(
@@ -247,6 +259,7 @@ def ports(fake: Fake) -> Ports:
         reservations=fake,
         orders=fake,
         ingest=fake,
+        webhooks=FakeWebhooks(),
         exceptions=fake,
         tables=FakeTables(fake),
         health=fake,

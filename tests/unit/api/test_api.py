@@ -315,3 +315,13 @@ def test_openapi_is_served_with_examples(client: Client) -> None:
     assert "/v1/reservations" in document["paths"]
     assert document["components"]["schemas"]["CalculateIn"]["examples"]
     assert "swagger" in client.get("/docs").text.lower()
+
+
+def test_a_signed_call_is_taken_and_an_unsigned_one_is_not() -> None:
+    """The body goes on as it came; what is not signed is answered 401, a channel that may not call 404."""
+    client = Client(create_api(ports(Fake())))
+    signed = client.request("POST", "/v1/webhooks/web", b"anything", headers={"X-Webhook-Signature": "right"})
+    assert (signed.status_code, signed.json()["trace_id"]) == (202, "raw.channel.web/0/8")
+    unsigned = client.request("POST", "/v1/webhooks/web", b"anything")
+    assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
+    assert client.request("POST", "/v1/webhooks/fax", b"anything").status_code == 404

@@ -1,0 +1,45 @@
+"""Asks the marketplace for a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httpx
+import msgspec
+
+PAGE = 100
+MAX_PAGE_BYTES = 8 << 20
+
+
+class NoPage(Exception):
+    """The marketplace gave no page this time. The sentence says why."""
+
+
+class _Page(msgspec.Struct):
+    orders: list[msgspec.Raw]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries as they stand on the page, and the cursor of the page that follows."""
+
+    entries: list[bytes]
+    cursor: str
+
+
+async def fetch(client: httpx.AsyncClient, url: str, cursor: str) -> Page:
+    """The page after a cursor ("" for the first). Raises `NoPage` for anything that is not one."""
+    try:
+        answer = await client.get(f"{url.rstrip('/')}/orders", params={"after": cursor, "limit": PAGE})
+    except httpx.HTTPError as error:
+        raise NoPage(f"{url} cannot be reached: {type(error).__name__} {error}".strip()) from None
+    if answer.status_code != 200:
+        raise NoPage(f"{url} answered {answer.status_code}")
+    if len(answer.content) > MAX_PAGE_BYTES:
+        raise NoPage(f"{url} sent a page of {len(answer.content)} bytes, more than {MAX_PAGE_BYTES}")
+    try:
+        page = msgspec.json.decode(answer.content, type=_Page)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise NoPage(f"{url} sent what is no page: {error}") from None
+    return Page([bytes(entry) for entry in page.orders], page.next)

@@ -1,0 +1,40 @@
+"""The marketplace's orders and cancellations to canonical events."""
+
+from __future__ import annotations
+
+from connectors.channels.marketplace import wire
+from connectors.channels.orders.translate import changed, channel_of, placed
+from connectors.channels.orders.wire import Cancel, Order, OrderLine, Policy
+from connectors.edge import read
+from schemas.records import Record, Translation
+
+
+def translate(record: Record) -> Translation:
+    """The event one entry of a page means. Raises `BadMessage`."""
+    m = read(wire.ADAPTER, record, wire.TYPES)
+    channel = channel_of(record)
+    if isinstance(m, wire.Cancelled):
+        wish = Cancel(channel=channel, external_ref=m.id, change="cancel", change_id="cancelled", reason=m.reason)
+        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled}), record)])
+    order = Order.model_construct(
+        channel=channel,
+        external_ref=m.id,
+        customer=m.buyer.account,
+        placed_at=m.purchased,
+        requested_date=m.ship_by,
+        priority=5,
+        policy=Policy(partial=m.partial_ok),
+        lines=[
+            OrderLine.model_construct(
+                line=item.no,
+                item=item.sku,
+                qty=item.quantity,
+                uom=item.unit,
+                unit_price=item.price.amount if item.price else None,
+                currency=item.price.currency if item.price else None,
+                site=None,
+            )
+            for item in m.items
+        ],
+    )
+    return Translation([placed(order, record)])

@@ -1,0 +1,69 @@
+"""The marketplace's pages and orders as they come. They go no further than `translate` and `client`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+
+from connectors.channels.orders.wire import Currency, check_numbers
+from connectors.edge import MAX_LINES, Day, Instant, Line, Name, Price, Qty, Text, Wire
+
+
+class Buyer(Wire):
+    """Who ordered."""
+
+    account: Name
+
+
+class Money(Wire):
+    """A price of one unit."""
+
+    amount: Price
+    currency: Currency
+
+
+class Item(Wire):
+    """One line."""
+
+    no: Line
+    sku: Name
+    quantity: Qty
+    unit: Name | None = None
+    price: Money | None = None
+
+
+class Purchase(Wire):
+    """An order."""
+
+    id: Name
+    purchased: Instant
+    buyer: Buyer
+    ship_by: Day | None = None
+    partial_ok: bool = True
+    items: Annotated[list[Item], Field(min_length=1, max_length=MAX_LINES)]
+
+    @model_validator(mode="after")
+    def _numbered_once(self) -> Self:
+        check_numbers((item.no, item.sku) for item in self.items)
+        return self
+
+
+class Cancelled(Wire):
+    """The buyer does not want it any more."""
+
+    id: Name
+    cancelled: Instant
+    reason: Text = ""
+
+
+def _kind(body: Any) -> str:
+    return "cancellation" if (isinstance(body, dict) and "cancelled" in body) or isinstance(body, Cancelled) else "purchase"
+
+
+AnyMessage = Annotated[
+    Annotated[Purchase, Tag("purchase")] | Annotated[Cancelled, Tag("cancellation")],
+    Discriminator(_kind),
+]
+ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
+TYPES = ("purchase", "cancellation")

@@ -1,0 +1,1 @@
+"""Files: a folder somebody drops them into, and what they hold."""

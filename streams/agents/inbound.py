@@ -1,0 +1,132 @@
+"""The embedded host of the agents that bring orders in: one thread, one event loop, a task for each door."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from connectors.channels.marketplace.client import fetch
+from streams.agents.drop import Dropped, Folder, drop
+from streams.agents.poll import last_cursor, poll, records_of
+from streams.engine.log import Log, Outgoing, Unavailable
+
+AGAIN_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PolledDoor:
+    """A marketplace's pages, asked for every so often."""
+
+    name: str
+    channel: str
+    url: str
+    every_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDoor:
+    """A folder of a channel's order files, looked into every so often."""
+
+    name: str
+    channel: str
+    path: Path
+    every_s: float
+
+
+Door = PolledDoor | FolderDoor
+
+
+class Inbound:
+    """Runs the doors of a log until `stop`. A door that fails is tried again: what it had not written, it brings again."""
+
+    def __init__(self, log: Log, doors: Sequence[Door], registry: CollectorRegistry) -> None:
+        self._log = log
+        self._doors = tuple(doors)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._orders = Counter("crossdock_inbound_messages", "Raw messages brought in", ["door"], registry=registry)
+        self._failures = Counter("crossdock_inbound_failures", "Turns of a door that failed", ["door"], registry=registry)
+
+    def start(self) -> None:
+        """Begin, if there are doors."""
+        if self._doors and self._thread is None:
+            self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="inbound", daemon=True)
+            self._thread.start()
+            self._ready.wait()
+
+    def stop(self) -> None:
+        """End; what is half done is done again next time."""
+        if self._thread is not None and self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+            self._thread = None
+
+    async def _run(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        tasks = [asyncio.create_task(self._keep(door, self._stop)) for door in self._doors]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, door: Door, stop: asyncio.Event) -> None:
+        run = self._poll if isinstance(door, PolledDoor) else self._drop
+        while not stop.is_set():
+            try:
+                await run(door, stop)  # type: ignore[arg-type]
+            except (Unavailable, OSError) as error:
+                self._failures.labels(door.name).inc()
+                _log.warning("a door is tried again", door=door.name, reason=f"{type(error).__name__}: {error}")
+            except Exception:
+                self._failures.labels(door.name).inc()
+                _log.exception("a door has failed and is tried again", door=door.name)
+            await _pause(stop, AGAIN_S)
+
+    async def _poll(self, door: PolledDoor, stop: asyncio.Event) -> None:
+        cursor = await asyncio.to_thread(last_cursor, self._log, door.channel)
+        async with httpx.AsyncClient(timeout=door.timeout_s, trust_env=False) as client:
+            async for page in poll(_turns(stop, door.every_s), lambda at: fetch(client, door.url, at), cursor):
+                await self._write(door.name, records_of(page, door.channel))
+
+    async def _drop(self, door: FolderDoor, stop: asyncio.Event) -> None:
+        folder = Folder(door.path, door.channel)
+        await asyncio.to_thread(folder.prepare)
+        async for dropped in drop(_turns(stop, door.every_s), folder):
+            await self._take(door, folder, dropped)
+
+    async def _take(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
+        if dropped.records:
+            await self._write(door.name, dropped.records)
+        try:
+            await asyncio.to_thread(folder.finish, dropped)
+        except FileNotFoundError:
+            _log.warning("another watcher has put the file away", door=door.name, file=dropped.name)
+
+    async def _write(self, door: str, records: Sequence[Outgoing]) -> None:
+        await asyncio.to_thread(self._log.append, records)
+        self._orders.labels(door).inc(len(records))
+
+
+async def _turns(stop: asyncio.Event, every_s: float) -> AsyncIterator[None]:
+    while not stop.is_set():
+        yield None
+        await _pause(stop, every_s)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
