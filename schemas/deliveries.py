@@ -47,6 +47,7 @@ class DispatchAnswered(Event):
     """How an attempt went. `outcome`: done, refused (the endpoint understood and will not), failed (try again).
 
     `status`: the HTTP status, 0 if there was no answer. `answer`: for `done` the JSON of the kind's answer type, else words.
+    `retry_after_ms`: for so long the endpoint asked to be left alone.
     """
 
     endpoint: str
@@ -57,6 +58,7 @@ class DispatchAnswered(Event):
     status: int
     answer: str
     took_ms: int
+    retry_after_ms: int | None = None
 
 
 @quick
@@ -90,6 +92,7 @@ class EndpointStatus:
     """An endpoint as it stands. `circuit`: closed (served), open (left alone until `retry_at_ms`), half_open (one probe).
 
     `waiting`: obligations not settled, those in flight included; `exhausted`: given up until a person retries them.
+    `oldest_ms`: when the oldest that waits was raised.
     """
 
     endpoint: str
