@@ -1,12 +1,17 @@
-"""The customers fold: the ERP's customer master."""
+"""The customers fold: the ERP's customer master, the CRM's contact facts, the credit of orders, and customers that are alike."""
 
 from __future__ import annotations
 
-from schemas.customers import CustomerChanged
+from schemas import customers as say
 from schemas.topics import CUSTOMER_INBOX, CUSTOMERS
 from streams.engine.flow import Fold
-from tables.customers import CustomerTables, customer_changed
+from tables import credit, customer_rules, duplicates
+from tables.customers import CustomerTables
 
 customers = Fold(CUSTOMERS, inbox=CUSTOMER_INBOX, tables=CustomerTables)
 
-customers.on(CustomerChanged)(customer_changed)
+customers.on(say.CustomerChanged)(customer_rules.customer_changed)
+customers.on(say.CustomerProposed)(customer_rules.customer_proposed)
+customers.on(say.CustomerLikeness)(duplicates.customer_likeness)
+customers.on(say.RequestCredit)(credit.request_credit)
+customers.on(say.ReviewCredit)(credit.review_credit)

@@ -10,8 +10,8 @@ from schemas import inventory as say
 from schemas import topics
 from schemas.base import Tick
 from streams.engine.flow import Fold
-from tables import deadlines, demand, inventory, items, masters, publish, reservations, supply, suspicion
-from tables.policy import Policy
+from tables import deadlines, demand, inventory, items, masters, prices, publish, reservations, supply, suspicion
+from tables.policy import OrderPolicy, Policy
 from tables.promise import PromiseTables
 
 _RULES: dict[type[Any], Callable[[Policy, PromiseTables, Any], Iterable[Any]]] = {
@@ -37,12 +37,15 @@ _RULES: dict[type[Any], Callable[[Policy, PromiseTables, Any], Iterable[Any]]] =
     Tick: deadlines.tick,
 }
 
+_NO_ORDERS = OrderPolicy()
 
-def promise_fold(policy: Policy) -> Fold[PromiseTables]:
-    """The fold for a distributor's choices."""
+
+def promise_fold(policy: Policy, orders: OrderPolicy = _NO_ORDERS) -> Fold[PromiseTables]:
+    """The fold for a distributor's choices. `orders`: how orders are run, of which it is the price check that matters here."""
     promise = Fold("promise", inbox=topics.PROMISE_INBOX, tables=PromiseTables)
     for event, rule in _RULES.items():
         promise.on(event)(partial(rule, policy))
+    promise.on(say.CheckPrice)(partial(prices.check_price, orders))
     promise.on(say.PriceChanged)(items.price_changed)
     promise.on(say.SiteChanged)(items.site_changed)
     promise.on(say.ItemTextRequested)(items.item_text_requested)

@@ -1,16 +1,15 @@
-"""Customers: the ERP's master rows."""
+"""The customers fold's state: the ERP's customers, what the CRM says of them, the credit of their orders, and who is alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from schemas.customers import CustomerChanged
-from tables.erp_rows import accept, merged_extra, unless_equal
+from schemas.frozen import quick
 from tables.table import Table
 from tables.versions import Version
+
+ACTIVE = "A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +28,129 @@ class Customer:
     status: str
     extra: dict[str, str]
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it may order at all."""
+        return not self.is_deleted and self.status.strip() == ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What the CRM says of a customer in a field that is its own to say; "" says there is none. `position`: its sequence."""
+
+    value: str
+    position: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What the CRM says in a field the ERP owns: never applied. `told`: the sentence of the conflict that is open, or ""."""
+
+    value: str
+    position: int
+    at_ms: int
+    told: str
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer's orders in sums. `open_amount`: of all that are open; `granted_amount`: of those that may go on.
+
+    `held`: how many are held; `asked`: how many orders have asked for credit so far.
+    """
+
+    open_amount: Decimal
+    granted_amount: Decimal
+    held: int
+    asked: int
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What an order was last told. `place`: its age among the customer's orders; `reason` and `sentence` are "" if granted."""
+
+    revision: int
+    amount: Decimal
+    is_granted: bool
+    reason: str
+    sentence: str
+    terms: str
+    price_list: str
+    answer: int
+    place: int
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A held order in the queue of its customer."""
+
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The likenesses a customer has, as last told; `notes` counts what was told."""
+
+    name: str
+    address: str
+    likenesses: tuple[str, ...]
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A customer's part in a likeness, by the newest note; gone ones stay, to tell a repeated note."""
+
+    position: int
+    name: str
+    address: str
+    is_gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A customer that has the likeness at an address (the key says it all)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """So many customers, two or more, have the likeness at one address."""
+
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All customers of a likeness: how many, how many at no known address, how many where others are too.
+
+    `told`: the sentence of the exception that is open, or "".
+    """
+
+    customers: int
+    nowhere: int
+    crowded: int
+    told: str
+
 
 @dataclass(slots=True)
 class CustomerTables:
-    """All tables of the customers fold."""
+    """All tables of the customers fold. The first part of each key is the customer, or the likeness."""
 
     customers: Table[tuple[str], Customer]  # customer
-
-
-def customer_changed(t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
-    """Keeps the customer's row, newest wins."""
-    held = t.customers.get((e.customer,))
-    row = Customer(
-        version=accept(held, e),
-        is_deleted=e.is_deleted,
-        name=e.name,
-        tax_id=e.tax_id,
-        email=e.email,
-        credit_limit=e.credit_limit,
-        credit_hold=e.credit_hold,
-        terms=e.terms,
-        price_list=e.price_list,
-        status=e.status,
-        extra=merged_extra(held, e),
-    )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
-    t.customers[(e.customer,)] = row
-    yield from ()
+    contacts: Table[tuple[str, str], Contact]  # customer, field
+    proposals: Table[tuple[str, str], Proposal]  # customer, field
+    accounts: Table[tuple[str], Account]  # customer
+    credits: Table[tuple[str, str], Credit]  # customer, order id
+    waiting: Table[tuple[str, int, str], Waiting]  # customer, place, order id
+    waiting_by_amount: Table[tuple[str, int, int, str], Waiting]  # customer, whole units of the amount, place, order id
+    alikes: Table[tuple[str], Alike]  # customer
+    members: Table[tuple[str, str], Member]  # likeness, customer
+    places: Table[tuple[str, str, str], Place]  # likeness, address, customer
+    crowds: Table[tuple[str, str], Crowd]  # likeness, address
+    groups: Table[tuple[str], Group]  # likeness

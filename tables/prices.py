@@ -1,0 +1,75 @@
+"""Whether an order line's price is the item's reference price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Context, Decimal
+from typing import Any
+
+from schemas.errors import NotYet
+from schemas.inventory import CheckPrice
+from schemas.orders import PriceChecked
+from schemas.quantity import MILLI
+from tables.book import known_item
+from tables.policy import OrderPolicy
+from tables.promise import Item, PromiseTables
+
+_EXACT = Context(prec=80)
+_FINEST = Decimal("1e-9")  # what an event's amount can hold
+
+
+def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any]:
+    """Compare the price of `uom` with the item's reference: the list's newest price valid on the day, times the units of a pack.
+
+    It matches if it differs by no more than `price_tolerance` of the reference. Where there is no reference (no price in that
+    list and currency on that day, or a unit the item does not have) there is nothing to compare, and it matches.
+    Raises `NotYet` while the item is unknown.
+    """
+    item = known_item(t, e.item)
+    if item is None:
+        raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; order {e.order_id} is checked when it does")
+    base = _base_price(t, e.item, e.price_list, e.currency, e.day)
+    units = _units_milli(item, e.uom)
+    reference = None if base is None or units is None else _price_of(base, units)
+    yield PriceChecked(
+        event_id=f"price:{e.order_id}:{e.line}:{e.revision}",
+        source="promise",
+        source_position=e.revision,
+        occurred_at_ms=e.occurred_at_ms,
+        recorded_at_ms=e.recorded_at_ms,
+        trace_id=e.trace_id,
+        order_id=e.order_id,
+        line=e.line,
+        revision=e.revision,
+        item=e.item,
+        unit_price=e.unit_price,
+        currency=e.currency,
+        reference=reference,
+        is_match=reference is None or _is_within(e.unit_price, reference, p.price_tolerance),
+    )
+
+
+def _base_price(t: PromiseTables, item: str, price_list: str, currency: str, day: date) -> Decimal | None:
+    found = None
+    for key, price in t.prices.under(item, price_list, currency):
+        if key[3] > day:
+            break
+        if not price.is_deleted and (price.valid_to is None or price.valid_to >= day):
+            found = price.unit_price
+    return found
+
+
+def _units_milli(item: Item, uom: str | None) -> int | None:
+    """Thousandths of the base unit that one of the unit holds; none for a unit the item does not have."""
+    if uom is None or uom == item.base_uom:
+        return MILLI
+    return item.pack_milli if uom == item.pack_uom and item.pack_milli else None
+
+
+def _price_of(base: Decimal, units_milli: int) -> Decimal:
+    return _EXACT.quantize(_EXACT.divide(_EXACT.multiply(base, Decimal(units_milli)), Decimal(MILLI)), _FINEST)
+
+
+def _is_within(price: Decimal, reference: Decimal, tolerance: Decimal) -> bool:
+    return abs(_EXACT.subtract(price, reference)) <= _EXACT.multiply(tolerance, abs(reference))
