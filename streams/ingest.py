@@ -17,11 +17,13 @@ import msgspec
 
 from connectors.erp.topics import raw_topic
 from schemas.records import Headers
-from schemas.topics import RAW_WMS, raw_channel
+from schemas.topics import RAW_CRM, RAW_WMS, raw_channel
 from streams.engine.log import Log, Outgoing
 from streams.engine.partitions import partition_of
 
 ERP, WMS, CHANNEL = "erp", "wms", "channel"
+CRM = "crm-customers"  # a sales channel may be called crm
+_WHOLE = {WMS: RAW_WMS.name, CRM: RAW_CRM.name}
 BATCH_RECORDS, BATCH_BYTES = 1_000, 4 << 20
 MAX_LINE_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -85,8 +87,8 @@ class Intake:
         self._channels = tuple(channels)
 
     def sources(self) -> list[str]:
-        """The sources there are: `erp`, `wms`, `channel` (a message says which), and each channel by its name."""
-        return [ERP, WMS, *([CHANNEL, *self._channels] if self._channels else [])]
+        """The sources there are: `erp`, `wms`, `crm-customers`, `channel` (a message says which), each channel by its name."""
+        return [ERP, WMS, CRM, *([CHANNEL, *self._channels] if self._channels else [])]
 
     def check(self, source: str) -> None:
         """Raises `BadInput` for a source there is not."""
@@ -100,7 +102,7 @@ class Intake:
             return self._record(raw_topic(found.topic).name, found)
         record = _kafka_record_or_none(message)
         value = message if record is None else _bytes(record.value)
-        topic = RAW_WMS.name if source == WMS else raw_channel(self._channel(source, value)).name
+        topic = _WHOLE.get(source) or raw_channel(self._channel(source, value)).name
         return Outgoing(topic, 0, None, value)
 
     def _record(self, topic: str, record: DumpRecord) -> Outgoing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import connectors.channels.formats
+import connectors.crm.translate
 import connectors.erp.translate
 import connectors.wms.translate
 from schemas import topics
@@ -17,6 +18,7 @@ def translators(channels: Sequence[str]) -> list[Translator]:
     return [
         Translator(topics.ERP, tuple(topics.RAW_ERP.values()), connectors.erp.translate.translate),
         Translator(topics.WMS, (topics.RAW_WMS,), connectors.wms.translate.translate, tables=FeedTables, admit=admit),
+        Translator(topics.CRM, (topics.RAW_CRM,), connectors.crm.translate.translate),
         Translator(
             topics.CHANNEL,
             tuple(topics.raw_channel(name) for name in channels),

@@ -27,7 +27,7 @@ _CHUNK_MESSAGES = 20_000
 
 def ingest(
     file: Annotated[Path, typer.Argument(help="JSON lines, a JSON array or a Kafka dump; gzip or not.")],
-    source: Annotated[str, typer.Option("--source", "-s", help="erp, wms, channel, or a channel's name.")],
+    source: Annotated[str, typer.Option("--source", "-s", help="erp, wms, crm-customers, channel, or a channel's name.")],
     is_json: AsJson = False,
     data: Data = None,
 ) -> None:

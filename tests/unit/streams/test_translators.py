@@ -12,11 +12,12 @@ from tables.table import in_memory
 def test_names_are_the_writers_of_the_topics() -> None:
     """What a translator yields is checked against these names."""
     names = [translator.name for translator in translators(["web", "edi"])]
-    assert names == [topics.ERP, topics.WMS, topics.CHANNEL] == ["translate.erp", "translate.wms", "translate.channel"]
+    expected = ["translate.erp", "translate.wms", "translate.crm", "translate.channel"]
+    assert names == [topics.ERP, topics.WMS, topics.CRM, topics.CHANNEL] == expected
 
 
 def test_every_raw_topic_is_read_by_one_translator() -> None:
-    """The ERP's tables and the rest of its feed, the WMS, and each channel."""
+    """The ERP's tables and the rest of its feed, the WMS, the CRM, and each channel."""
     read = [topic.name for translator in translators(["web", "edi"]) for topic in translator.topics]
     expected = {t.name for t in topics.DEFINED if t.is_raw} | {"raw.channel.web", "raw.channel.edi"}
     assert sorted(read) == sorted(expected)
