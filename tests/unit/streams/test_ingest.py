@@ -176,6 +176,6 @@ def test_topics_of_channel_messages(log: MemoryLog, source: str, message: bytes,
 
 def test_sources(log: MemoryLog, tmp_path: Path) -> None:
     assert Intake(log, CHANNELS).sources() == ["erp", "wms", "crm-customers", "channel", "web", "edi"]
-    assert Intake(log).sources() == ["erp", "wms"]
+    assert Intake(log).sources() == ["erp", "wms", "crm-customers"]
     with pytest.raises(BadInput, match="no source 'fax': the sources are erp, wms, crm-customers, channel, web, edi"):
         ingest_file(log, tmp_path / "any", "fax", channels=CHANNELS)
