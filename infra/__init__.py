@@ -1,0 +1,1 @@
+"""What crossdock runs on and against: scripts, decisions, measurements, and the sandbox of foreign systems."""
