@@ -17,6 +17,7 @@ from schemas.codec import Codec
 from schemas.topics import Topic
 from streams.agents.inbound import Inbound
 from streams.clock import Clock
+from streams.customer_view import CustomerReader
 from streams.customers import customers
 from streams.documents import documents
 from streams.engine.embedded import CannotOpen, EmbeddedLog
@@ -27,6 +28,7 @@ from streams.engine.worker import Worker
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.order_desk import HoldDesk
 from streams.orders import orders
 from streams.promise import promise_fold
 from streams.requests import Requests
@@ -116,6 +118,8 @@ class App:
             orders=OrderIntake(log, self.published, settings.channels, clock_ms),
             ingest=RawIntake(log, settings.channels),
             webhooks=WebhookIntake(log, settings.webhook_secrets()),
+            holds=HoldDesk(log, self.published, self._codec, clock_ms),
+            customers=CustomerReader(self.tables),
             exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
             tables=self.tables,
             health=self.watch,

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import connectors.channels.orders.translate as channel_orders
-from connectors.api.ports import Accepted, Busy, Invalid, NotKnown, Unsigned
+from connectors.api.ports import Accepted, Invalid, NotKnown, Unsigned
 from connectors.channels.formats import WEBSHOP, headers_of
 from connectors.channels.webshop.signature import HEADER, is_signed
 from schemas import topics
@@ -17,23 +16,14 @@ from schemas.codec import Codec
 from schemas.errors import BadMessage
 from schemas.operations import DeadLetter, ExceptionRow, ExceptionWorked
 from schemas.records import Record
-from streams.engine.log import Fenced, Log, Outgoing, TopicPartition, Unavailable
-from streams.engine.partitions import partition_of
+from streams.commands import append, said_now, send
+from streams.engine.log import Log, Outgoing, TopicPartition
 from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_headers, replay_of
 from streams.ingest import BadInput, Intake
+from streams.order_desk import EXHAUSTED, retry_exhausted
 from streams.views import Published, records_from
 
 _ERP_ORDERS = "erp"
-
-
-def append(log: Log, records: Sequence[Outgoing]) -> Accepted:
-    """Write records durably. Raises `Busy`."""
-    try:
-        offsets = log.append(records)
-    except (Unavailable, Fenced) as error:
-        raise Busy(f"The log cannot take it now ({error})", "Send it again in a moment: what came twice counts once") from None
-    last = records[-1]
-    return Accepted(len(offsets), f"{last.topic}/{last.partition}/{offsets[-1]}")
 
 
 class RawIntake:
@@ -152,22 +142,8 @@ class ExceptionDesk:
         row = self._known(fingerprint)
         if row.state in {"resolved", "cleared"}:
             raise Invalid(f"The exception is {row.state} already", "It opens again if its cause returns.", is_conflict=True)
-        now_ms = self._clock_ms()
-        event = ExceptionWorked(
-            event_id=f"api:{uuid4()}",
-            source=topics.API,
-            source_position=now_ms,
-            occurred_at_ms=now_ms,
-            recorded_at_ms=now_ms,
-            trace_id=f"exception/{fingerprint}",
-            fingerprint=fingerprint,
-            action=action,
-            person=person,
-            note=note,
-        )
-        inbox = topics.EXCEPTIONS_INBOX
-        key = fingerprint.encode()
-        append(self._log, [Outgoing(inbox.name, partition_of(key, inbox.partitions), key, self._codec.encode(event))])
+        said = said_now(self._clock_ms(), f"exception/{fingerprint}")
+        send(self._log, self._codec, ExceptionWorked(**said, fingerprint=fingerprint, action=action, person=person, note=note))
 
     def _known(self, fingerprint: str) -> ExceptionRow:
         row = self._published.exception(fingerprint)
@@ -176,7 +152,13 @@ class ExceptionDesk:
         return row
 
     def replay(self, exception_id: str) -> list[str]:
-        """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet."""
+        """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet.
+
+        The fingerprint of an exhausted obligation has that one tried again.
+        """
+        row = self.get(exception_id)
+        if row is not None and row.code == EXHAUSTED:
+            return [retry_exhausted(self._log, self._codec, self._clock_ms(), row)]
         wanted = self._wanted(exception_id)
         if wanted:
             append(self._log, [_again(letter) for letter in wanted])

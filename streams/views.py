@@ -169,6 +169,13 @@ class TableView(TableTypes):
         at = TopicPartition(topic.name, partition_of(partition_key.encode(), topic.partitions))
         return self._open(flow, at, name, key_types, row_type).get(key)
 
+    def under(self, table: str, prefix: tuple[Any, ...], limit: int) -> list[tuple[tuple[Any, ...], Any]]:
+        """The first rows whose typed key starts with `prefix`, whose first part is the flow's own key."""
+        flow, name, key_types, row_type = self._tables[table]
+        topic = inputs_of(flow)[0]
+        at = TopicPartition(topic.name, partition_of(str(prefix[0]).encode(), topic.partitions))
+        return list(islice(self._after(flow, at, name, (key_types, row_type), prefix, None), limit))
+
     def rows(self, table: str, key: str | None, after_key: str | None, limit: int) -> list[tuple[str, Any]]:
         """Rows whose key is or begins with `key`, in key order over all partitions, after a key."""
         flow, name, key_types, row_type = self._tables[self._full_name(table)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from connectors.api import operations, orders, problems, promises, webhooks
+from connectors.api import customers, operations, orders, problems, promises, webhooks
 from connectors.api.http import Guard
 from connectors.api.ports import Ports
 
@@ -22,6 +22,6 @@ def create_api(ports: Ports) -> FastAPI:
     app = FastAPIOffline(title="crossdock", version="1", description=_ABOUT, redoc_url=None, separate_input_output_schemas=False)
     problems.install(app)
     app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
-    for part in (promises, orders, webhooks, operations):
+    for part in (promises, orders, customers, webhooks, operations):
         app.include_router(part.router(ports))
     return app

@@ -131,6 +131,17 @@ class CancelIn(_In):
     reason: Annotated[str, StringConstraints(max_length=500, strict=True)] = ""
 
 
+class ReleaseIn(_In):
+    """Who lets the order go on, and in spite of which reason (all, if none is named)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"person": "dana", "reason": "credit_limit", "note": "paid today"}]}
+    )
+    person: Name
+    reason: Name | None = None
+    note: Annotated[str, StringConstraints(max_length=2_000, strict=True)] = ""
+
+
 class AssignIn(_In):
     """Who takes it."""
 

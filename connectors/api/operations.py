@@ -67,7 +67,10 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         responses=answers("Fed again", {}, 404, 409, 503, status=202),
     )
     def replay(exception_id: str) -> Response:
-        """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is mended."""
+        """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is mended.
+
+        For an exhausted obligation: have it tried again.
+        """
         return reply({"replayed": ports.exceptions.replay(exception_id)}, 202)
 
     @routes.get("/v1/exceptions/{fingerprint:path}", responses=answers("One exception", {}, 404))

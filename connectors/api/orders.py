@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute, parse_json
-from connectors.api.models import CancelIn
+from connectors.api.models import CancelIn, ReleaseIn
 from connectors.api.ports import Ports
 from connectors.api.problems import Problem
 from connectors.api.promises import Before, Limit, Text
@@ -77,6 +77,17 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
         return reply(
             {"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": f"/v1/orders/{quote(order_id, safe=':')}"}
         )
+
+    @routes.post(
+        "/v1/orders/{order_id:path}/release",
+        status_code=202,
+        responses=answers("Durable, and on its way", {"order_id": "web:W1001"}, 404, 409, 415, 503, status=202),
+    )
+    def release(order_id: str, body: ReleaseIn) -> Response:
+        """Let a held order go on, in spite of one of the reasons it is held for, or of all."""
+        accepted = ports.holds.release(order_id, body.reason or "", body.person, body.note)
+        location = f"/v1/orders/{quote(order_id, safe=':')}"
+        return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
 
     @routes.post(
         "/v1/ingest/{source}",

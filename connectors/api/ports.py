@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -270,6 +271,69 @@ class Orders(Protocol):
         ...
 
 
+class Holds(Protocol):
+    """Orders that wait for a person."""
+
+    def release(self, order_id: str, reason: str, person: str, note: str) -> Accepted:
+        """Let a held order go on, in spite of a reason or of all (""). Raises `NotKnown`, `Invalid` (conflict), `Busy`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOrder:
+    """An order that waits for its customer's credit, and why."""
+
+    order_id: str
+    amount: Decimal | None
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactFact:
+    """What the CRM says of a customer."""
+
+    field: str
+    value: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """What the CRM says in a field the ERP owns: not applied."""
+
+    field: str
+    value: str
+    sentence: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerView:
+    """A customer. `erp`: the ERP's row, none until it has sent it; amounts are none until an order has asked for credit.
+
+    `held_orders`: the oldest of the `held`.
+    """
+
+    customer: str
+    is_known: bool
+    erp: Any
+    open_amount: Decimal | None
+    granted_amount: Decimal | None
+    held: int
+    held_orders: list[HeldOrder]
+    contacts: list[ContactFact]
+    disagreements: list[Disagreement]
+
+
+class Customers(Protocol):
+    """Customers, to be looked at."""
+
+    def get(self, customer: str) -> CustomerView | None:
+        """The customer, if anybody has said anything of it."""
+        ...
+
+
 class Exceptions(Protocol):
     """Exceptions for people, and dead letters."""
 
@@ -286,7 +350,9 @@ class Exceptions(Protocol):
         ...
 
     def replay(self, exception_id: str) -> list[str]:
-        """Feed the quarantined input again; by exception fingerprint or dead letter id. Returns the dead letter ids.
+        """Feed the quarantined input again, or have an exhausted obligation tried again. Returns what is done again.
+
+        By exception fingerprint or dead letter id; what is returned are dead letter ids, or the obligation's.
 
         Raises `NotKnown`, `Invalid` (there is nothing to replay), `Busy`.
         """
@@ -342,6 +408,8 @@ class Ports:
     orders: Orders
     ingest: Ingest
     webhooks: Webhooks
+    holds: Holds
+    customers: Customers
     exceptions: Exceptions
     tables: Tables
     health: Health

@@ -102,6 +102,9 @@ def order(
     numbers = f" (ERP {', '.join(shown['erp_order_nos'])})" if shown["erp_order_nos"] else ""
     console.print(f"[bold]{shown['order_id']}[/]{numbers}: [bold]{shown['status']}[/]")
     console.print(f"customer {shown['customer']}, placed {shown['placed_at']}, requested for {shown['requested_on'] or 'now'}")
+    if shown["decision"]:
+        why = f" for {', '.join(shown['holds'])}" if shown["holds"] else ""
+        console.print(f"decision: [bold]{shown['decision']}[/]{why}")
     counts = (
         "ordered",
         "allocated",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -18,6 +19,9 @@ from connectors.api.ports import (
     Busy,
     CheckAnswer,
     CheckLine,
+    ContactFact,
+    CustomerView,
+    HeldOrder,
     Invalid,
     KeyReused,
     NotKnown,
@@ -252,6 +256,33 @@ class FakeWebhooks:
         return Accepted(1, f"raw.channel.web/0/{len(body)}")
 
 
+class FakeHolds:
+    """One order is held, for its credit."""
+
+    def __init__(self, fake: Fake) -> None:
+        self._fake = fake
+
+    def release(self, order_id: str, reason: str, person: str, note: str) -> Accepted:
+        if order_id != "web:W/1":
+            raise NotKnown("There is no such order.")
+        if reason not in {"", "credit_limit"}:
+            raise Invalid("It is not held for that", "It is held for credit_limit.", is_conflict=True)
+        self._fake.worked.append((order_id, reason, person, note))
+        return Accepted(1, "order.inbox.v1/0/1")
+
+
+class FakeCustomers:
+    """One customer."""
+
+    def get(self, customer: str) -> CustomerView | None:
+        if customer != "C/1":
+            return None
+        held = [HeldOrder("web:W/1", Decimal("12.50"), "unknown_customer", "The ERP has not sent it.")]
+        facts = [ContactFact("email", "ap@acme.example", 0)]
+        amount = Decimal("12.50")
+        return CustomerView("C/1", False, None, amount, amount, 1, held, facts, [])
+
+
 def ports(fake: Fake) -> Ports:
     """Ports on a fake."""
     return Ports(
@@ -260,6 +291,8 @@ def ports(fake: Fake) -> Ports:
         orders=fake,
         ingest=fake,
         webhooks=FakeWebhooks(),
+        holds=FakeHolds(fake),
+        customers=FakeCustomers(),
         exceptions=fake,
         tables=FakeTables(fake),
         health=fake,

@@ -187,6 +187,27 @@ def test_cancel_and_trace(client: Client) -> None:
     assert body(client.get("/v1/orders"))["orders"][0]["order_id"] == "web:W/1"
 
 
+def test_a_held_order_is_released_by_somebody(client: Client, fake: Fake) -> None:
+    released = client.post("/v1/orders/web:W/1/release", json={"person": "dana"})
+    assert body(released, 202) == {"order_id": "web:W/1", "trace_id": "order.inbox.v1/0/1"}
+    assert released.headers["location"] == "/v1/orders/web:W%2F1"
+    wish = {"person": "dana", "reason": "credit_limit", "note": "paid"}
+    assert body(client.post("/v1/orders/web:W/1/release", json=wish), 202)
+    assert fake.worked == [("web:W/1", "", "dana", ""), ("web:W/1", "credit_limit", "dana", "paid")]
+    problem(client.post("/v1/orders/web:none/release", json={"person": "dana"}), 404)
+    assert "held for credit_limit" in problem(client.post("/v1/orders/web:W/1/release", json=wish | {"reason": "x"}), 409)
+    assert "body/person" in problem(client.post("/v1/orders/web:W/1/release", json={}), 422)
+
+
+def test_a_customer_shows_what_is_held_and_what_the_crm_says(client: Client) -> None:
+    shown = body(client.get("/v1/customers/C/1"))
+    assert (shown["customer"], shown["is_known"], shown["erp"], shown["held"]) == ("C/1", False, None, 1)
+    assert shown["open_amount"] == Decimal("12.50")
+    assert shown["held_orders"][0]["reason"] == "unknown_customer"
+    assert shown["contacts"] == [{"field": "email", "value": "ap@acme.example", "at": "1970-01-01T00:00:00.000Z"}]
+    assert "not known" in problem(client.get("/v1/customers/nobody"), 404)
+
+
 @pytest.mark.parametrize(
     ("content", "media", "messages"),
     [
