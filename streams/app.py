@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,12 +25,12 @@ from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.flow import Fold, Translator
 from streams.engine.log import Unavailable
 from streams.engine.partition import PartitionHalted
-from streams.engine.worker import Worker
+from streams.engine.worker import Counters, Worker
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
 from streams.order_desk import HoldDesk
-from streams.orders import orders
+from streams.orders import orders_fold
 from streams.promise import promise_fold
 from streams.requests import Requests
 from streams.settings import BadSettings, Settings
@@ -46,6 +47,10 @@ def _told(error: PartitionHalted) -> None:
     _log.error("a partition is set aside", partition=f"{error.partition.topic}/{error.partition.partition}", reason=str(error))
 
 
+class WorkerKilled(Exception):
+    """The worker died at a point, because it was told to."""
+
+
 def now_ms() -> int:
     """The wall clock. Rules never see it: it enters through events."""
     return time.time_ns() // 1_000_000
@@ -56,7 +61,7 @@ def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
     return [
         *translators(settings.channels),
         documents,
-        orders,
+        orders_fold(),
         promise_fold(settings.to_policy()),
         customers,
         exceptions,
@@ -106,6 +111,7 @@ class App:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._halted: dict[str, str] = {}
+        self._kill_at: str | None = None
         self._batch_seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
         self._inbound = Inbound(log, settings.doors(), self.registry)
         self.ports = self._ports()
@@ -132,7 +138,7 @@ class App:
             _log.warning(changed)
         self._requests.start()
         self._inbound.start()
-        self.worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured(), on_halt=_told)
+        self.worker = self._hired()
         for name, run in (("worker", self._work), ("clock", self._tick)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             self._threads.append(thread)
@@ -163,11 +169,21 @@ class App:
             time.sleep(0.01)
         return True
 
+    def kill_worker(self, point: str) -> None:
+        """Have the worker die at a named point of its next batch, as if it were killed there; another takes its place.
+
+        For demonstrations and drills: what the batch had done is dropped, unless it died after its commit.
+        """
+        self._kill_at = point
+
     def _measured(self) -> Callable[[str], None]:
         began = 0.0
 
         def at(point: str) -> None:
             nonlocal began
+            if point == self._kill_at:
+                self._kill_at = None
+                raise WorkerKilled(point)
             if point == "before_apply":
                 began = time.perf_counter()
             elif point == "after_commit":
@@ -176,11 +192,24 @@ class App:
         return at
 
     def _work(self) -> None:
-        try:
-            self.worker.run(self._stop)
-        except Exception as error:
-            _log.exception("the worker has stopped")
-            self._halt("worker", f"{type(error).__name__}: {error}")
+        while not self._stop.is_set():
+            try:
+                self.worker.run(self._stop)
+            except WorkerKilled as death:
+                _log.warning("the worker was killed, another takes its place", point=str(death))
+                self.worker.close()  # the embedded log knows no session time-out: the dead have to be buried
+                self.worker = self._hired(replace(self.worker.counters, positions={}))
+            except Exception as error:
+                _log.exception("the worker has stopped")
+                self._halt("worker", f"{type(error).__name__}: {error}")
+                return
+
+    def _hired(self, counters: Counters | None = None) -> Worker:
+        """A worker, which goes on with another's counters."""
+        worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured(), on_halt=_told)
+        if counters is not None:
+            worker.counters = counters
+        return worker
 
     def _tick(self) -> None:
         trimmed_at = time.monotonic()

@@ -1,65 +1,64 @@
-"""Four channels' day: orders, then some second thoughts."""
+"""What four channels' customers want: orders, and second thoughts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from random import Random
 from typing import Any
 
-from schemas.quantity import show
-from streams.demo.world import HOUR_MS, MINUTE_MS, DemoItem, Fact, Plan, day_after, dice, iso, pick_hot, some_milli
+from schemas.quantity import MILLI, show
+from streams.demo.world import DemoItem, Plan, Wish, day_after, dice, iso, pick_hot, some_milli
 
 _PREFIX = {"web": "W", "marketplace": "114-", "crm": "Q", "edi": "850-"}
-_OPENS_MS = HOUR_MS
-_DAY_MS = 6 * HOUR_MS
+_LATER = 25  # a second thought comes so many orders later at most
+WRONG_PRICE = 0.02
 
 
-def facts(plan: Plan) -> Iterator[Fact]:
-    """Orders and changes, each order's in the order they happen."""
+def wishes(plan: Plan, clock_ms: Callable[[], int]) -> Iterator[Wish]:
+    """Orders one after another, each change after its order, made as they are asked for: an order is placed now."""
     rng = dice(plan, "orders")
+    later: dict[int, list[Wish]] = {}
     for n in range(plan.orders):
         channel = plan.channels[int(rng.random() * len(plan.channels))]
         reference = f"{_PREFIX.get(channel, channel)}D{plan.seed % 10_000:04d}{n:06d}"
-        at_ms = plan.start_ms + _OPENS_MS + n * _DAY_MS // plan.orders
-        order = _order(plan, rng, channel, reference, at_ms)
-        # A channel has one connection: what it sends is not overtaken by what it sends later.
-        yield Fact(at_ms, channel, "order", channel, order)
+        order = _order(plan, rng, channel, reference, clock_ms())
+        yield Wish(channel, "order", order)
         change = _change(plan, rng, order)
         if change is not None:
-            later_ms = at_ms + rng.randint(1, 40) * MINUTE_MS
-            change["changed_at"] = iso(later_ms)
-            if rng.random() < 0.5:
-                change["change_id"] = f"{reference}-1"
-            yield Fact(later_ms, channel, str(change["change"]), channel, change)
+            later.setdefault(n + rng.randint(1, _LATER), []).append(Wish(channel, str(change["change"]), change))
+        yield from later.pop(n, ())
+    for number in sorted(later):
+        yield from later[number]
 
 
-def _order(plan: Plan, rng: Random, channel: str, reference: str, at_ms: int) -> dict[str, Any]:
-    lines = [_line(plan, rng, number) for number in range(1, rng.choice((1, 1, 2, 3, 5)) + 1)]
+def _order(plan: Plan, rng: Random, channel: str, reference: str, now_ms: int) -> dict[str, Any]:
+    customer = rng.choice(sorted(plan.customers))
+    lines = [_line(plan, rng, number, plan.customers[customer]) for number in range(1, rng.choice((1, 1, 2, 3, 5)) + 1)]
     return {
         "channel": channel,
         "external_ref": reference,
-        "customer": rng.choice(plan.customers),
-        "placed_at": iso(at_ms),
-        "requested_date": day_after(at_ms, rng.randint(0, 10)) if rng.random() < 0.7 else None,
-        "policy": {
-            "partial": rng.random() < 0.9,
-            "backorder": rng.random() < 0.9,
-            "substitute": rng.random() < 0.3,
-        },
+        "customer": customer,
+        "placed_at": iso(now_ms),
+        "requested_date": day_after(now_ms, rng.randint(0, 3)) if rng.random() < 0.5 else None,
+        "policy": {"partial": rng.random() < 0.9, "backorder": rng.random() < 0.9, "substitute": rng.random() < 0.3},
         "lines": lines,
     }
 
 
-def _line(plan: Plan, rng: Random, number: int) -> dict[str, Any]:
+def _line(plan: Plan, rng: Random, number: int, price_list: str) -> dict[str, Any]:
     item = pick_hot(rng, plan.items)
-    qty, uom = show(some_milli(rng, item, 1, 12)), item.uom
+    milli, uom = some_milli(rng, item, 1, 12), item.uom
+    units = MILLI
     if item.pack_uom is not None and item.pack_milli is not None and rng.random() < 0.1:
-        qty, uom = str(rng.randint(1, 2)), item.pack_uom
-    line: dict[str, Any] = {"line": number, "item": item.item, "qty": qty, "uom": uom}
-    if item.unit_price is not None:
-        line |= {"unit_price": format(item.unit_price, "f"), "currency": item.currency}
-    if rng.random() < 0.1:
-        line["site"] = rng.choice(plan.sites)
+        milli, uom, units = rng.randint(1, 2) * MILLI, item.pack_uom, item.pack_milli
+    line: dict[str, Any] = {"line": number, "item": item.item, "qty": show(milli), "uom": uom}
+    reference = plan.prices.get((price_list, item.item))
+    if reference is not None:
+        amount = reference.amount * units / MILLI
+        if rng.random() < WRONG_PRICE:
+            amount *= Decimal("0.8")
+        line |= {"unit_price": format(amount.quantize(Decimal("0.0001")), "f"), "currency": reference.currency}
     return line
 
 
@@ -67,11 +66,13 @@ def _change(plan: Plan, rng: Random, order: dict[str, Any]) -> dict[str, Any] | 
     chance = rng.random()
     change: dict[str, Any] = {"channel": order["channel"], "external_ref": order["external_ref"]}
     line = rng.choice(order["lines"])
-    if chance < 0.04:
+    if chance < 0.05:
         return change | {"change": "cancel", "reason": "changed their mind"}
-    if chance < 0.07:
+    if order["channel"] == "marketplace":
+        return None  # a marketplace lets its buyers cancel, and nothing else
+    if chance < 0.08:
         return change | {"change": "cancel_line", "line": line["line"], "reason": "ordered twice"}
-    if chance < 0.12:
+    if chance < 0.13:
         item = _by_number(plan, line["item"])
         return change | {"change": "set_qty", "line": line["line"], "qty": show(some_milli(rng, item, 1, 12)), "uom": item.uom}
     return None

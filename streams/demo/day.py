@@ -1,204 +1,184 @@
-"""The demonstration: a real ERP capture, then a warehouse day and four channels' orders, through everything, to quiescence."""
+"""The demonstration: a real ERP capture, then four channels' orders run through ERP and WMS, to quiescence."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
-from typing import Any
+from random import Random
 
-from schemas import topics
+import httpx
+
 from schemas.codec import Codec
-from schemas.inventory import Atp
 from streams.app import App
-from streams.demo import traffic
-from streams.demo.world import HOUR_MS, DemoItem, Message, OpenLine, Plan, PurchaseLine
-from streams.engine.log import TopicPartition
-from streams.ingest import Intake, ingest_file
+from streams.demo import garbage
+from streams.demo.channels import wishes
+from streams.demo.doors import Doors
+from streams.demo.invariants import Invariant, as_the_erp, check_all
+from streams.demo.outcome import Latencies, Summary, every, summed_up
+from streams.demo.sandbox import Sandbox
+from streams.demo.world import DemoItem, Plan, Price, Wish, dice
+from streams.ingest import ingest_file
 
-CHUNK = 20
-MOST_WAITING = 100
 ITEMS = 120
-
+SILENT_S = 1.5
+QUIET_WITHIN_S = 300.0
 Step = Callable[[str, int, int], None]
 
 
-@dataclass(slots=True)
-class Summary:
-    """What became of the day. Latencies: from a raw message's append to the ATP that reflects it, in ms."""
-
-    messages: dict[str, int] = field(default_factory=dict)
-    orders_by_status: dict[str, int] = field(default_factory=dict)
-    busiest: list[dict[str, Any]] = field(default_factory=list)
-    fates: dict[str, dict[str, int]] = field(default_factory=dict)
-    duplicates: int = 0
-    dead_letters: dict[str, int] = field(default_factory=dict)
-    exceptions: dict[str, int] = field(default_factory=dict)
-    events: int = 0
-    events_per_s: int = 0
-    ingest_to_atp_p50_ms: int | None = None
-    ingest_to_atp_p99_ms: int | None = None
-    seconds: float = 0.0
-
-
 class Day:
-    """Runs the demonstration over a running `App`. `step` is told (what, done, of how many)."""
+    """Runs the demonstration over a running `App`, its API and a sandbox. `step` is told (what, done, of how many)."""
 
-    def __init__(self, app: App, clock_ms: Callable[[], int], step: Step) -> None:
+    def __init__(self, app: App, sandbox: Sandbox, doors: Doors, api: str, clock_ms: Callable[[], int], step: Step) -> None:
         self._app = app
+        self._sandbox = sandbox
+        self._doors = doors
+        self._api = api
         self._clock_ms = clock_ms
         self._step = step
         self._codec = Codec()
-        self._intake = Intake(app.log, app.settings.channels)
         self.messages: Counter[str] = Counter()
 
-    def run(self, seed: int, orders: int, garbage: int) -> Summary:
-        """ERP, morning, afternoon; each worked off before the next. Raises `RuntimeError` if a worker halts."""
+    def run(self, seed: int, orders: int, garbage_count: int, rate: float) -> tuple[Summary, list[Invariant]]:
+        """ERP, stock, orders at `rate` a second, all worked off. Raises `RuntimeError` if a worker halts or it never ends."""
         began = time.monotonic()
-        with as_file(files("connectors.erp") / "sample" / "records.jsonl.gz") as capture:
-            report = ingest_file(self._app.log, capture, "erp", lambda done, total: self._step("ERP capture", done, total))
-        self.messages["erp"] = report.records
-        self._settle("ERP worked off")
+        self._ingest()
         busy_ms, events = self._app.worker.counters.busy_ms, self._app.worker.counters.inputs
-        self._latencies = _Latencies(self._app, self._codec)
-        plan = self._plan(seed, orders, garbage)
-        morning = traffic.orders(plan)
-        self._feed("stock and orders", morning.messages)
-        lines = list(self._open_lines())
-        afternoon = traffic.warehouse(plan, lines, morning.next_sequence)
-        self._feed("picks and shipments", afternoon.messages)
-        summary = self._summary(self._latencies.taken())
+        as_erp = as_the_erp(self._app)
+        latencies = Latencies(self._app, self._codec)
+        self._sandbox.tell(self._api)
+        self._until_told("the warehouse's stock")
+        self._order(self.plan(seed, orders, garbage_count), rate, latencies)
+        self.wait_until_quiet(latencies)
+        self.messages.update(self._doors.sent)
+        self.messages.update({name: self._sandbox.state(name)["outbox"]["sent"] for name in ("erp", "wms")})
+        summary = summed_up(self._app, self._codec, dict(self.messages), latencies.taken())
         summary.seconds = round(time.monotonic() - began, 1)
         summary.events_per_s = round(events * 1000 / max(1, busy_ms))
-        return summary
+        return summary, [as_erp, *check_all(self._app, self._sandbox)]
 
-    # --- the day's input -------------------------------------------------------------------------------------------------
-
-    def _plan(self, seed: int, orders: int, garbage: int) -> Plan:
+    def plan(self, seed: int, orders: int, garbage_count: int) -> Plan:
+        """What the channels will order, drawn from the master data the ERP has sent."""
         rows = self._app.tables.scan
-        prices = {key[0]: row.unit_price for key, row in rows("promise", "prices") if key[2] == "USD" and not row.is_deleted}
         items = [
-            DemoItem(
-                item=row.item,
-                uom=row.base_uom,
-                is_divisible=row.base_uom in {"KG", "L", "M"},
-                is_lot_tracked=row.lot_tracked,
-                pack_uom=row.pack_uom,
-                pack_milli=row.pack_milli,
-                unit_price=prices.get(row.item),
-            )
+            DemoItem(row.item, row.base_uom, row.base_uom in {"KG", "L", "M"}, row.pack_uom, row.pack_milli)
             for _, row in rows("promise", "items")
-            if row.status == "A" and not row.is_deleted
+            if row.status == "A" and not row.is_deleted and not row.lot_tracked
         ]
-        items = sorted(items, key=lambda item: item.item)[:ITEMS]
-        purchases = [
-            PurchaseLine(key[1], key[2], key[0], row.site, row.ordered_milli - row.erp_received_milli)
-            for key, row in rows("promise", "supplies")
-            if row.is_open and row.ordered_milli > row.erp_received_milli
-        ]
+        live = ((key, row) for key, row in rows("promise", "prices") if not row.is_deleted)
+        found = sorted((key[3], key, row) for key, row in live)
         return Plan(
             seed=seed,
-            items=items,
+            items=sorted(items, key=lambda item: item.item)[:ITEMS],
             sites=sorted({key[0] for key, _ in rows("promise", "sites")}),
-            customers=sorted({key[0] for key, row in rows("customers", "customers") if not row.is_deleted}),
-            start_ms=self._clock_ms() - 14 * HOUR_MS,
+            customers={key[0]: row.price_list for key, row in rows("customers", "customers") if not row.is_deleted},
+            prices={(key[1], key[0]): Price(row.unit_price, key[2]) for _, key, row in found},
             orders=orders,
-            purchases=sorted(purchases, key=lambda line: (line.document, line.line)),
             channels=[name for name in ("web", "marketplace", "crm", "edi") if name in self._app.settings.channels],
-            garbage=garbage,
+            garbage=garbage_count,
         )
 
-    def _open_lines(self) -> Iterator[OpenLine]:
-        """What the channels' orders were allocated."""
-        for (item, order_id, line), row in self._app.tables.scan("promise", "demands"):
-            for part in row.parts if not row.is_firm else ():
-                yield OpenLine(order_id, line, item, part.site, part.qty_milli)
+    # --- its parts -------------------------------------------------------------------------------------------------------
 
-    def _feed(self, what: str, messages: Sequence[Message]) -> None:
-        """Deliver as fast as it is worked off: latencies are then those of a loaded system, not of a queue."""
-        for at in range(0, len(messages), CHUNK):
-            chunk = messages[at : at + CHUNK]
-            self._app.log.append([self._intake.outgoing(source, body) for source, body in chunk])
-            self.messages.update(source for source, _ in chunk)
-            self._step(what, at + len(chunk), len(messages))
-            while self._app.watch.waiting() > MOST_WAITING and not self._app.halted():
-                time.sleep(0.001)
-            self._latencies.look()
-        self._settle(f"{what} worked off")
-
-    def _settle(self, what: str) -> None:
+    def _ingest(self) -> None:
+        with as_file(files("connectors.erp") / "sample" / "records.jsonl.gz") as capture:
+            report = ingest_file(self._app.log, capture, "erp", lambda done, total: self._step("ERP capture", done, total))
+        self.messages["erp capture"] = report.records
         most = 0
         while not self._app.settle(0.2):
             waiting = self._app.watch.waiting()
             most = max(most, waiting)
+            self._step("ERP worked off", most - waiting, most)
+            self._check_alive()
+        self._check_alive()
+
+    def _order(self, plan: Plan, rate: float, latencies: Latencies) -> None:
+        """Bring the wishes in at a steady rate, some of them twice, and the garbage between them."""
+        rubbish = garbage.some(plan, self._clock_ms())
+        every_n = max(1, plan.orders // max(1, len(rubbish)))
+        rng, began, placed = dice(plan, "delivery"), time.monotonic(), 0
+        for wish in wishes(plan, self._clock_ms):
+            self._pace(began + placed / rate, latencies)
+            self._bring(wish, rng, plan.duplicate_rate)
+            placed += wish.kind == "order"
+            if wish.kind == "order" and placed % every_n == 0 and rubbish:
+                self.send_garbage(*rubbish.pop())
+            self._step("orders", placed, plan.orders)
+        self._doors.flush()
+        for source, kind, body in rubbish:
+            self.send_garbage(source, kind, body)
+
+    def _bring(self, wish: Wish, rng: Random, duplicate_rate: float) -> None:
+        try:
+            self._doors.bring(wish)
+            if rng.random() < duplicate_rate:
+                self._doors.again(wish)
+        except httpx.HTTPError as error:
+            raise RuntimeError(f"an order of {wish.channel} was not taken: {error}") from None
+
+    def send_garbage(self, source: str, kind: str, body: bytes) -> None:
+        """Append a message nobody can understand as it is: HTTP would refuse some of it at the door."""
+        self._app.ports.ingest.accept(source, [body])
+        self.messages[f"garbage: {kind}"] += 1
+
+    def _pace(self, at: float, latencies: Latencies) -> None:
+        latencies.look()
+        while (ahead := at - time.monotonic()) > 0:
+            time.sleep(min(ahead, 0.02))
+            latencies.look()
+
+    def _until_told(self, what: str) -> None:
+        """Until the sandbox has said what it has to say, and it is worked off."""
+        most, until = 1, time.monotonic() + QUIET_WITHIN_S
+        self._step(what, 0, most)
+        while (waiting := self._untold()) or not self._app.settle(0.2):
+            most = max(most, waiting)
             self._step(what, most - waiting, most)
+            self._check_alive()
+            if time.monotonic() > until:
+                raise RuntimeError(f"{what} did not come within {QUIET_WITHIN_S:.0f} s")
+            time.sleep(0.02)
+        self._step(what, most, most)
+
+    def _untold(self) -> int:
+        return sum(int(self._sandbox.state(name)["outbox"]["waiting"]) for name in ("erp", "wms"))
+
+    def wait_until_quiet(self, latencies: Latencies | None = None) -> None:
+        """Until nothing moves: nothing waits anywhere, no order is on its way, and nothing new has come for a while."""
+        quiet_since: float | None = None
+        until = time.monotonic() + QUIET_WITHIN_S
+        while quiet_since is None or time.monotonic() - quiet_since < SILENT_S:
+            self._check_alive()
+            if latencies is not None:
+                latencies.look()
+            moving = self.moving()
+            total = max(1, moving, getattr(self, "_most_moving", 1))
+            self._most_moving = total
+            self._step("orders on their way", total - moving, total)
+            is_quiet = not moving and self._app.watch.waiting() == 0 and self._untold() == 0 and not self._obligations()
+            quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
+            if time.monotonic() > until:
+                raise RuntimeError(f"not quiet within {QUIET_WITHIN_S:.0f} s: {moving} orders are still on their way")
+            time.sleep(0.1)
+
+    def _obligations(self) -> int:
+        return sum(row.waiting - row.exhausted for row in self._app.published.endpoints())
+
+    def moving(self) -> int:
+        """Orders that will go on by themselves, without more stock and without a person."""
+        return sum(1 for _ in self._moving())
+
+    def _moving(self) -> Iterator[str]:
+        for row in every(self._app.published.order_page, "order_id"):
+            if row.decision == "checking":
+                yield row.order_id
+            elif row.decision == "accepted":
+                is_open = any(line.allocated_milli > 0 or line.picked_milli > line.shipped_milli for line in row.lines)
+                is_owed = any(line.invoiced_milli < min(line.shipped_milli, line.ordered_milli) for line in row.lines)
+                if is_open or is_owed:
+                    yield row.order_id
+
+    def _check_alive(self) -> None:
         for name, why in self._app.halted().items():
             raise RuntimeError(f"the {name} has halted: {why}")
-
-    # --- what became of it -----------------------------------------------------------------------------------------------
-
-    def _summary(self, latencies_ms: list[int]) -> Summary:
-        app = self._app
-        summary = Summary(messages=dict(self.messages), events=app.worker.counters.inputs)
-        for flow, fates in app.watch.fates().items():
-            names = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
-            summary.fates[flow] = {name: getattr(fates, name) for name in names}
-            summary.duplicates += fates.duplicate
-        summary.orders_by_status = dict(Counter(row.status for row in every(app.published.order_page, "order_id")).most_common())
-        summary.dead_letters = dict(Counter(letter.reason for letter in app.published.dead_letters()).most_common(20))
-        open_rows = (row for row in every(app.published.exception_page, "fingerprint") if row.state in {"open", "assigned"})
-        summary.exceptions = dict(Counter(row.code for row in open_rows).most_common())
-        summary.busiest = self._busiest()
-        if latencies_ms:
-            ordered = sorted(latencies_ms)
-            summary.ingest_to_atp_p50_ms = ordered[len(ordered) // 2]
-            summary.ingest_to_atp_p99_ms = ordered[len(ordered) * 99 // 100]
-        return summary
-
-    def _busiest(self) -> list[dict[str, Any]]:
-        lines = Counter(key[0] for key, row in self._app.tables.scan("promise", "demands") if not row.is_firm)
-        found = []
-        for item, count in lines.most_common(10):
-            row: Atp | None = self._app.published.atp(item)
-            if row is not None:
-                demand = sum(site.demand_milli for site in row.sites)
-                numbers = {"demand_milli": demand, "atp_milli": row.atp_milli, "promise_milli": row.promise_milli}
-                found.append({"item": item, "uom": row.uom, "lines": count} | numbers)
-        return found
-
-
-def every(page: Callable[[str | None, int], list[Any]], key: str) -> Iterator[Any]:
-    """All rows of a paged view."""
-    after: str | None = None
-    while rows := page(after, 500):
-        yield from rows
-        after = getattr(rows[-1], key)
-
-
-class _Latencies:
-    """ATP records written from now on: from the newest raw message they reflect to their own append."""
-
-    def __init__(self, app: App, codec: Codec) -> None:
-        self._codec = codec
-        topic = topics.ATP.name
-        ends = {}
-        for partition in range(topics.ATP.partitions):
-            at = TopicPartition(topic, partition)
-            ends[at] = app.log.bounds(at)[1]
-        self._follower = app.log.follow(ends)
-        self._seen: list[int] = []
-
-    def look(self) -> None:
-        """Take in what was written since: often, because only the newest record of an item is kept."""
-        while records := self._follower.poll(1_000, 0):
-            for record in records:
-                row: Atp = self._codec.decode(record.value or b"")
-                self._seen.append(max(0, record.timestamp_ms - row.as_of_ms))
-
-    def taken(self) -> list[int]:
-        """All of them, in ms."""
-        self.look()
-        self._follower.close()
-        return self._seen

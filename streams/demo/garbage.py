@@ -22,7 +22,7 @@ WMS_KINDS = (
 CHANNEL_KINDS = ("cut off", "no lines", "negative order quantity", "price as a number", "another channel")
 
 
-def wms(plan: Plan, kind: str, rng: Random) -> bytes:
+def wms(plan: Plan, kind: str, rng: Random, now_ms: int) -> bytes:
     """A WMS message that is wrong in one way. It takes no number of the feed's own."""
     good: dict[str, Any] = {
         "event_id": f"X-{rng.randrange(10**9)}",
@@ -31,7 +31,7 @@ def wms(plan: Plan, kind: str, rng: Random) -> bytes:
         "site": rng.choice(plan.sites),
         "item": rng.choice(plan.items).item,
         "qty": "1",
-        "occurred_at": iso(plan.start_ms),
+        "occurred_at": iso(now_ms),
     }
     match kind:
         case "not JSON":
@@ -52,14 +52,14 @@ def wms(plan: Plan, kind: str, rng: Random) -> bytes:
     return json.dumps(good | wrong.get(kind, {})).encode()
 
 
-def channel(plan: Plan, name: str, kind: str, rng: Random) -> bytes:
+def channel(plan: Plan, name: str, kind: str, rng: Random, now_ms: int) -> bytes:
     """A channel message that is wrong in one way."""
     line: dict[str, Any] = {"line": 1, "item": rng.choice(plan.items).item, "qty": "1"}
     good: dict[str, Any] = {
         "channel": name,
         "external_ref": f"X-{rng.randrange(10**9)}",
-        "customer": rng.choice(plan.customers),
-        "placed_at": iso(plan.start_ms),
+        "customer": rng.choice(sorted(plan.customers)),
+        "placed_at": iso(now_ms),
         "lines": [line],
     }
     wrong: dict[str, dict[str, Any]] = {
@@ -72,16 +72,16 @@ def channel(plan: Plan, name: str, kind: str, rng: Random) -> bytes:
     return body[: len(body) // 2] if kind == "cut off" else body
 
 
-def some(plan: Plan) -> list[tuple[str, str, bytes]]:
+def some(plan: Plan, now_ms: int) -> list[tuple[str, str, bytes]]:
     """The plan's garbage: source, what is wrong, bytes."""
     rng = dice(plan, "garbage")
     found = []
     for n in range(plan.garbage):
         if n % 2 == 0:
             kind = WMS_KINDS[n // 2 % len(WMS_KINDS)]
-            found.append(("wms", kind, wms(plan, kind, rng)))
+            found.append(("wms", kind, wms(plan, kind, rng, now_ms)))
         else:
             name = rng.choice(plan.channels)
             kind = CHANNEL_KINDS[n // 2 % len(CHANNEL_KINDS)]
-            found.append((name, kind, channel(plan, name, kind, rng)))
+            found.append((name, kind, channel(plan, name, kind, rng, now_ms)))
     return found

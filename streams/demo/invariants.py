@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import as_file, files
+from typing import Any
 
 from connectors.api.ledger import totals_of
 from schemas import topics
 from schemas.inventory import Atp
-from schemas.quantity import show
+from schemas.orders import OrderStatus
+from schemas.quantity import show, to_decimal
 from streams.app import App
-from streams.demo.day import every
+from streams.demo.outcome import every
+from streams.demo.sandbox import Sandbox
 from streams.engine.log import TopicPartition
 from streams.reconcile import reconcile
+from tables.order_states import ENDED
+from tables.sales_documents import channel_of
 
 KEPT = 5
 
@@ -35,13 +41,32 @@ class Invariant:
 Check = Callable[[App], tuple[int, Iterator[str]]]
 
 
-def check_all(app: App) -> list[Invariant]:
+def check_all(app: App, sandbox: Sandbox) -> list[Invariant]:
     """Every invariant that can be seen from outside the rules."""
-    found = []
-    for name, check in _CHECKS.items():
-        checked, violations = check(app)
-        found.append(Invariant(name, checked, [text for _, text in zip(range(KEPT), violations, strict=False)]))
-    return found
+    found = [_held(name, *check(app)) for name, check in _CHECKS.items()]
+    erp, wms = sandbox.state("erp"), sandbox.state("wms")
+    return [
+        *found,
+        _held("each accepted order is in the ERP once, as it is here", *_posted_once(app, erp)),
+        *_rest(app, erp, wms),
+    ]
+
+
+def _rest(app: App, erp: dict[str, Any], wms: dict[str, Any]) -> list[Invariant]:
+    return [
+        _held("billed <= shipped <= ordered, in the ERP and in the warehouse", *_billed_as_shipped(app, erp, wms)),
+        _held("every order has ended, or somebody or something will see to it", *_none_forgotten(app)),
+        _held("nothing is owed to any system", *_nothing_owed(app)),
+    ]
+
+
+def as_the_erp(app: App) -> Invariant:
+    """Our tables against the ERP's final extract: before anything else than the capture has come."""
+    return _held("the ERP's tables are the ERP's", *_as_the_erp(app))
+
+
+def _held(name: str, checked: int, violations: Iterator[str]) -> Invariant:
+    return Invariant(name, checked, [text for _, text in zip(range(KEPT), violations, strict=False)])
 
 
 def _one_fate(app: App) -> tuple[int, Iterator[str]]:
@@ -131,10 +156,86 @@ def _folds_agree(app: App) -> tuple[int, Iterator[str]]:
     return len(believed), violations()
 
 
+def _run_orders(app: App) -> list[OrderStatus]:
+    return [row for row in every(app.published.order_page, "order_id") if row.decision]
+
+
+def _posted_once(app: App, erp: dict[str, Any]) -> tuple[int, Iterator[str]]:
+    """I7: no ERP order posted twice (the ERP numbers each reference once), none forgotten, none the ERP has otherwise."""
+    rows = _run_orders(app)
+    theirs = {f"{channel_of(key.partition('/')[0])}:{key.partition('/')[2]}": order for key, order in erp["orders"].items()}
+
+    def violations() -> Iterator[str]:
+        for order_id in sorted(theirs.keys() - {row.order_id for row in rows}):
+            yield f"the ERP has {order_id}, which nobody placed"
+        for row in rows:
+            order = theirs.get(row.order_id)
+            if order is None:
+                if row.decision == "accepted" and row.status not in {"cancelled", "refused"}:
+                    yield f"{row.order_id} is {row.status}, and the ERP has never heard of it"
+                continue
+            if row.erp_order_nos != [order["order_no"]]:
+                yield f"{row.order_id} is {order['order_no']} in the ERP, and {row.erp_order_nos} here"
+            for line in row.lines:
+                found = order["lines"].get(str(line.line))
+                ordered = Decimal(0) if found is None or found["status"] == "X" else Decimal(found["ordered"])
+                wanted = to_decimal(line.ordered_milli - line.cancelled_milli)
+                if row.decision == "accepted" and ordered != wanted:
+                    yield f"{row.order_id} line {line.line}: the ERP has {ordered} ordered, here it is {wanted}"
+
+    return len(rows), violations()
+
+
+def _billed_as_shipped(app: App, erp: dict[str, Any], wms: dict[str, Any]) -> tuple[int, Iterator[str]]:
+    """I8: what the ERP billed never exceeds what the warehouse shipped, nor that what was ordered."""
+    shipped: dict[tuple[str, str], Decimal] = {}
+    for order_id, lines in wms["orders"].items():
+        for line in lines:
+            at = order_id, str(line["line"])
+            shipped[at] = shipped.get(at, Decimal(0)) + Decimal(line["shipped"])
+    rows = _run_orders(app)
+
+    def violations() -> Iterator[str]:
+        for key, order in erp["orders"].items():
+            order_id = f"{channel_of(key.partition('/')[0])}:{key.partition('/')[2]}"
+            for number, line in order["lines"].items():
+                billed, left = Decimal(line["invoiced"]), shipped.get((order_id, number), Decimal(0))
+                if billed > left or billed > Decimal(line["ordered"]):
+                    yield f"{order_id} line {number}: {billed} billed, {left} shipped, {line['ordered']} ordered"
+        for row in rows:
+            for ours in row.lines:
+                if not ours.invoiced_milli <= ours.shipped_milli <= ours.ordered_milli:
+                    numbers = f"{show(ours.invoiced_milli)} billed, {show(ours.shipped_milli)} shipped"
+                    yield f"{row.order_id} line {ours.line}: {numbers}, {show(ours.ordered_milli)} ordered"
+
+    return sum(len(row.lines) for row in rows), violations()
+
+
+def _none_forgotten(app: App) -> tuple[int, Iterator[str]]:
+    """I9: every order has ended, or has an open exception, or a running deadline."""
+    open_rows = [row for row in every(app.published.exception_page, "fingerprint") if row.state in {"open", "assigned"}]
+    told = {row.order_id for row in open_rows}
+    timed = {key[2] for key, _ in app.tables.scan("orders", "deadlines")}
+    rows = _run_orders(app)
+
+    def violations() -> Iterator[str]:
+        for row in rows:
+            if row.status not in ENDED and row.order_id not in told and row.order_id not in timed:
+                yield f"{row.order_id} is {row.status}, nobody was told and nothing is due"
+
+    return len(rows), violations()
+
+
+def _nothing_owed(app: App) -> tuple[int, Iterator[str]]:
+    endpoints = app.published.endpoints()
+    open_ones = [row for row in endpoints if row.waiting]
+    texts = (f"{row.endpoint} is owed {row.waiting} ({row.exhausted} given up): {row.last_error}" for row in open_ones)
+    return sum(row.done + row.refused + row.waiting for row in endpoints), texts
+
+
 _CHECKS: dict[str, Check] = {
     "every record has exactly one fate": _one_fate,
     "every ledger adds up to its numbers": _ledger_adds_up,
     "nothing is oversold without being said": _never_oversold,
-    "the ERP's tables are the ERP's": _as_the_erp,
     "orders have what they were promised": _folds_agree,
 }

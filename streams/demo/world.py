@@ -1,8 +1,8 @@
-"""What a demo day is made of."""
+"""What a demonstration is made of: the master data its orders are drawn from, and the dice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 from schemas.quantity import MILLI
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
 CHANNELS = ("web", "marketplace", "crm", "edi")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -24,87 +22,37 @@ class DemoItem:
     item: str
     uom: str
     is_divisible: bool = False
-    is_lot_tracked: bool = False
     pack_uom: str | None = None
     pack_milli: int | None = None
-    unit_price: Decimal | None = None
-    currency: str = "USD"
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseLine:
-    """An open purchase line: receipts name it."""
+class Price(NamedTuple):
+    """The reference of one base unit."""
 
-    document: str
-    line: int
-    item: str
-    site: str
-    open_milli: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLine:
-    """Units of an order line allocated at a site, to be executed."""
-
-    order_id: str
-    line: int
-    item: str
-    site: str
-    qty_milli: int
-    uom: str | None = None
+    amount: Decimal
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A day. `displacement`: how many places a message may be delivered early or late. Rates are parts of one."""
+    """What the channels order. `customers`: price list by customer; `prices`: by (price list, item). Rates are parts of one."""
 
     seed: int
     items: Sequence[DemoItem]
     sites: Sequence[str]
-    customers: Sequence[str]
-    start_ms: int
+    customers: Mapping[str, str]
+    prices: Mapping[tuple[str, str], Price] = field(default_factory=dict)
     orders: int = 400
-    stock_events: int = 300
-    purchases: Sequence[PurchaseLine] = ()
     channels: Sequence[str] = CHANNELS
-    displacement: int = 8
     duplicate_rate: float = 0.05
     garbage: int = 0
 
 
-class Message(NamedTuple):
-    """A raw message as delivered. `source` is what `ingest` takes: `wms`, or the name of a channel."""
+class Wish(NamedTuple):
+    """An order, or a change of one, in crossdock's own words (`connectors/channels/orders`). `kind`: order, or which change."""
 
-    source: str
-    body: bytes
-
-
-@dataclass(slots=True)
-class Counts:
-    """What one source was made to send. `types`: unique messages by what they are; `garbage`: by what is wrong with them."""
-
-    unique: int = 0
-    duplicates: int = 0
-    types: dict[str, int] = field(default_factory=dict)
-    garbage: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Messages in the order they are delivered, what they are by source, and the WMS feed's next sequence number."""
-
-    messages: tuple[Message, ...]
-    manifest: dict[str, Counts]
-    next_sequence: int
-
-
-class Fact(NamedTuple):
-    """A message before its delivery. Facts of one `thread` are delivered in the order they happened; none: in any."""
-
-    at_ms: int
-    source: str
+    channel: str
     kind: str
-    thread: str | None
     body: dict[str, Any]
 
 
@@ -121,11 +69,6 @@ def pick_hot(rng: Random, items: Sequence[DemoItem]) -> DemoItem:
 def some_milli(rng: Random, item: DemoItem, low: int, high: int) -> int:
     """Between `low` and `high` units; with decimals where the unit is divisible."""
     return rng.randint(low * MILLI, high * MILLI) if item.is_divisible else rng.randint(low, high) * MILLI
-
-
-def lot_of(item: DemoItem | None, site: str) -> str | None:
-    """The lot a site has of an item, if its lots are tracked."""
-    return f"L-{item.item}-{site}" if item is not None and item.is_lot_tracked else None
 
 
 def iso(at_ms: int) -> str:
