@@ -16,6 +16,7 @@ from typing import Any
 from schemas.base import Event
 from schemas.customers import CustomerProposed
 from schemas.errors import AlreadyApplied, Refused
+from tables.amounts import shown
 from tables.customers import Contact, Customer, CustomerTables, Proposal
 from tables.likeness import tax_key
 from tables.notes import cleared, note
@@ -74,7 +75,8 @@ def _conflict(customer: str, row: Customer | None, field: str, value: str) -> st
 
 def _agree(field: str, said: str, held: str) -> bool:
     if field == "credit_limit":
-        return _number(said) == _number(held)
+        number = _number(said)
+        return number is not None and held != "" and number == Decimal(held)
     if field == "credit_hold":
         return said.strip().lower() in (_TRUE if held == "true" else _FALSE)
     if field == "tax_id":
@@ -95,7 +97,7 @@ OWNED: dict[str, Callable[[Customer], str]] = {
     "tax_id": lambda row: (row.tax_id or "").strip(),
     "terms": lambda row: row.terms.strip(),
     "price_list": lambda row: row.price_list.strip(),
-    "credit_limit": lambda row: "" if row.credit_limit is None else f"{row.credit_limit:f}",
+    "credit_limit": lambda row: "" if row.credit_limit is None else shown(row.credit_limit),
     "credit_hold": lambda row: "true" if row.credit_hold else "false",
     "status": lambda row: row.status.strip(),
 }

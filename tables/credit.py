@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Context, Decimal
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -21,11 +21,11 @@ from schemas.customers import RequestCredit, ReviewCredit
 from schemas.errors import AlreadyApplied
 from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
+from tables.amounts import EXACT, shown
 from tables.customers import Account, Credit, Customer, CustomerTables, Waiting
 
 STEP = 100
 _NONE = Decimal(0)
-_EXACT = Context(prec=80)  # sums of amounts are not to be rounded
 _LAST = 2**62
 _NO_ACCOUNT = Account(_NONE, _NONE, 0, 0)
 
@@ -88,11 +88,9 @@ def _verdict(t: CustomerTables, customer: str, amount: Decimal, granted: Decimal
         return "customer_inactive", f"{who} has status {row.status.strip()!r} in the ERP, so it may not order."
     if row.credit_hold:
         return "credit_hold", f"{who} is on credit hold in the ERP."
-    if not _fits(row, amount, granted):
-        return "credit_limit", (
-            f"{who} has a credit limit of {row.credit_limit:f}; its orders that go on take {granted:f} of it, and this one"
-            f" is {amount:f}."
-        )
+    if row.credit_limit is not None and not _fits(row, amount, granted):
+        limit = f"{who} has a credit limit of {shown(row.credit_limit)}"
+        return "credit_limit", f"{limit}; its orders that go on take {shown(granted)} of it, and this one is {shown(amount)}."
     return "", ""
 
 
@@ -149,11 +147,11 @@ def _units(amount: Decimal) -> int:
 
 
 def _more(a: Decimal, b: Decimal) -> Decimal:
-    return _EXACT.add(a, b)
+    return EXACT.add(a, b)
 
 
 def _less(a: Decimal, b: Decimal) -> Decimal:
-    return _EXACT.subtract(a, b)
+    return EXACT.subtract(a, b)
 
 
 def _answer(cause: Event, customer: str, order_id: str, credit: Credit) -> CreditAnswered:

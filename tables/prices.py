@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from schemas.errors import NotYet
 from schemas.inventory import CheckPrice
 from schemas.orders import PriceChecked
 from schemas.quantity import MILLI
+from tables.amounts import EXACT
 from tables.book import known_item
 from tables.policy import OrderPolicy
 from tables.promise import Item, PromiseTables
 
-_EXACT = Context(prec=80)
 _FINEST = Decimal("1e-9")  # what an event's amount can hold
 
 
@@ -68,8 +68,8 @@ def _units_milli(item: Item, uom: str | None) -> int | None:
 
 
 def _price_of(base: Decimal, units_milli: int) -> Decimal:
-    return _EXACT.quantize(_EXACT.divide(_EXACT.multiply(base, Decimal(units_milli)), Decimal(MILLI)), _FINEST)
+    return EXACT.quantize(EXACT.divide(EXACT.multiply(base, Decimal(units_milli)), Decimal(MILLI)), _FINEST)
 
 
 def _is_within(price: Decimal, reference: Decimal, tolerance: Decimal) -> bool:
-    return abs(_EXACT.subtract(price, reference)) <= _EXACT.multiply(tolerance, abs(reference))
+    return abs(EXACT.subtract(price, reference)) <= EXACT.multiply(tolerance, abs(reference))

@@ -50,7 +50,8 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | bool | float | orjson.Fragment):
         return value
     if isinstance(value, Decimal):
-        return orjson.Fragment(format(value, "f").encode())
+        text = format(value, "f")
+        return orjson.Fragment((text.rstrip("0").rstrip(".") if "." in text else text).encode())
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):

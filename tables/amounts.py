@@ -1,0 +1,14 @@
+"""Amounts of money: exact sums, and as people write them."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+
+EXACT = Context(prec=80)
+"""Enough digits that nothing an event can hold is ever rounded."""
+
+
+def shown(amount: Decimal) -> str:
+    """An amount without the zeros the log keeps at its end: 12.500000000 is 12.5."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
