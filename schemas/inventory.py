@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from schemas.base import ErpRow, Event
 from schemas.frozen import quick
+from schemas.orders import SitePart
 
 
 class Status(StrEnum):
@@ -243,7 +244,8 @@ class RequestAllocation(Event):
 
     `revision` rises with each wish for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
     refused. `shipped_milli`: what the ERP says has shipped by now, as of its commit `commit_position`; where the WMS tells
-    of shipments too, the larger count holds. The answer is one `LineAnswered` of the same revision.
+    of shipments too, the larger count holds. `instructed`: units by site that its warehouse was ever told to ship, less those
+    withdrawn: what is allocated for them stays there. The answer is one `LineAnswered` of the same revision.
     """
 
     item: str
@@ -263,6 +265,7 @@ class RequestAllocation(Event):
     allow_backorder: bool
     shipped_milli: int
     commit_position: int
+    instructed: list[SitePart]
 
 
 @quick

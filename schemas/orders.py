@@ -194,6 +194,16 @@ class SitePart:
 
 
 @quick
+@dataclass(frozen=True, slots=True)
+class SiteGone:
+    """Units of a line that need no promise from a site any more: shipped (or served by another item), not found there."""
+
+    site: str
+    shipped_milli: int
+    short_milli: int
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineAnswered(Event):
     """How the line's wish stands, absolute, in the item's base unit.
@@ -201,7 +211,8 @@ class LineAnswered(Event):
     `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the wish's; `answer` rises with
     each answer to it (a backorder that finds stock is answered again). `refused`: why less is promised than was wanted, or
     nothing. `uom` is the item's base unit ("" if the wish was in a unit that means nothing for the item); `pack_uom`, if it has
-    one, holds `pack_milli` of it.
+    one, holds `pack_milli` of it. `gone`: what the warehouses told so far, as this answer has it. `backorder_site`: where the
+    backorder is expected.
     """
 
     order_id: str
@@ -216,6 +227,8 @@ class LineAnswered(Event):
     backordered_milli: int
     promised_on: date | None
     refused: str | None
+    gone: list[SiteGone]
+    backorder_site: str | None = None
     pack_uom: str | None = None
     pack_milli: int | None = None
 

@@ -1,28 +1,52 @@
-"""The order fold: channels, the ERP, the warehouse and the promise fold tell of an order; its status and milestones come out."""
+"""The order fold: channels, the ERP, the warehouse and the promise fold tell of an order; its status and milestones come out.
+
+Orders that crossdock runs are brought on after each event: see `tables.order_run`.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from schemas import orders as say
 from schemas import topics
+from schemas.deliveries import ObligationSettled
 from streams.engine.flow import Fold
-from tables import order_execution, order_rules
+from tables import order_execution, order_rules, order_run
+from tables.order_context import RunPolicy
 from tables.order_status import order_status
 from tables.orders import OrderTables
+from tables.policy import OrderPolicy, Policy
 
-orders = Fold(topics.ORDERS, inbox=topics.ORDER_INBOX, tables=OrderTables)
+_RULES: dict[type[Any], order_run.Rule] = {
+    say.OrderPlaced: order_rules.order_placed,
+    say.OrderCancelRequested: order_rules.order_cancel_requested,
+    say.OrderQuantityChangeRequested: order_rules.order_quantity_change_requested,
+    say.ErpOrderChanged: order_rules.erp_order_changed,
+    say.ErpOrderLineChanged: order_rules.erp_order_line_changed,
+    say.InvoiceLinePosted: order_rules.invoice_line_posted,
+    say.LineAnswered: order_execution.line_answered,
+    say.PickReleased: order_execution.pick_released,
+    say.LinePicked: order_execution.line_picked,
+    say.LineShorted: order_execution.line_shorted,
+    say.LineSubstituted: order_execution.line_substituted,
+    say.LineShipped: order_execution.line_shipped,
+    say.LineReturned: order_execution.line_returned,
+    say.CreditAnswered: order_run.credit_answered,
+    say.PriceChecked: order_run.price_checked,
+    ObligationSettled: order_run.obligation_settled,
+}
 
-orders.on(say.OrderPlaced)(order_rules.order_placed)
-orders.on(say.OrderCancelRequested)(order_rules.order_cancel_requested)
-orders.on(say.OrderQuantityChangeRequested)(order_rules.order_quantity_change_requested)
-orders.on(say.ErpOrderChanged)(order_rules.erp_order_changed)
-orders.on(say.ErpOrderLineChanged)(order_rules.erp_order_line_changed)
-orders.on(say.InvoiceLinePosted)(order_rules.invoice_line_posted)
-orders.on(say.LineAnswered)(order_execution.line_answered)
-orders.on(say.PickReleased)(order_execution.pick_released)
-orders.on(say.LinePicked)(order_execution.line_picked)
-orders.on(say.LineShorted)(order_execution.line_shorted)
-orders.on(say.LineSubstituted)(order_execution.line_substituted)
-orders.on(say.LineShipped)(order_execution.line_shipped)
-orders.on(say.LineReturned)(order_execution.line_returned)
-orders.release_on(say.OrderPlaced, say.ErpOrderChanged, say.ErpOrderLineChanged, say.LineAnswered)
-orders.derive(on=("orders", "lines"))(order_status)
+
+def orders_fold(policy: OrderPolicy = OrderPolicy(), sites: Policy = Policy()) -> Fold[OrderTables]:  # noqa: B008 - frozen
+    """The fold for a distributor's choices. `sites` says who owns the stock of each."""
+    run = RunPolicy(policy, sites)
+    orders = Fold(topics.ORDERS, inbox=topics.ORDER_INBOX, tables=OrderTables)
+    for event, rule in _RULES.items():
+        orders.on(event)(rule if policy.erp is None else order_run.advancing(run, rule))
+    release = partial(order_run.release_hold, run)
+    orders.on(say.ReleaseHold)(release if policy.erp is None else order_run.advancing(run, release))
+    orders.on(say.OrderTick)(partial(order_run.order_tick, run))
+    orders.release_on(say.OrderPlaced, say.ErpOrderChanged, say.ErpOrderLineChanged, say.LineAnswered)
+    orders.derive(on=("orders", "lines", "processes"))(order_status)
+    return orders

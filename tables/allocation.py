@@ -7,12 +7,12 @@ covers it. The sourcing rule's name is `fewest_parcels`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from schemas.inventory import ReviewBackorders
-from schemas.orders import LineAnswered, SitePart
+from schemas.orders import LineAnswered, SiteGone, SitePart
 from tables.atp import atp, first_day
 from tables.book import Book
 from tables.calendars import to_date
@@ -22,6 +22,7 @@ from tables.promise import Demand, Item, Queued
 from tables.site_book import USABLE, SiteBook
 
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own
+NOTHING: Mapping[str, int] = {}
 MAX_PERIODS = 400  # plans further off are counted on the last day
 
 
@@ -150,11 +151,34 @@ def unbook_backorder(book: Book, line: LineBook, qty: int | None = None) -> None
         line.backorder_site, line.promised_day = "", None
 
 
-def unbook_parts(book: Book, line: LineBook) -> None:
-    """Take a line's allocated parts out of the plans."""
+def unbook_parts(book: Book, line: LineBook, keep: Mapping[str, int] = NOTHING) -> None:
+    """Take a line's allocated parts out of the plans, but for units to `keep` by site."""
+    kept = []
     for part in line.parts:
-        book.want(part.site, line.need_day, line.channel, -part.qty_milli)
-    line.parts = ()
+        units = min(part.qty_milli, keep.get(part.site, 0))
+        book.want(part.site, line.need_day, line.channel, units - part.qty_milli)
+        if units:
+            kept.append(SitePart(part.site, units))
+    line.parts = tuple(kept)
+
+
+def book_parts(book: Book, line: LineBook, parts: Mapping[str, int]) -> None:
+    """Book units by site on the line's day."""
+    for site, units in parts.items():
+        book.want(site, line.need_day, line.channel, units)
+    line.allot(tuple(SitePart(site, units) for site, units in sorted(parts.items())))
+
+
+def give_back(book: Book, line: LineBook, qty: int, keep: Mapping[str, int]) -> None:
+    """Take so many allocated units out of the plans, those to `keep` by site last."""
+    loose = {part.site: max(0, part.qty_milli - keep.get(part.site, 0)) for part in line.parts}
+    for site, units in loose.items():
+        least = min(units, qty)
+        if least:
+            take(book, line, least, site)
+            qty -= least
+    if qty:
+        take(book, line, qty, "")
 
 
 def take(book: Book, line: LineBook, qty: int, first: str) -> None:
@@ -218,6 +242,8 @@ def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True
         backordered_milli=line.backordered_milli,
         promised_on=None if line.promised_day is None else to_date(line.promised_day),
         refused=line.refused,
+        gone=[SiteGone(x.site, x.shipped_milli + x.substituted_milli, x.short_milli) for x in line.executed],
+        backorder_site=line.backorder_site or None,
         pack_uom=item.pack_uom,
         pack_milli=item.pack_milli,
     )

@@ -6,7 +6,7 @@ taken off it. A pick moves units from usable to staged and the line's demand wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,14 @@ from schemas.inventory import (
     StockShipped,
 )
 from schemas.quantity import show
-from tables.allocation import answered, place, review, take, unbook_backorder, unbook_parts, write
+from tables.allocation import answered, book_parts, give_back, place, review, take, unbook_backorder, unbook_parts, write
 from tables.book import Book, known_item
 from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
 from tables.policy import Policy
 from tables.posting import await_posting, told
-from tables.promise import Executed, Item, Movement, PromiseTables, Shipment
+from tables.promise import Item, Movement, PromiseTables, Shipment
 from tables.units import to_base
 
 
@@ -49,9 +49,10 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
         is_measured = False
         _refuse(book, line, e, f"{error.reason}; {error.hint}")
     else:
-        _ask(book, line, e, wanted)
+        keep = _instructed(line, e)
+        _ask(book, line, e, wanted, keep)
         _serve_as_erp_says(book, line, e)
-        _bring_to_wish(book, item, line)
+        _bring_to_wish(book, item, line, keep)
     yield answered(book, item, line, is_measured=is_measured)
     write(book, line)
     if held is not None:
@@ -59,9 +60,25 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     yield from book.close(f"order {e.order_id} line {e.line}")
 
 
-def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int) -> None:
+def _instructed(line: LineBook, e: RequestAllocation) -> dict[str, int]:
+    """Allocated units a warehouse has been told to ship and has not picked: they stay where they are."""
+    if not e.instructed:
+        return {}
+    told = {part.site: part.qty_milli for part in e.instructed}
+    keep = {}
+    for part in line.parts:
+        done = line.at(part.site)
+        taken = max(done.picked_milli, done.shipped_milli) + done.substituted_milli + done.short_milli
+        units = min(part.qty_milli, told.get(part.site, 0) - taken)
+        if units > 0:
+            keep[part.site] = units
+    return keep
+
+
+def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int, keep: Mapping[str, int]) -> None:
     """Take over the wish's facts. Facts that decide where and when it is booked take it out of the plans first."""
-    if (line.site, line.requested_on, line.channel) != (e.site, e.requested_on, e.channel):
+    is_moved = (line.site, line.requested_on, line.channel) != (e.site, e.requested_on, e.channel)
+    if is_moved:
         unbook_parts(book, line)
         unbook_backorder(book, line)
     if not line.parts and not line.backordered_milli:
@@ -73,6 +90,8 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int) -> None:
     line.site = e.site
     line.requested_on = e.requested_on
     line.channel = e.channel
+    if is_moved and keep:
+        book_parts(book, line, keep)
     line.customer = e.customer
     line.priority = e.priority
     line.placed_at_ms = e.placed_at_ms
@@ -84,8 +103,8 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int) -> None:
 
 def _refuse(book: Book, line: LineBook, e: RequestAllocation, reason: str) -> None:
     """A wish that means no quantity of the item: nothing is promised on it, and the order learns why."""
-    _ask(book, line, e, line.served())
-    _shrink(book, line, line.allocated() + line.backordered_milli)
+    _ask(book, line, e, line.served(), {})
+    _shrink(book, line, line.allocated() + line.backordered_milli, {})
     line.refused = reason
 
 
@@ -102,29 +121,29 @@ def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None
         told(book, line.order_id, line.number, -served)
 
 
-def _bring_to_wish(book: Book, item: Item, line: LineBook) -> None:
+def _bring_to_wish(book: Book, item: Item, line: LineBook, keep: Mapping[str, int]) -> None:
     target = max(0, line.wanted_milli - line.served())
     allocated = line.allocated()
     if target > 0 and line.held is None and (refusal := _not_sellable(item, line)) is not None:
         line.refused = refusal
         line.wanted_milli = line.served()
     elif target < allocated + line.backordered_milli:
-        _shrink(book, line, allocated + line.backordered_milli - target)
+        _shrink(book, line, allocated + line.backordered_milli - target, keep)
     elif target > allocated + line.backordered_milli:
         unbook_backorder(book, line)
         if not line.allow_partial:
-            unbook_parts(book, line)
+            unbook_parts(book, line, keep)
         place(book, item, line, target - line.allocated())
         _refuse_backorder(book, item, line)
 
 
-def _shrink(book: Book, line: LineBook, by: int) -> None:
-    """Less wanted: what waits goes first, then what is allocated."""
+def _shrink(book: Book, line: LineBook, by: int, keep: Mapping[str, int]) -> None:
+    """Less wanted: what waits goes first, then what is allocated, and last what a warehouse was told to ship."""
     waiting = min(by, line.backordered_milli)
     if waiting:
         unbook_backorder(book, line, waiting)
     if by > waiting:
-        take(book, line, by - waiting, "")
+        give_back(book, line, by - waiting, keep)
 
 
 def _not_sellable(item: Item, line: LineBook) -> str | None:
@@ -174,7 +193,7 @@ def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineB
     book.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
     book.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
     done, before = line.at(e.site), (line.served(), line.taken())
-    line.execute(Executed(e.site, done.picked_milli + o.qty, done.shipped_milli))
+    line.execute(replace(done, picked_milli=done.picked_milli + o.qty))
     if done.shipped_milli > done.picked_milli:
         _imply(book, t, e, done.picked_milli + o.qty)
     _advance(book, line, before, e.site)
@@ -214,6 +233,8 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
     o.book.move(e.site, "usable", o.lot, -short, at_ms=e.occurred_at_ms, event_id=e.event_id + "-")
     if o.qty:
         _pick(o, t, e, line)
+    done = line.at(e.site)
+    line.execute(replace(done, short_milli=done.short_milli + short))
     here = sum([part.qty_milli for part in line.parts if part.site == e.site])
     _replace_lost(o, line, min(short, here), e.site)
     if line.revision:
@@ -249,6 +270,8 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
     line = _line(t, e)
     before = line.served(), line.taken()
     line.substituted_milli += o.qty
+    done = line.at(e.site)
+    line.execute(replace(done, substituted_milli=done.substituted_milli + o.qty))
     _advance(o.book, line, before, e.site)
     write(o.book, line)
     yield from review(o.book, o.item)
@@ -267,7 +290,7 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
     t.shipments[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = Shipment(o.lot, o.qty, 0)
     if done.shipped_milli + o.qty > done.picked_milli:
         _imply(o.book, t, e, done.picked_milli)
-    line.execute(Executed(e.site, done.picked_milli, done.shipped_milli + o.qty))
+    line.execute(replace(done, shipped_milli=done.shipped_milli + o.qty))
     _advance(o.book, line, before, e.site)
     write(o.book, line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")

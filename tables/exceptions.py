@@ -60,6 +60,21 @@ CODES: dict[str, Code] = {
     "over_shipped": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
     "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
     "late_milestone": Code("warning", "order desk", 4 * HOUR_MS, "See in the order's trace what it waited for"),
+    "erp_refused": Code("warning", "order desk", HOUR_MS, "Correct what the ERP refuses, then release the hold to post again"),
+    "wms_refused": Code(
+        "warning", "warehouse lead", HOUR_MS, "Correct what the warehouse system refuses, then release the hold: it is sent again"
+    ),
+    "erp_hold": Code("warning", "order desk", 4 * HOUR_MS, "Take the order off hold in the ERP, or release the hold here"),
+    "erp_deleted": Code(
+        "critical", "order desk", HOUR_MS, "Release the hold to have the order in the ERP again, or cancel it in its channel"
+    ),
+    "invoice_refused": Code("critical", "billing", 4 * HOUR_MS, "Correct the ERP's order, then release invoice_refused"),
+    "not_billable": Code("warning", "billing", DAY_MS, "Ask for the surplus back, or change the order to what has shipped"),
+    "backorder_undated": Code("warning", "inventory planner", DAY_MS, "Order supply, or agree with the customer to cancel"),
+    "late_backorder": Code("warning", "inventory planner", DAY_MS, "Ask the supplier; agree a later day with the customer"),
+    "late_check": Code("warning", "order desk", HOUR_MS, "See what the order waits for: its item, its customer, its prices"),
+    "late_release": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether it has the release"),
+    "late_invoice": Code("warning", "billing", DAY_MS, "See in the ERP why the invoice has not been posted"),
     "late_acknowledgement": Code("warning", "order desk", HOUR_MS, "See what the order waits for and acknowledge it"),
     "late_shipment_confirmation": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether the order has left"),
     # deliveries and feeds

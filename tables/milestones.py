@@ -25,7 +25,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("order_accepted", 15 * MINUTE_MS),  # every line is answered, and at least one goes on
+    Stage("order_accepted", 15 * MINUTE_MS),  # every line is answered, and at least one goes on; no check is left
     Stage("allocation_confirmed", 4 * HOUR_MS),  # every open line is allocated in full
     Stage("pick_released", 24 * HOUR_MS),
     Stage("shipment_posted", 24 * HOUR_MS),  # the first one
@@ -40,7 +40,10 @@ def reach(t: OrderTables, order_id: str, cause: Event) -> Iterator[Milestone | E
     if not missing:
         return
     lines = [line for _, line in t.lines.under(order_id) if line.is_listed]
+    process = t.processes.get((order_id,))
     for stage in missing:
+        if stage.name == "order_accepted" and process is not None and not process.is_accepted:
+            continue
         if _is_reached(stage.name, lines):
             yield from _reached(t, order_id, stage, cause)
 

@@ -23,6 +23,7 @@ from schemas.orders import (
 )
 from schemas.quantity import MILLI, show
 from tables.notes import note
+from tables.order_handoffs import record
 from tables.order_lines import in_base, settle_line
 from tables.order_rules import conclude, remember
 from tables.orders import Answer, Executed, Line, OrderTables, Substitute, Unit
@@ -48,6 +49,9 @@ def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[Any]:
         backordered_milli=e.backordered_milli,
         promised_on=e.promised_on,
         refused=e.refused,
+        parts=tuple(e.allocated),
+        gone=tuple(e.gone),
+        backorder_site=e.backorder_site,
     )
     line = _decline(replace(line, unit=unit, answer=answer), line.unit.uom, e, allows_backorder=allows_backorder)
     t.lines[key] = line
@@ -76,6 +80,7 @@ def pick_released(t: OrderTables, e: PickReleased) -> Iterator[Any]:
 def line_picked(t: OrderTables, e: LinePicked) -> Iterator[Any]:
     """Units were picked and staged."""
     _, done, qty = _applicable(t, e)
+    record(t, e, qty, 0)
     yield from _apply(t, e, replace(done, picked_milli=done.picked_milli + qty))
 
 
@@ -83,6 +88,7 @@ def line_shorted(t: OrderTables, e: LineShorted) -> Iterator[Any]:
     """Units were not found. The promise fold puts them back to backorder, or they are cancelled if the order takes none."""
     line, done, qty = _applicable(t, e)
     short = _measure(line, e, e.short_milli)
+    record(t, e, qty, short)
     after = replace(done, picked_milli=done.picked_milli + qty, short_milli=done.short_milli + short)
     yield from _apply(t, e, after)
     sentence = f"Line {e.line} of order {e.order_id}: {show(short)} of {e.item} were not found at {e.site}."
@@ -92,6 +98,7 @@ def line_shorted(t: OrderTables, e: LineShorted) -> Iterator[Any]:
 def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[Any]:
     """Another item serves a part of the line."""
     _, done, qty = _applicable(t, e)
+    record(t, e, qty, 0)
     key = (e.order_id, e.line, e.substitute_item)
     other = t.substitutes.get(key) or Substitute()
     t.substitutes[key] = replace(
@@ -105,6 +112,7 @@ def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[Any]:
     """Units left. Those of another item count for the line by the ratio of their substitution."""
     line, done, qty = _applicable(t, e)
     if _is_own(t, e, line):
+        record(t, e, qty, 0)
         done = replace(done, shipped_milli=done.shipped_milli + qty)
     else:
         key = (e.order_id, e.line, e.item)

@@ -15,6 +15,7 @@ from typing import Any
 from schemas.base import Event
 from schemas.errors import BrokenInvariant
 from schemas.inventory import RequestAllocation
+from schemas.orders import SitePart
 from schemas.quantity import MILLI
 from tables.order_exceptions import conditions
 from tables.order_states import Standing, State, path, state_of
@@ -35,7 +36,15 @@ def assign(t: OrderTables, order_id: str, erp_order_no: str | None) -> dict[int,
         numbers.reverse()
     extra = []
     if erp_order_no is not None:
-        for (_, _, erp_line_no), erp in t.erp_lines.under(order_id, erp_order_no):
+        found = [(key[2], erp) for key, erp in t.erp_lines.under(order_id, erp_order_no)]
+        found_items = {no: erp.first_item for no, erp in found}
+        posted = {no for no, erp in found if (order_id, no) in t.told and no in free.get(erp.first_item, ())}
+        for number in posted:  # crossdock gave it the line's own number
+            lines[number] = number
+            free[found_items[number]].remove(number)
+        for erp_line_no, erp in found:
+            if erp_line_no in posted:
+                continue
             if free.get(erp.first_item):
                 lines[free[erp.first_item].pop()] = erp_line_no
             else:
@@ -95,6 +104,12 @@ class Sources:
     substitutes_shipped_milli: int
     substitutes_returned_milli: int
     invoiced_milli: int
+    committed_milli: int = 0  # units warehouses were told to ship and have not given back
+    told_site: str | None = None  # the site the ERP was told
+
+    def is_told(self) -> bool:
+        """Whether the ERP's line is what crossdock posted: then it says nothing of its own."""
+        return self.placed is not None and self.erp is not None and self.erp.told_milli is not None
 
 
 def _settle(
@@ -110,14 +125,28 @@ def _settle(
     returned = sum(other.serves(other.returned_milli) for other in others)
     placed = t.placed.get((order_id, number))
     old = t.lines.get((order_id, number)) or Line()
-    new, wishes = work_out(old, Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced))
+    instructed, committed, told = _told(t, order_id, number, erp_line_no)
+    sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced, committed, told)
+    new, wishes = work_out(old, sources)
     if path(old.state, new.state) is None:
         raise BrokenInvariant(f"line {number} of {order_id} cannot go from {old.state} to {new.state}")
     if new != old:
         t.lines[order_id, number] = new
     for revision, wish in enumerate(wishes, old.revision + 1):
-        yield _request(order_id, order, number, wish, revision, erp, cause)
+        yield _request(order_id, order, number, wish, revision, erp, instructed, cause)
     yield from conditions(order_id, number, old, new, cause)
+
+
+def _told(t: OrderTables, order_id: str, number: int, erp_line_no: int | None) -> tuple[list[SitePart], int, str | None]:
+    """Of a line of an order crossdock runs: units instructed by site, units committed, and the site the ERP was told."""
+    if (order_id,) not in t.processes:
+        return [], 0, None
+    instructed, committed = [], 0
+    for (_, _, site), handoff in t.handoffs.under(order_id, number):
+        instructed.append(SitePart(site, handoff.instructed_milli - handoff.withdrawn_milli))
+        committed += handoff.committed_milli()
+    told = t.told.get((order_id, number if erp_line_no is None else erp_line_no))
+    return instructed, committed, told.site if told else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +158,7 @@ class Reckoning:
     unit: Unit
     has_moved: bool
     ordered_milli: int
+    desired_milli: int
     wish_milli: int
     kept_milli: int
     declined_milli: int
@@ -178,6 +208,7 @@ def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
         declined_of_milli=old.declined_of_milli,
         executed=old.executed,
         ordered_milli=r.ordered_milli,
+        desired_milli=r.desired_milli,
         wanted_milli=wanted,
         allocated_milli=allocated,
         backordered_milli=backordered,
@@ -200,18 +231,21 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     shipped = 0 if is_pending else max(old.executed.shipped_milli + s.substitutes_shipped_milli, by_erp)
     picked = max(old.executed.picked_milli, shipped)
     asked, most = _asked(unit, s, is_pending=is_pending) if s.is_listed else (old.ordered_milli, old.ordered_milli)
-    ordered = max(asked, min(most, picked))
-    kept = min(ordered, picked)
+    held = max(picked, s.committed_milli)
+    ordered = max(asked, min(most, held))
+    kept = min(ordered, held)
     cancelled_by = _cancelled_by(s)
-    is_declined = old.declined_of_milli == ordered and old.item == item and s.erp is None  # what the ERP takes is not declined
+    is_declined = old.declined_of_milli == ordered and old.item == item and _is_ours(s)  # what the ERP takes is not declined
     declined = old.declined_milli if is_declined else 0
     lost = 0 if s.order.allow_backorder else old.executed.short_milli
+    desired = 0 if cancelled_by else max(0, asked - declined - lost)
     return Reckoning(
         item=item,
-        site=s.erp.site if s.erp else s.placed.site if s.placed else old.site,
+        site=_site(old, s),
         unit=unit,
         has_moved=old.has_moved or old.item not in ("", item),
         ordered_milli=ordered,
+        desired_milli=desired,
         wish_milli=max(0 if cancelled_by else ordered - declined - lost, kept),
         kept_milli=kept,
         declined_milli=declined,
@@ -236,7 +270,7 @@ def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
     if is_pending:
         return s.placed.qty_milli, s.placed.most_milli
     placed, most = (in_base(unit, qty, s.placed.uom) for qty in (s.placed.qty_milli, s.placed.most_milli))
-    if s.erp is None:
+    if s.erp is None or (s.is_told() and placed is not None):
         return placed or 0, most or 0
     if placed is None or (s.erp.changed_at_ms or 1) >= s.placed.changed_at_ms:
         return s.erp.ordered_milli, max(s.erp.most_milli, most or 0)
@@ -257,15 +291,33 @@ def _cancelled_by(s: Sources) -> str | None:
         return s.order.cancel_reason or "cancelled by the channel"
     if s.placed is not None and s.placed.cancel_reason is not None:
         return s.placed.cancel_reason or "cancelled by the channel"
-    if s.erp is not None and (s.order.is_erp_cancelled or s.erp.is_deleted or s.erp.line_status == "X"):
+    if is_cancelled_by_erp(s.order, s.erp):
         return "cancelled in the ERP"
     return None if s.is_listed else "no source has the line any more"
+
+
+def is_cancelled_by_erp(order: Order, erp: ErpLine | None) -> bool:
+    """Whether the ERP has cancelled a line, and not because it was told to."""
+    if erp is None or erp.told_milli == 0:
+        return False
+    return order.is_erp_cancelled or erp.is_deleted or erp.line_status == "X"
+
+
+def _is_ours(s: Sources) -> bool:
+    return s.erp is None or s.is_told()
+
+
+def _site(old: Line, s: Sources) -> str | None:
+    """The site asked for. What the ERP says is one of its own only if it is not the one it was told."""
+    if s.erp is None or (s.placed is not None and s.erp.site == s.told_site):
+        return s.placed.site if s.placed else old.site
+    return s.erp.site
 
 
 def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list[Wish]:
     """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
     old, wanted = line.wish, r.wish_milli
-    reported = s.erp.shipped_milli if s.erp else 0
+    reported = _reported(line, s)
     wish = Wish(
         item=r.item,
         wanted_milli=wanted,
@@ -273,7 +325,7 @@ def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list
         site=r.site,
         requested_on=s.order.requested_on,
         priority=s.order.priority,
-        is_firm=s.erp is not None,
+        is_firm=not _is_ours(s),
         allow_partial=s.order.allow_partial,
         allow_backorder=s.order.allow_backorder,
         # The new item's demand knows nothing of what shipped under the old one.
@@ -290,6 +342,14 @@ def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list
     stands = answer.wanted_milli if answer and answer.revision == line.revision else None
     is_same = wanted == _now(r.unit, old) or (wanted == stands and r.unit.is_base)
     return [] if is_same and _terms(old) == _terms(wish) else [wish]
+
+
+def _reported(line: Line, s: Sources) -> int:
+    """What the ERP says has shipped, unless it says so because it was told what the warehouse shipped."""
+    if s.erp is None:
+        return 0
+    is_echo = s.told_site is not None and s.erp.shipped_milli <= line.executed.shipped_milli + s.substitutes_shipped_milli
+    return 0 if is_echo else s.erp.shipped_milli
 
 
 def _terms(wish: Wish) -> tuple[Any, ...]:
@@ -334,7 +394,14 @@ def _shortfall(r: Reckoning, state: State) -> str | None:
 
 
 def _request(
-    order_id: str, order: Order, number: int, wish: Wish, revision: int, erp: ErpLine | None, cause: Event
+    order_id: str,
+    order: Order,
+    number: int,
+    wish: Wish,
+    revision: int,
+    erp: ErpLine | None,
+    instructed: list[SitePart],
+    cause: Event,
 ) -> RequestAllocation:
     return RequestAllocation(
         event_id=f"{order_id}/{number}/{revision}",
@@ -360,4 +427,5 @@ def _request(
         allow_backorder=wish.allow_backorder,
         shipped_milli=wish.shipped_milli,
         commit_position=erp.commit_position if erp else 0,
+        instructed=instructed,
     )

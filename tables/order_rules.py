@@ -18,6 +18,7 @@ from schemas.orders import (
 )
 from tables.milestones import reach
 from tables.notes import cleared, note
+from tables.order_echo import heard
 from tables.order_lines import in_base, settle, settle_erp_line, settle_line
 from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
 
@@ -57,6 +58,8 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
             changed_at_ms=0,
             change_position=-1,
             cancel_reason=None,
+            unit_price=line.unit_price,
+            currency=line.currency,
         )
     yield from _refresh(t, e.order_id, e)
 
@@ -155,31 +158,33 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[A
     held = t.erp_lines.get(key)
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
-    if e.is_deleted:
-        if held is None:
-            return
-        t.erp_lines[key] = replace(held, revision=e.revision, is_deleted=True)
-    else:
-        is_changed = held is not None and held.ordered_milli != e.ordered_milli
-        t.erp_lines[key] = ErpLine(
-            revision=e.revision,
-            first_item=held.first_item if held else e.item,
-            item=e.item,
-            site=e.site,
-            ordered_milli=e.ordered_milli,
-            most_milli=max(held.most_milli, e.ordered_milli) if held else e.ordered_milli,
-            changed_at_ms=e.occurred_at_ms if is_changed else held.changed_at_ms if held else 0,
-            shipped_milli=e.shipped_milli,
-            line_status=e.line_status,
-            commit_position=e.commit_position,
-            is_deleted=False,
-            line=held.line if held else None,
-        )
+    if e.is_deleted and held is None:
+        return
+    new = replace(held, revision=e.revision, is_deleted=True) if held and e.is_deleted else _erp_line(held, e)
+    t.erp_lines[key] = heard(t, e.order_id, e.order_no, e.line_no, held, new)
     order = t.orders.get((e.order_id,))
     if order is None or order.erp_order_no != e.order_no:
         return
     yield from settle_erp_line(t, e.order_id, e.order_no, e.line_no, e)
     yield from conclude(t, e.order_id, e)
+
+
+def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
+    is_changed = held is not None and held.ordered_milli != e.ordered_milli
+    return ErpLine(
+        revision=e.revision,
+        first_item=held.first_item if held else e.item,
+        item=e.item,
+        site=e.site,
+        ordered_milli=e.ordered_milli,
+        most_milli=max(held.most_milli, e.ordered_milli) if held else e.ordered_milli,
+        changed_at_ms=e.occurred_at_ms if is_changed else held.changed_at_ms if held else 0,
+        shipped_milli=e.shipped_milli,
+        line_status=e.line_status,
+        commit_position=e.commit_position,
+        is_deleted=False,
+        line=held.line if held else None,
+    )
 
 
 def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[Any]:

@@ -25,11 +25,13 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         for _, x in lines
     ]
     is_cancelled = order.is_erp_cancelled or order.cancel_reason is not None
+    process = t.processes.get((order_id,))
+    is_held = process.decision == "held" if process else order.is_held
     return OrderStatus(
         order_id=order_id,
         version=version,
         as_of_ms=order.as_of_ms,
-        status=status_of(tallies, is_held=order.is_held, is_cancelled=is_cancelled),
+        status=status_of(tallies, is_held=is_held, is_cancelled=is_cancelled),
         channel=order.channel,
         external_ref=order.external_ref,
         customer=order.customer,
@@ -37,8 +39,8 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         requested_on=order.requested_on,
         erp_order_nos=[no for (_, no), erp in t.erp_orders.under(order_id) if not erp.is_deleted],
         lines=[_line_status(number, line) for number, line in lines],
-        decision="",
-        holds=[],
+        decision=process.decision if process else "",
+        holds=list(process.holds) if process else [],
     )
 
 

@@ -9,7 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
+from schemas.orders import SiteGone, SitePart
+from tables.order_process import (
+    Billed,
+    Concern,
+    Credit,
+    Handoff,
+    OrderDeadline,
+    PriceCheck,
+    Process,
+    Task,
+    Told,
+    Wait,
+)
 from tables.order_states import State
 from tables.table import Table
 
@@ -60,7 +74,8 @@ class Order:
 class Placed:
     """The channel's line. `qty_milli` thousandths of `uom` (base unit if none); `most_milli` is the largest ever asked for.
 
-    `changed_at_ms`: when the channel last changed the quantity, 0 if never; `change_position` orders its changes.
+    `unit_price` is per `uom`. `changed_at_ms`: when the channel last changed the quantity, 0 if never; `change_position` orders
+    its changes.
     """
 
     item: str
@@ -71,6 +86,8 @@ class Placed:
     changed_at_ms: int
     change_position: int
     cancel_reason: str | None
+    unit_price: Decimal | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,8 @@ class ErpOrder:
 class ErpLine:
     """The ERP's line. `first_item` is what it is matched by; `changed_at_ms`: when its quantity last changed, 0 if never.
 
-    A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count.
+    A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count. `told_milli`: its
+    quantity is what crossdock posted, and so much; none if the ERP has set it itself.
     """
 
     revision: int
@@ -106,6 +124,11 @@ class ErpLine:
     commit_position: int
     is_deleted: bool
     line: int | None
+    told_milli: int | None = None
+
+    def stands_milli(self) -> int:
+        """What the ERP will deliver of it: nothing of a line that is cancelled or gone."""
+        return 0 if self.is_deleted or self.line_status == "X" else self.ordered_milli
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +168,9 @@ class Answer:
     backordered_milli: int
     promised_on: date | None
     refused: str | None
+    parts: tuple[SitePart, ...] = ()
+    gone: tuple[SiteGone, ...] = ()
+    backorder_site: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +203,8 @@ class Line:
     """An order line as worked out. Quantities as in `schemas.orders.LineStatus`; `wanted_milli` is ordered less cancelled.
 
     `is_listed`: a source has the line; one that none has any more, and nothing happened to, is not shown. `has_moved`: its
-    item was changed. `declined_milli`: what the promise fold would not take of `declined_of_milli` ordered.
+    item was changed. `declined_milli`: what the promise fold would not take of `declined_of_milli` ordered. `desired_milli`: what
+    shall ship in the end; more than that is wanted as long as a warehouse has been told to ship it.
     """
 
     item: str = ""
@@ -194,6 +221,7 @@ class Line:
     declined_of_milli: int = 0
     executed: Executed = Executed()
     ordered_milli: int = 0
+    desired_milli: int = 0
     wanted_milli: int = 0
     allocated_milli: int = 0
     backordered_milli: int = 0
@@ -237,7 +265,7 @@ class Reached:
 
 @dataclass(slots=True)
 class OrderTables:
-    """All tables of the order fold. The first part of each key is the order id."""
+    """All tables of the order fold. The first part of each key is the order id, but for deadlines."""
 
     orders: Table[tuple[str], Order]
     placements: Table[tuple[str], Placement]
@@ -249,3 +277,13 @@ class OrderTables:
     invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
     seen: Table[tuple[str, str], SeenFact]  # order id, event id
     milestones: Table[tuple[str, str], Reached]  # order id, milestone
+    processes: Table[tuple[str], Process]
+    credits: Table[tuple[str], Credit]
+    price_checks: Table[tuple[str, int], PriceCheck]  # order id, line
+    told: Table[tuple[str, int], Told]  # order id, line number in the ERP
+    handoffs: Table[tuple[str, int, str], Handoff]  # order id, line, site
+    billed: Table[tuple[str, int], Billed]  # order id, line
+    tasks: Table[tuple[str, str], Task]  # order id, kind of obligation
+    waits: Table[tuple[str, str], Wait]  # order id, what is waited for
+    concerns: Table[tuple[str, str], Concern]  # order id, fingerprint
+    deadlines: Table[tuple[int, str, str], OrderDeadline]  # due at ms, what, order id

@@ -198,11 +198,16 @@ class Supply:
 @quick
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told."""
+    """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told.
+
+    `substituted_milli`: served by another item; `short_milli`: not found.
+    """
 
     site: str
     picked_milli: int
     shipped_milli: int
+    substituted_milli: int = 0
+    short_milli: int = 0
 
 
 @quick

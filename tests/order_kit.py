@@ -34,11 +34,12 @@ from schemas.orders import (
     PlacedLine,
     SitePart,
 )
-from streams.orders import orders
+from streams.orders import orders_fold
 from tables.order_status import order_status
 from tables.orders import OrderTables
 from tables.table import DictTable, in_memory
 
+orders = orders_fold()
 ORDER = "web:W1"
 PACKS = {"CS": 12}
 NOON = 1_800_000_000_000
@@ -263,6 +264,7 @@ class FakePromise:
             backordered_milli=waiting,
             promised_on=date(2027, 2, 1) if waiting else None,
             refused=refused,
+            gone=[],
             pack_uom="CS",
             pack_milli=12_000,
         )

@@ -125,6 +125,7 @@ class Traffic:
             allow_backorder=True,
             shipped_milli=0,
             commit_position=0,
+            instructed=[],
         )
 
     def _pick(self) -> Any:

@@ -19,7 +19,7 @@ from streams.engine.partition import Flow
 from streams.engine.partitions import partition_of
 from streams.engine.worker import GROUP, Pace, Worker
 from streams.exceptions import exceptions
-from streams.orders import orders
+from streams.orders import orders_fold
 from streams.promise import promise_fold
 from streams.simulation.facts import Message
 from streams.simulation.shops import Release, Reserve
@@ -38,7 +38,7 @@ class NeverRests(Exception):
 
 def all_flows(policy: Policy) -> list[Flow]:
     """Every flow there is."""
-    return [promise_fold(policy), orders, documents, customers, exceptions, *translators(CHANNELS)]
+    return [promise_fold(policy), orders_fold(), documents, customers, exceptions, *translators(CHANNELS)]
 
 
 def all_topics() -> list[topics.Topic]:

@@ -169,6 +169,7 @@ class Bench:
             "allow_backorder": True,
             "shipped_milli": 0,
             "commit_position": 0,
+            "instructed": [],
         }
         request = say.RequestAllocation(
             **self.head(source="orders"),

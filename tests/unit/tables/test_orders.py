@@ -6,7 +6,7 @@ import dataclasses
 
 from schemas.inventory import RequestAllocation
 from schemas.orders import OrderStatus
-from streams.orders import orders
+from streams.orders import orders_fold
 from tables import order_rules
 from tables.order_lines import ERP_EXTRA
 from tables.order_status import order_status
@@ -28,7 +28,7 @@ from tests.order_kit import (
 
 
 def test_the_fold_has_a_rule_for_everything_on_its_inbox() -> None:
-    assert orders.unhandled() == []
+    assert orders_fold().unhandled() == []
 
 
 def test_a_placed_order_is_asked_for_line_by_line_and_answered() -> None:

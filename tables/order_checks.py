@@ -1,0 +1,195 @@
+"""May the order go on: the customer's credit, the lines' prices, and what a person has to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+from schemas.customers import RequestCredit
+from schemas.inventory import CheckPrice
+from schemas.quantity import MILLI
+from tables.order_context import CLOSED, Run
+from tables.order_posting import differs
+from tables.order_process import Credit, PriceCheck
+from tables.order_states import State
+from tables.orders import Line, Placed
+
+NOTHING = Decimal(0)
+CENTS = Decimal("0.0001")
+DAY_MS = 86_400_000
+EPOCH = date(1970, 1, 1).toordinal()
+REFUSALS = {"post_order": "erp_refused", "release_order": "wms_refused", "request_invoice": "invoice_refused"}
+"""The reason a person finds, by the kind of obligation that was refused."""
+
+
+def ask_credit(run: Run) -> Iterator[RequestCredit]:
+    """Tell the customers fold the open amount, if it is another one than it was told."""
+    held = run.t.credits.get((run.order_id,))
+    live = run.live()
+    if held is None and not live:
+        return
+    amount = sum((_amount(run, number, line) for number, line in live if not _is_settled(line)), NOTHING)
+    released = held.released_amount if held else None
+    released = None if released is not None and amount > released else released
+    if held is None:
+        credit = Credit(1, amount)
+    elif (held.amount, held.is_released) != (amount, released is not None):
+        is_released = released is not None
+        credit = replace(held, revision=held.revision + 1, amount=amount, released_amount=released, is_released=is_released)
+    else:
+        return
+    run.t.credits[(run.order_id,)] = credit
+    yield _request_credit(run, credit)
+
+
+def _request_credit(run: Run, credit: Credit) -> RequestCredit:
+    cause = run.cause
+    return RequestCredit(
+        event_id=f"{run.order_id}/credit/{credit.revision}",
+        source="orders",
+        source_position=credit.revision,
+        occurred_at_ms=cause.occurred_at_ms,
+        recorded_at_ms=cause.recorded_at_ms,
+        trace_id=cause.trace_id,
+        customer=run.t.placements[(run.order_id,)].customer,
+        order_id=run.order_id,
+        revision=credit.revision,
+        amount=credit.amount,
+        is_released=credit.is_released,
+    )
+
+
+def _is_settled(line: Line) -> bool:
+    return line.shipped_milli >= line.wanted_milli and line.invoiced_milli >= line.shipped_milli > 0
+
+
+def _amount(run: Run, number: int, line: Line) -> Decimal:
+    """The line's price for what is wanted of it."""
+    placed = run.t.placed.get((run.order_id, number))
+    if placed is None or placed.unit_price is None:
+        return NOTHING
+    return (placed.unit_price * line.wanted_milli / units_milli(placed, line)).quantize(CENTS)
+
+
+def units_milli(placed: Placed, line: Line) -> int:
+    """Thousandths of the line's present unit in one of the unit it was placed, and priced, in."""
+    is_pack = line.unit.is_base and placed.uom not in (None, line.unit.uom) and placed.uom == line.unit.pack_uom
+    return line.unit.pack_milli or MILLI if is_pack else MILLI
+
+
+def ask_prices(run: Run) -> Iterator[CheckPrice]:
+    """Have each priced line compared with the customer's price list, once that is known."""
+    credit = run.t.credits.get((run.order_id,))
+    if credit is None or not credit.price_list:
+        return
+    for number, line in run.live():
+        placed = run.t.placed.get((run.order_id, number))
+        if placed is None or placed.unit_price is None:
+            continue
+        held = run.t.price_checks.get((run.order_id, number))
+        if held is not None and held.price_list == credit.price_list:
+            continue
+        check = PriceCheck(held.revision + 1 if held else 1, credit.price_list, placed.unit_price)
+        run.t.price_checks[run.order_id, number] = check
+        yield _check_price(run, number, line, placed, check)
+
+
+def _check_price(run: Run, number: int, line: Line, placed: Placed, check: PriceCheck) -> CheckPrice:
+    cause = run.cause
+    return CheckPrice(
+        event_id=f"{run.order_id}/{number}/price/{check.revision}",
+        source="orders",
+        source_position=check.revision,
+        occurred_at_ms=cause.occurred_at_ms,
+        recorded_at_ms=cause.recorded_at_ms,
+        trace_id=cause.trace_id,
+        item=placed.item,
+        order_id=run.order_id,
+        line=number,
+        revision=check.revision,
+        price_list=check.price_list,
+        unit_price=check.unit_price,
+        currency=placed.currency or "",
+        uom=placed.uom,
+        day=date.fromordinal(EPOCH + run.order.placed_at_ms // DAY_MS),
+    )
+
+
+def decide(run: Run) -> None:
+    """The order's decision, and the reasons it is held for."""
+    live = run.live()
+    refusals = tuple(refusal for refusal in run.process.refusals if _stands(run, refusal[0], live))
+    standing = [*causes(run)] if live else []
+    overridden = tuple(reason for reason in run.process.overridden if reason in standing)
+    refused = [reason for reason, _ in refusals if reason != "invoice_refused"]
+    holds = tuple(sorted({*refused, *(reason for reason in standing if reason not in overridden)}))
+    if live and _is_pending(run, live):
+        decision = "checking"
+    elif holds:
+        decision = "held"
+    else:
+        decision = "accepted" if live or run.process.is_accepted else _ended(run)
+    is_accepted = run.process.is_accepted or decision == "accepted"
+    run.change(decision=decision, holds=holds, refusals=refusals, overridden=overridden, is_accepted=is_accepted)
+
+
+def _stands(run: Run, refusal: str, live: list[tuple[int, Line]]) -> bool:
+    """Whether what was refused is still wanted."""
+    if refusal == "erp_refused":
+        return differs(run)
+    return refusal == "invoice_refused" or bool(live)
+
+
+def _ended(run: Run) -> str:
+    """The decision on an order that ended before it was accepted."""
+    return "refused" if run.lines and all(line.state is State.REFUSED for _, line in run.lines) else "checking"
+
+
+def causes(run: Run) -> Iterator[str]:
+    """Reasons to hold the order that stand for as long as things are so."""
+    credit = run.t.credits.get((run.order_id,))
+    if credit is not None and credit.verdict == "held":
+        yield credit.reason
+    checks = run.t.price_checks.under(run.order_id)
+    lines = dict(run.lines)
+    if any(row.is_match is False and number in lines and lines[number].state not in CLOSED for (_, number), row in checks):
+        yield "price_mismatch"
+    if run.order.is_held:
+        yield "erp_hold"
+    if run.process.was_in_erp and run.order.erp_order_no is None:
+        yield "erp_deleted"
+
+
+def _is_pending(run: Run, live: list[tuple[int, Line]]) -> bool:
+    """Whether an answer is missing without which the order may not go on."""
+    credit = run.t.credits.get((run.order_id,))
+    if credit is None or credit.good_for is None or credit.amount > credit.good_for:
+        return True
+    if any(line.answer is None and line.wish is not None for _, line in run.lines):
+        return True
+    checks = [run.t.price_checks.get((run.order_id, number)) for number, _ in live]
+    return any(check is not None and check.is_match is None for check in checks)
+
+
+def words(run: Run, reason: str) -> str:
+    """Why the order is held, as a sentence."""
+    order_id = run.order_id
+    told = dict(run.process.refusals).get(reason)
+    if reason == "price_mismatch":
+        rows = [(number, row) for (_, number), row in run.t.price_checks.under(order_id) if row.is_match is False]
+        parts = [
+            f"line {n}: {row.unit_price} against {'no price' if row.reference is None else row.reference}" for n, row in rows
+        ]
+        return f"Order {order_id} is held: prices differ from price list {rows[0][1].price_list} ({', '.join(parts)})."
+    if reason == "erp_refused":
+        return f"Order {order_id} is held: the ERP refuses it: {told}"
+    if reason == "wms_refused":
+        return f"Order {order_id} is held: the warehouse system refuses its release: {told}"
+    if reason == "erp_hold":
+        return f"Order {order_id} is on hold in the ERP."
+    if reason == "erp_deleted":
+        return f"Order {order_id} is held: it was deleted in the ERP."
+    credit = run.t.credits[(order_id,)]
+    return f"Order {order_id} is held: {credit.sentence or reason}"

@@ -1,0 +1,27 @@
+"""What crossdock posted to the ERP, recognised when the ERP's change feed shows it: it is no word of the ERP's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tables.orders import ErpLine, OrderTables
+
+
+def heard(t: OrderTables, order_id: str, order_no: str, line_no: int, held: ErpLine | None, new: ErpLine) -> ErpLine:
+    """The ERP's new line, marked with the quantity it was told if that is what it shows now.
+
+    Quantities are told one after the other and shown in that order, so one that is shown ends all waiting before it. What was
+    not told is the ERP's own change.
+    """
+    told = t.told.get((order_id, line_no))
+    order = t.orders.get((order_id,))
+    if told is None or (order is not None and order.erp_order_no not in (None, order_no)):
+        return new
+    now = new.stands_milli()
+    if held is not None and held.stands_milli() == now:
+        return replace(new, told_milli=held.told_milli)
+    for n, posted in enumerate(told.pending):
+        if posted.qty_milli == now:
+            t.told[order_id, line_no] = replace(told, pending=told.pending[n + 1 :])
+            return replace(new, told_milli=now, changed_at_ms=held.changed_at_ms if held else 0)
+    return replace(new, told_milli=None)

@@ -1,0 +1,157 @@
+"""The state of an order that crossdock runs: what was decided, what other systems were told, what is waited for.
+
+Nothing here is nudged by events. Each event changes what sources said (`tables.orders`); then what should be true now is
+compared with what was asked, and the difference is asked for (`tables.order_run`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The order's run. `decision`, `holds`: as in `schemas.orders.OrderStatus`.
+
+    `refusals`: what a system refused, in its words, until a person lets it be tried again. `overridden`: holds a person lifted
+    though their cause stands. `was_in_erp`: the ERP has shown the order. `status`, `notices`: the last one told and how many.
+    `bill_at_ms`: when shipped units are billed next.
+    """
+
+    decision: str = "checking"
+    holds: tuple[str, ...] = ()
+    is_accepted: bool = False
+    refusals: tuple[tuple[str, str], ...] = ()
+    overridden: tuple[str, ...] = ()
+    was_in_erp: bool = False
+    status: str = ""
+    notices: int = 0
+    bill_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What the customers fold was asked last, and what it answered last.
+
+    `released_amount`: up to this amount a person lets the order go on, none if nobody does; `is_released`: it was told so.
+    `good_for`: the amount the answer is about.
+    """
+
+    revision: int
+    amount: Decimal
+    released_amount: Decimal | None = None
+    is_released: bool = False
+    answered_revision: int = 0
+    answer: int = 0
+    good_for: Decimal | None = None
+    verdict: str = ""
+    reason: str = ""
+    sentence: str = ""
+    price_list: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceCheck:
+    """A line's price, as it was asked about and what was answered. `is_match` is none until then."""
+
+    revision: int
+    price_list: str
+    unit_price: Decimal
+    is_match: bool | None = None
+    reference: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A quantity the ERP was told in a revision."""
+
+    revision: int
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the ERP was told of a line. `pending`: quantities its change feed has not shown yet, oldest first."""
+
+    site: str
+    pending: tuple[Posted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Units of a line at a warehouse, adding up: what it was told to ship, and what it said it did.
+
+    `withdrawn_milli`: given back when asked. `sure_milli`: it could not give back more, so of this much all is picked or short.
+    """
+
+    instructed_milli: int = 0
+    withdrawn_milli: int = 0
+    picked_milli: int = 0
+    substituted_milli: int = 0
+    short_milli: int = 0
+    shipped_milli: int = 0
+    sure_milli: int = 0
+
+    def taken_milli(self) -> int:
+        """Units picked, shipped or served by another item, reported or sure to be."""
+        told = max(self.picked_milli, self.shipped_milli) + self.substituted_milli
+        return max(told, self.sure_milli - self.short_milli)
+
+    def committed_milli(self) -> int:
+        """Units that are taken, or that the warehouse may still take."""
+        return max(self.taken_milli(), self.instructed_milli - self.withdrawn_milli - self.short_milli)
+
+    def open_milli(self) -> int:
+        """Units the warehouse may still take."""
+        return self.committed_milli() - self.taken_milli()
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """Units the ERP was asked to bill, adding up."""
+
+    requested_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """Units of a line (at a site) that a task is about."""
+
+    line: int
+    site: str
+    qty_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The newest obligation of a kind. One at a time: the next is worked out when this is settled."""
+
+    number: int
+    obligation_id: str
+    is_waiting: bool
+    is_refused: bool
+    at_ms: int
+    lines: tuple[TaskLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something the order waits for. `mark`: what exactly; another one starts anew."""
+
+    due_ms: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """An exception that is open. `sentence`: as it was noted."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDeadline:
+    """Something is due (the key says it all)."""
+
+    order_id: str

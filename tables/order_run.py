@@ -1,0 +1,195 @@
+"""Running an order: after each event, whatever is due now is asked for; and the rules of the answers.
+
+`advance` compares what should be true with what was asked, stage by stage. So it does not matter in which order events came,
+and an event that changes nothing asks for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from schemas.base import Event
+from schemas.deliveries import ObligationSettled
+from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.obligations import NotifyStatus, answer_of
+from schemas.orders import CreditAnswered, OrderTick, PriceChecked, ReleaseHold
+from tables.milestones import reach
+from tables.order_billing import bill, unbill
+from tables.order_checks import REFUSALS, ask_credit, ask_prices, causes, decide
+from tables.order_context import Run, RunPolicy
+from tables.order_handoffs import give_back, hand_over, take_back
+from tables.order_lines import settle_line
+from tables.order_posting import forget_revision, post
+from tables.order_process import Task
+from tables.order_rules import conclude, remember
+from tables.order_stages import keep_stages
+from tables.order_status import order_status
+from tables.orders import OrderTables
+
+Rule = Callable[[OrderTables, Any], Iterator[Any]]
+WORKED_AT_ONCE = 500  # a tick's work is bounded: what is left is still due at the next
+_CREDIT_REASONS = frozenset({"unknown_customer", "credit_hold", "credit_limit", "customer_inactive"})
+
+
+def advancing(policy: RunPolicy, rule: Rule) -> Rule:
+    """The rule, and then the order's process brought to what the rule has changed."""
+
+    def then_advance(t: OrderTables, e: Any) -> Iterator[Any]:
+        yield from rule(t, e)
+        yield from advance(policy, t, e.order_id, e, e.recorded_at_ms)
+
+    return then_advance
+
+
+def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[Any]:
+    """Ask for all that is due of an order, if it is crossdock's to run."""
+    if policy.orders.erp is None or (order_id,) not in t.placements:
+        return
+    run = Run(policy, t, order_id, cause, max(now_ms, t.orders[(order_id,)].as_of_ms))
+    before = run.process
+    t.processes[(order_id,)] = run.process
+    yield from ask_credit(run)
+    yield from ask_prices(run)
+    decide(run)
+    yield from post(run)
+    yield from hand_over(run)
+    yield from bill(run)
+    yield from keep_stages(run)
+    if run.process != before:
+        t.processes[(order_id,)] = run.process
+        yield from reach(t, order_id, cause)
+    yield from _notify(run)
+
+
+def _notify(run: Run) -> Iterator[Any]:
+    """Tell whoever wants to know that the order has another status."""
+    now = order_status(run.t, run.order_id, 0)
+    if now is None or now.status == run.process.status:
+        return
+    sequence = run.process.notices + 1
+    run.change(status=now.status, notices=sequence)
+    run.t.processes[(run.order_id,)] = run.process
+    for endpoint in run.policy.orders.notify:
+        body = NotifyStatus(
+            order_id=run.order_id,
+            sequence=sequence,
+            status=now.status,
+            channel=now.channel,
+            external_ref=now.external_ref,
+            customer=now.customer,
+            at_ms=run.cause.occurred_at_ms,
+        )
+        yield run.raised(endpoint, f"{run.order_id}/notify/{sequence}@{endpoint}", body)
+
+
+# --- rules ---------------------------------------------------------------------------------------------------------------
+
+
+def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[Any]:
+    """The newest answer of the customers fold stands."""
+    key = (e.order_id,)
+    held = t.credits.get(key)
+    if held is None or (e.revision, e.answer) <= (held.answered_revision, held.answer):
+        raise AlreadyApplied
+    t.credits[key] = replace(
+        held,
+        answered_revision=e.revision,
+        answer=e.answer,
+        good_for=held.amount if e.revision == held.revision else held.good_for,
+        verdict=e.verdict,
+        reason=e.reason,
+        sentence=e.sentence,
+        price_list=e.price_list,
+    )
+    yield from conclude(t, e.order_id, e)
+
+
+def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[Any]:
+    """The answer to the newest question stands."""
+    key = (e.order_id, e.line)
+    held = t.price_checks.get(key)
+    if held is None or e.revision != held.revision or held.is_match is not None:
+        raise AlreadyApplied
+    t.price_checks[key] = replace(held, is_match=e.is_match, reference=e.reference)
+    yield from conclude(t, e.order_id, e)
+
+
+def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[Any]:
+    """A person lets the order go on: what was refused is tried again, what stands against it is overridden."""
+    process = t.processes.get((e.order_id,))
+    if process is None:
+        raise Refused(f"order {e.order_id} is not held: crossdock does not run it", hint="see the order's status")
+    remember(t, e.order_id, e)
+    run = Run(policy, t, e.order_id, e, e.recorded_at_ms)
+    refused = [reason for reason, _ in process.refusals if e.reason in ("", reason)]
+    standing = [reason for reason in causes(run) if e.reason in ("", reason)]
+    if not refused and not standing:
+        raise Refused(f"order {e.order_id} is not held for {e.reason or 'anything'}", hint=f"holds: {', '.join(process.holds)}")
+    for kind, reason in REFUSALS.items():
+        task = t.tasks.get((e.order_id, kind))
+        if reason in refused and task is not None:
+            t.tasks[e.order_id, kind] = replace(task, is_refused=False)
+            if kind == "request_invoice":
+                unbill(t, e.order_id, task)
+    _release_credit(t, e.order_id, standing)
+    t.processes[(e.order_id,)] = replace(
+        process,
+        refusals=tuple(row for row in process.refusals if row[0] not in refused),
+        overridden=tuple(sorted({*process.overridden, *standing} - _CREDIT_REASONS)),
+    )
+    yield from conclude(t, e.order_id, e)
+
+
+def _release_credit(t: OrderTables, order_id: str, standing: list[str]) -> None:
+    """The customers fold is told that a person lets it go on, and answers; up to this amount."""
+    if not _CREDIT_REASONS.isdisjoint(standing):
+        credit = t.credits[(order_id,)]
+        t.credits[(order_id,)] = replace(credit, released_amount=credit.amount)
+
+
+def obligation_settled(t: OrderTables, e: ObligationSettled) -> Iterator[Any]:
+    """What became of what was asked of another system. Of an exhausted obligation the delivery fold tells people; it may still be
+    settled later.
+    """
+    task = t.tasks.get((e.order_id, e.kind))
+    if task is None:
+        if (e.order_id,) not in t.orders:
+            raise NotYet(f"order {e.order_id} has not arrived; {e.obligation_id} waits for it")
+        raise AlreadyApplied  # a notice: nothing depends on it
+    if task.obligation_id != e.obligation_id or not task.is_waiting or e.outcome == "exhausted":
+        raise AlreadyApplied
+    is_refused = e.outcome == "refused"
+    t.tasks[e.order_id, e.kind] = replace(task, is_waiting=False, is_refused=is_refused)
+    lines = _take_up(t, e, task, is_refused=is_refused)
+    if is_refused and e.kind in REFUSALS:
+        process = t.processes[(e.order_id,)]
+        t.processes[(e.order_id,)] = replace(process, refusals=(*process.refusals, (REFUSALS[e.kind], e.answer)))
+    for number in sorted(lines):
+        yield from settle_line(t, e.order_id, number, e)
+    yield from conclude(t, e.order_id, e)
+
+
+def _take_up(t: OrderTables, e: ObligationSettled, task: Task, *, is_refused: bool) -> set[int]:
+    """Change what is known of the other system. Returns the lines to be worked out again."""
+    if e.kind == "withdraw_release":
+        return give_back(t, e.order_id, task, None if is_refused else answer_of(e.kind, e.answer))
+    if is_refused and e.kind == "release_order":
+        return take_back(t, e.order_id, task)
+    if is_refused and e.kind == "post_order":
+        forget_revision(t, e.order_id, task.number)
+    return set()
+
+
+def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[Any]:
+    """Work off what is due."""
+    due = []
+    for key, _ in t.deadlines.range((-(2**62), "", ""), (e.occurred_at_ms + 1, "", "")):
+        due.append(key)
+        if len(due) == WORKED_AT_ONCE:
+            break
+    for key in due:
+        del t.deadlines[key]
+    for order_id in sorted({key[2] for key in due}):
+        yield from advance(policy, t, order_id, e, e.occurred_at_ms)
