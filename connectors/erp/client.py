@@ -1,0 +1,76 @@
+"""The ERP's order entry over HTTP: orders whole, and invoices for what has shipped.
+
+`PUT /orders/{channel}/{external_ref}` takes the order as it shall be; a lower revision than the one it has, it leaves alone.
+`POST /orders/{order_no}/invoices` bills units in addition to what was billed before. Both take an idempotency key, and answer a
+repeated one as they did the first time. That the order is there, and how it stands, the change feed says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from connectors.outbound import call, read
+from schemas.obligations import InvoicePosted, ObligedLine, OrderPosted, PostOrder, RequestInvoice
+from schemas.quantity import show
+
+CHANNEL_CODES = {"web": "WEB", "edi": "EDI", "marketplace": "MKT", "phone": "PHONE"}
+
+
+class _Order(msgspec.Struct):
+    order_no: str
+
+
+class _Invoice(msgspec.Struct):
+    invoice_no: str
+
+
+class ErpClient:
+    """The ERP at `url`. Each call raises `EndpointRefused` or `EndpointFailed`."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, timeout_s: float) -> None:
+        self._http = http
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+
+    async def post_order(self, order: PostOrder, key: str) -> OrderPosted:
+        """The order as the ERP shall have it."""
+        channel = CHANNEL_CODES.get(order.channel, order.channel.upper())
+        body = {
+            "revision": order.revision,
+            "customer": order.customer,
+            "requested_date": order.requested_on,
+            "priority": order.priority,
+            "lines": [_line(line) for line in order.lines],
+        }
+        answer = await self._call("PUT", f"/orders/{_part(channel)}/{_part(order.external_ref)}", body, key, (200, 201))
+        return OrderPosted(read(answer, _Order).order_no)
+
+    async def request_invoice(self, invoice: RequestInvoice, key: str) -> InvoicePosted:
+        """Bill units that have shipped."""
+        body = {"lines": [{"line": line.line, "qty": show(line.qty_milli)} for line in invoice.lines]}
+        answer = await self._call("POST", f"/orders/{_part(invoice.order_no)}/invoices", body, key, (200, 201))
+        return InvoicePosted(read(answer, _Invoice).invoice_no)
+
+    async def _call(self, method: str, path: str, body: Any, key: str, expect: tuple[int, ...]) -> bytes:
+        data = msgspec.json.encode(body)
+        return await call(self._http, method, self._url + path, data, key, timeout_s=self._timeout_s, expect=expect)
+
+
+def _line(line: ObligedLine) -> dict[str, Any]:
+    return {
+        "line": line.line,
+        "item": line.item,
+        "site": line.site,
+        "qty": show(line.qty_milli),
+        "unit_price": None if line.unit_price is None else format(line.unit_price, "f"),
+        "currency": line.currency,
+    }
+
+
+def _part(text: str) -> str:
+    """A path's part. A lone `.` or `..` would be taken for a step in the path."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")

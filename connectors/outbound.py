@@ -1,0 +1,119 @@
+"""Calls to other systems: how each answer is told apart, once for all clients.
+
+- The answer promised: done.
+- A 4xx: `EndpointRefused`, the system understood and will not. But 401, 407, 408, 425 and 429 say nothing about what was asked
+  (credentials, time, load), so they are failures.
+- Everything else, no answer among it, and an answer that is not what was promised: `EndpointFailed`, to be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+T = TypeVar("T")
+MAX_ANSWER_BYTES = 1 << 20
+MAX_WORDS = 300
+MAX_RETRY_AFTER_S = 86_400
+KEY_HEADER = "Idempotency-Key"
+_NOT_ABOUT_THE_REQUEST = frozenset({401, 407, 408, 425, 429})
+
+
+class EndpointRefused(Exception):
+    """The endpoint understood what was asked, and will not do it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class EndpointFailed(Exception):
+    """No answer, or none that says what became of it. `status` 0: no answer. `retry_after_ms`: for how long to leave it alone."""
+
+    def __init__(self, status: int, reason: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.retry_after_ms = retry_after_ms
+
+
+class _Reason(msgspec.Struct):
+    reason: str
+
+
+async def call(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    body: bytes,
+    key: str,
+    *,
+    timeout_s: float,
+    expect: Collection[int] | None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """The body of the answer to a JSON request under an idempotency key. `expect`: statuses that mean done; none: any 2xx.
+
+    Raises `EndpointRefused`, `EndpointFailed`.
+    """
+    sent = {"Content-Type": "application/json", "Accept": "application/json", KEY_HEADER: key, **(headers or {})}
+    try:
+        async with http.stream(method, url, content=body, headers=sent, timeout=timeout_s, follow_redirects=False) as answer:
+            content = await _bounded(answer)
+    except httpx.TimeoutException:
+        raise EndpointFailed(0, f"no answer in {timeout_s:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EndpointFailed(0, f"{type(error).__name__}: {error}"[:MAX_WORDS]) from None
+    status = answer.status_code
+    if status in expect if expect is not None else 200 <= status < 300:
+        return content
+    if 400 <= status < 500 and status not in _NOT_ABOUT_THE_REQUEST:
+        raise EndpointRefused(status, _words(status, content))
+    raise EndpointFailed(status, _words(status, content), _retry_after_ms(answer))
+
+
+def read(content: bytes, promised: type[T]) -> T:
+    """An answer's JSON. Raises `EndpointFailed` if it is not what was promised."""
+    try:
+        return msgspec.json.decode(content, type=promised)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise EndpointFailed(0, f"its answer is not what it promised: {error}"[:MAX_WORDS]) from None
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    content = b""
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            raise EndpointFailed(answer.status_code, f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return content
+
+
+def _words(status: int, content: bytes) -> str:
+    try:
+        return msgspec.json.decode(content, type=_Reason).reason[:MAX_WORDS]
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        text = " ".join(content[:MAX_WORDS].decode("utf-8", "replace").split())
+        return text or f"it answered {status} without a word"
+
+
+def _retry_after_ms(answer: httpx.Response) -> int | None:
+    """`Retry-After` in seconds or as a date; none if it is neither, or the status does not go with it."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if answer.status_code not in {429, 503} or not text:
+        return None
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:9])
+    else:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (at.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return int(min(max(seconds, 0.0), MAX_RETRY_AFTER_S) * 1000)
