@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
+from connectors.api.console.ports import Console, DemoControls
 from connectors.api.ports import Ports
 from schemas import topics
 from schemas.codec import Codec
@@ -32,6 +33,7 @@ from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
 from streams.order_desk import HoldDesk
 from streams.orders import orders_fold
 from streams.promise import promise_fold
+from streams.pulse import Pulse
 from streams.requests import Requests
 from streams.settings import BadSettings, Settings
 from streams.translators import translators
@@ -108,6 +110,7 @@ class App:
         self._clock = Clock(log, codec, clock_ms)
         self._clock_ms = clock_ms
         self._requests = Requests(log, log, codec, clock_ms)
+        self.pulse = Pulse(log, codec, self.published, self.tables, self.watch, self.halted, clock_ms)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._halted: dict[str, str] = {}
@@ -130,7 +133,12 @@ class App:
             tables=self.tables,
             health=self.watch,
             registry=self.registry,
+            console=Console(self.pulse),
         )
+
+    def offer(self, demo: DemoControls) -> None:
+        """Give the live page buttons that break things. Before the API is made."""
+        self.ports = replace(self.ports, console=Console(self.pulse, demo))
 
     def start(self) -> None:
         """Run the worker, the clock and the answers to requests, each in a thread."""
@@ -138,6 +146,7 @@ class App:
             _log.warning(changed)
         self._requests.start()
         self._inbound.start()
+        self.pulse.start()
         self.worker = self._hired()
         for name, run in (("worker", self._work), ("clock", self._tick)):
             thread = threading.Thread(target=run, name=name, daemon=True)
@@ -154,6 +163,7 @@ class App:
             self._threads.clear()
             self.worker.close()
         self._requests.close()
+        self.pulse.close()
 
     def halted(self) -> dict[str, str]:
         """Why each thread that stopped by itself did, and each partition that was set aside."""

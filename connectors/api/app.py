@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from connectors.api import customers, operations, orders, problems, promises, webhooks
+from connectors.api.console import pages
+from connectors.api.console.stream import Viewers
 from connectors.api.http import Guard
 from connectors.api.ports import Ports
 
@@ -24,4 +26,8 @@ def create_api(ports: Ports) -> FastAPI:
     app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
     for part in (promises, orders, customers, webhooks, operations):
         app.include_router(part.router(ports))
+    if ports.console is not None:
+        viewers = Viewers(ports.console)
+        app.include_router(pages.router(ports.console, viewers))
+        app.state.end_streams = viewers.close
     return app

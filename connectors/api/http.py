@@ -21,6 +21,7 @@ BODY_LIMIT = 1_000_000
 INGEST_LIMIT = 8_000_000
 DRAIN_LIMIT = 64_000_000
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN = frozenset({"same-origin", "none"})
 
 
 def parse_json(body: bytes) -> Any:
@@ -156,6 +157,9 @@ class Guard:
         origin = headers.get("origin")
         if method not in _SAFE and origin is not None and _name(origin) not in self._hosts:
             return problem(403, f"Pages of {origin[:100]!r} may not change anything here.")
+        # A page of another port of this machine has an origin of the right name; browsers say that it is not ours.
+        if method not in _SAFE and headers.get("sec-fetch-site", "none") not in _OWN:
+            return problem(403, "Pages of other sites, or of other ports of this machine, may not change anything here.")
         return None
 
 

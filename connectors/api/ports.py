@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from connectors.api.console.ports import Console
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
@@ -401,7 +402,10 @@ class Health(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it)."""
+    """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it).
+
+    Without `console` there is no live page.
+    """
 
     promises: Promises
     reservations: Reservations
@@ -414,4 +418,5 @@ class Ports:
     tables: Tables
     health: Health
     registry: CollectorRegistry
+    console: Console | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")

@@ -26,6 +26,7 @@ from streams.cli.session import SERVER_FILE, running
 from streams.demo.day import Day, Summary
 from streams.demo.invariants import Invariant, check_all
 from streams.engine.process import calm_collector
+from streams.serving import ApiServer
 from streams.settings import Settings, load
 
 DEMO_FILE = "demo.txt"
@@ -82,9 +83,7 @@ def serve(app: App, sock: socket.socket) -> None:
     note = app.settings.directory / SERVER_FILE
     note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     err().print(f"crossdock listens on [bold]{url}[/] (documentation: {url}/docs). Interrupt it with Ctrl-C.", soft_wrap=True)
-    server = uvicorn.Server(
-        uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10)
-    )
+    server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
     try:
         with contextlib.suppress(KeyboardInterrupt):
             # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed

@@ -1,0 +1,62 @@
+// Where facts come from and how fresh they are; where obligations go and whether they get there.
+
+import { byId, h, icon, say, sync } from "./dom.js";
+import { age, number } from "./format.js";
+
+const FRESH_MS = 60_000;
+const CIRCUITS = { closed: ["ok", "Serving"], half_open: ["half", "Probing"], open: ["bad", "Left alone"] };
+
+export function showFeeds(pulse) {
+  const now = Date.parse(pulse.at);
+  const order = (feed) => (feed.as_of === null ? 0 : Date.parse(feed.as_of));
+  const rows = [...pulse.feeds].sort((a, b) => order(b) - order(a) || (a.source < b.source ? -1 : 1));
+  sync(byId("feeds"), rows, (feed) => feed.source, makeFeed, (item, feed) => updateFeed(item, feed, now));
+}
+
+function makeFeed(feed) {
+  return h("li", {}, h("span", { class: "mark" }), h("span", { class: "name" }, feed.source), h("span", { class: "age n" }), h("span", { class: "waiting n" }));
+}
+
+function updateFeed(item, feed, now) {
+  const old = feed.as_of === null ? null : now - Date.parse(feed.as_of);
+  const state = feed.waiting_records > 0 ? "half" : old === null ? "off" : old < FRESH_MS ? "ok" : "wait";
+  if (item.dataset.state !== state) {
+    item.dataset.state = state;
+    item.querySelector(".mark").replaceChildren(icon(state, { half: "Behind:", off: "Nothing yet:", ok: "Fresh:", wait: "Quiet:" }[state]));
+  }
+  say(item.querySelector(".age"), old === null ? "nothing yet" : `${age(old)} ago`);
+  say(item.querySelector(".waiting"), feed.waiting_records ? `${number(feed.waiting_records)} waiting` : "");
+}
+
+export function showEndpoints(pulse) {
+  const list = byId("endpoints");
+  const open = pulse.endpoints.filter((endpoint) => endpoint.circuit !== "closed").length;
+  const about = open ? `${open} of ${pulse.endpoints.length} away: their queues wait in order` : "all endpoints serve";
+  say(byId("endpoints-about"), pulse.endpoints.length ? about : "");
+  list.classList.toggle("is-empty", pulse.endpoints.length === 0);
+  sync(list, pulse.endpoints, (endpoint) => endpoint.endpoint, makeEndpoint, (item, endpoint) => updateEndpoint(item, endpoint, Date.parse(pulse.at)));
+}
+
+function makeEndpoint(endpoint) {
+  const gauge = (name, label) => h("div", {}, h("dt", {}, label), h("dd", { class: "n", data: { of: name } }));
+  return h("li", {}, h("h3", {}, endpoint.endpoint), h("p", { class: "circuit" }),
+    h("dl", {}, gauge("waiting", "Waiting"), gauge("in_flight", "In flight"), gauge("oldest", "Oldest"), gauge("done", "Done")),
+    h("p", { class: "last-error" }));
+}
+
+function updateEndpoint(item, endpoint, now) {
+  const [glyph, label] = CIRCUITS[endpoint.circuit] ?? ["info", endpoint.circuit];
+  if (item.dataset.state !== glyph) {
+    item.dataset.state = glyph;
+    item.querySelector(".circuit").replaceChildren(icon(glyph), h("span", {}, label));
+  }
+  const retry = endpoint.circuit === "open" && endpoint.retry_at ? `, tried again in ${age(Date.parse(endpoint.retry_at) - now)}` : "";
+  say(item.querySelector(".circuit span"), label + retry);
+  const set = (name, text) => say(item.querySelector(`[data-of="${name}"]`), text);
+  set("waiting", number(endpoint.waiting));
+  set("in_flight", number(endpoint.in_flight));
+  set("oldest", endpoint.oldest ? age(now - Date.parse(endpoint.oldest)) : "–");
+  set("done", number(endpoint.done));
+  const given = endpoint.exhausted ? `${number(endpoint.exhausted)} given up, waiting for a person. ` : "";
+  say(item.querySelector(".last-error"), given + (endpoint.circuit !== "closed" || endpoint.exhausted ? (endpoint.last_error ?? "") : ""));
+}
