@@ -128,8 +128,10 @@ class System:
         if request.method == "POST":
             try:
                 self.faults.change(msgspec.json.decode(await request.body()))
-            except (BadFault, msgspec.DecodeError) as error:
+            except BadFault as error:
                 return JSONResponse({"reason": str(error)}, 422)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                return JSONResponse({"reason": f"The body is not JSON: {error}."}, 400)
         return JSONResponse(msgspec.to_builtins(self.faults.settings))
 
     async def _state(self, request: Request) -> Response:
