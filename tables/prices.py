@@ -23,7 +23,8 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
     """Compare the price of `uom` with the item's reference: the list's newest price valid on the day, times the units of a pack.
 
     It matches if it differs by no more than `price_tolerance` of the reference. Where there is no reference (no price in that
-    list and currency on that day, or a unit the item does not have) there is nothing to compare, and it matches.
+    list and currency on that day, or a unit the item does not have) there is nothing to compare, and it matches. A price
+    without a currency is compared with the list's, if that has the item in one currency only.
     Raises `NotYet` while the item is unknown.
     """
     item = known_item(t, e.item)
@@ -51,13 +52,13 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
 
 
 def _base_price(t: PromiseTables, item: str, price_list: str, currency: str, day: date) -> Decimal | None:
-    found = None
-    for key, price in t.prices.under(item, price_list, currency):
-        if key[3] > day:
-            break
-        if not price.is_deleted and (price.valid_to is None or price.valid_to >= day):
-            found = price.unit_price
-    return found
+    """The newest price valid on the day. Without a currency: the list's, if it has the item in one only."""
+    found: dict[str, Decimal] = {}
+    prices = t.prices.under(item, price_list, currency) if currency else t.prices.under(item, price_list)
+    for (_, _, priced_in, valid_from), price in prices:
+        if valid_from <= day and not price.is_deleted and (price.valid_to is None or price.valid_to >= day):
+            found[priced_in] = price.unit_price
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _units_milli(item: Item, uom: str | None) -> int | None:

@@ -116,6 +116,29 @@ def test_a_held_order_that_shrinks_goes_on() -> None:
     assert [(a.revision, a.verdict) for a in desk.answers("a")] == [(1, "held"), (2, "granted")]
 
 
+def test_a_granted_order_that_asks_again_is_judged_once_and_without_itself() -> None:
+    desk = Desk()
+    desk.erp(credit_limit=Decimal(100))
+    desk.ask("a", "60")
+    desk.ask("a", "100")
+    assert [a.verdict for a in desk.answers("a")] == ["granted", "granted"]
+    desk.erp(credit_hold=True)
+    desk.ask("a", "100")
+    assert [a.verdict for a in desk.answers("a")] == ["granted"] * 3
+
+
+def test_what_fits_exactly_goes_on_and_what_costs_nothing_always_fits() -> None:
+    desk = Desk()
+    desk.erp(credit_limit=Decimal(60))
+    for order, amount in (("a", "40"), ("b", "20"), ("c", "40")):
+        desk.ask(order, amount)
+    desk.ask("a", "0")
+    assert desk.verdict("c") == "granted"
+    desk.erp(credit_limit=Decimal(10))
+    desk.ask("free", "0")
+    assert desk.verdict("free") == "granted"
+
+
 def test_a_person_may_release_an_order_and_it_counts() -> None:
     desk = Desk()
     desk.erp(credit_limit=Decimal(10))

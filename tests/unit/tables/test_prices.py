@@ -98,6 +98,13 @@ def test_without_a_reference_there_is_nothing_to_compare(bench: Prices, changes:
     assert (answer.reference, answer.is_match) == (None, True)
 
 
+def test_a_price_without_a_currency_is_compared_with_the_lists_own(bench: Prices) -> None:
+    assert not bench.ask("13", currency="").is_match
+    bench.price("11.00", "2026-01-01", currency="EUR")
+    assert bench.ask("13", currency="").reference is None
+    assert bench.ask("11", currency="EUR").is_match
+
+
 def test_a_check_waits_for_its_item() -> None:
     with pytest.raises(NotYet, match="the ERP has not sent this item"):
         Prices().ask("1")
