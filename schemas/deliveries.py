@@ -91,7 +91,7 @@ class ObligationSettled(Event):
 class EndpointStatus:
     """An endpoint as it stands. `circuit`: closed (served), open (left alone until `retry_at_ms`), half_open (one probe).
 
-    `waiting`: obligations not settled, those in flight included; `exhausted`: given up until a person retries them.
+    `waiting`: obligations not settled, those in flight and those `exhausted` (given up until a person retries them) among them.
     `oldest_ms`: when the oldest that waits was raised.
     """
 

@@ -27,6 +27,25 @@ directory = "drop/acme"
 sites = ["DC1", "DC2"]           # it may be promised from these only
 cap = "500"                      # at most so much of an item
 floor = "20"                     # so much of an item that others may not take
+
+[endpoint.erp]                   # orders that channels place are posted here: crossdock runs them
+role = "erp"
+url = "http://127.0.0.1:9090/erp"
+window = 8                       # so many calls at once
+timeout_s = 10
+
+[endpoint.dc]                    # where orders are released to be picked
+role = "wms"
+url = "http://127.0.0.1:9090/wms"
+
+[endpoint.portal]                # hears of each new status
+role = "notify"
+url = "http://127.0.0.1:9090/portal/notices"
+secret = "change me"             # notices are signed with it
+
+[order]                          # how orders are run, and how long each stage may take before a person is told
+confirm_s = 900
+price_tolerance = "0.01"
 """
 
 from __future__ import annotations
@@ -35,21 +54,9 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -58,10 +65,20 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from schemas.errors import BadMessage
-from schemas.quantity import parse_milli
 from streams.agents.inbound import Door, FolderDoor, PolledDoor
-from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, PhysicalOwner, Policy, SitePolicy
+from streams.setting_parts import (
+    PARTS,
+    ChannelName,
+    ChannelSettings,
+    DropSettings,
+    EndpointSettings,
+    OrderSettings,
+    PollSettings,
+    SiteSettings,
+    milliseconds,
+)
+from tables.deliveries import EndpointPolicies
+from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, OrderPolicy, Policy, SitePolicy
 
 FILE = Path("crossdock.toml")
 PREFIX = "CROSSDOCK_"
@@ -69,78 +86,6 @@ PREFIX = "CROSSDOCK_"
 
 class BadSettings(Exception):
     """A setting is wrong: the sentence names it and what is allowed."""
-
-
-def _milli(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError('is a quantity as text, like "24" or "2.5"')
-    try:
-        milli = parse_milli(value, "the quantity")
-    except BadMessage as error:
-        raise ValueError(error.reason) from None
-    if milli < 0:
-        raise ValueError("is not below 0")
-    return milli
-
-
-def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{text!r} is no address, like http://127.0.0.1:9090/marketplace")
-    return text
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no IANA time zone, like America/Chicago") from None
-    return name
-
-
-Quantity = Annotated[int, BeforeValidator(_milli)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Secret = Annotated[SecretStr, Field(min_length=8)]
-Url = Annotated[str, AfterValidator(_http_url)]
-ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SiteSettings(_Part):
-    """How one site is run."""
-
-    physical_owner: PhysicalOwner = "wms"
-    past_due: Literal["drop"] | Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] = "drop"
-    timezone: Zone | None = None
-
-
-class ChannelSettings(_Part):
-    """What one channel may take of an item, and the secret with which it signs its calls, if it may call."""
-
-    sites: tuple[str, ...] | None = None
-    cap: Quantity | None = None
-    floor: Quantity = 0
-    webhook_secret: Secret | None = None
-
-
-class PollSettings(_Part):
-    """A marketplace whose pages are asked for."""
-
-    channel: ChannelName
-    url: Url
-    every_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
-    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
-
-
-class DropSettings(_Part):
-    """A folder of order files."""
-
-    channel: ChannelName
-    directory: Path
-    every_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
 
 
 class Settings(BaseSettings):
@@ -161,6 +106,8 @@ class Settings(BaseSettings):
     default_channel: ChannelSettings = ChannelSettings()
     poll: dict[str, PollSettings] = Field(default_factory=dict)
     drop: dict[str, DropSettings] = Field(default_factory=dict)
+    endpoint: dict[ChannelName, EndpointSettings] = Field(default_factory=dict)
+    order: OrderSettings = OrderSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -209,6 +156,17 @@ class Settings(BaseSettings):
                     )
         return self
 
+    @field_validator("endpoint")
+    @classmethod
+    def _one_of_a_kind(cls, value: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+        for role in ("erp", "wms"):
+            names = [name for name, endpoint in value.items() if endpoint.role == role]
+            if len(names) > 1:
+                raise ValueError(f"{' and '.join(names)} both have role {role}: there can be one")
+        if any(e.role == "wms" for e in value.values()) and not any(e.role == "erp" for e in value.values()):
+            raise ValueError("there is a wms but no erp: orders are released once the ERP has confirmed them, so name it too")
+        return value
+
     @property
     def directory(self) -> Path:
         """Where the embedded log and everything else local is kept."""
@@ -245,6 +203,33 @@ class Settings(BaseSettings):
             default_site=_site(self.default_site),
             default_channel=_channel(self.default_channel),
         )
+
+    def to_order_policy(self) -> OrderPolicy:
+        """How orders are run."""
+        by_role: dict[str, list[str]] = {"erp": [], "wms": [], "notify": []}
+        for name, endpoint in self.endpoint.items():
+            by_role[endpoint.role].append(name)
+        order = self.order
+        return OrderPolicy(
+            erp=next(iter(by_role["erp"]), None),
+            wms=next(iter(by_role["wms"]), None),
+            notify=tuple(sorted(by_role["notify"])),
+            price_tolerance=order.price_tolerance,
+            check_ms=milliseconds(order.check_s),
+            confirm_ms=milliseconds(order.confirm_s),
+            release_ms=milliseconds(order.release_s),
+            ship_ms=milliseconds(order.ship_s),
+            invoice_ms=milliseconds(order.invoice_s),
+            invoice_pause_ms=milliseconds(order.invoice_pause_s),
+        )
+
+    def to_endpoint_policies(self) -> EndpointPolicies:
+        """How each endpoint is served."""
+        return EndpointPolicies({name: endpoint.to_policy() for name, endpoint in sorted(self.endpoint.items())})
+
+    def to_policies(self) -> tuple[Policy, OrderPolicy, EndpointPolicies]:
+        """All that rules decide by."""
+        return self.to_policy(), self.to_order_policy(), self.to_endpoint_policies()
 
 
 def _site(site: SiteSettings) -> SitePolicy:
@@ -283,20 +268,11 @@ def load(**given: Any) -> Settings:
         raise BadSettings(f"The settings cannot be read ({FILE}, {PREFIX}*): {error}") from None
 
 
-_PARTS = {
-    "site": list(SiteSettings.model_fields),
-    "default_site": list(SiteSettings.model_fields),
-    "channel": list(ChannelSettings.model_fields),
-    "poll": list(PollSettings.model_fields),
-    "drop": list(DropSettings.model_fields),
-    "default_channel": list(ChannelSettings.model_fields),
-}
-
-
 def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"] if part not in {"literal['drop']", "constrained-int"}) or "settings"
     if error["type"] == "extra_forbidden":
-        fields = _PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
+        fields = PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
         return f"{key}: there is no such setting. Allowed: {', '.join(fields)}."
     sentence = f"{key}: {error['msg'].removeprefix('Value error, ')}"
-    return f"{sentence}." if "secret" in key else f"{sentence} (given: {str(error['input'])[:80]!r})."
+    is_shown = "secret" not in key and isinstance(error["input"], str | int | float)  # a whole part may have a secret in it
+    return f"{sentence} (given: {str(error['input'])[:80]!r})." if is_shown else f"{sentence}."

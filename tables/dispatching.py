@@ -214,7 +214,7 @@ class Desk:
     def _exhaust(self, at: Known, held: Obligation, status: int, answer: str) -> Iterator[Any]:
         self.tables.obligations[self.name, at.aggregate, at.seq] = replace(held, stage=Stage.EXHAUSTED, due_ms=0)
         del self.tables.heads[self.name, at.seq]
-        self.row = replace(self.row, waiting=self.row.waiting - 1, exhausted=self.row.exhausted + 1)
+        self.row = replace(self.row, exhausted=self.row.exhausted + 1)
         sentence = (
             f"{held.kind} of {at.aggregate} was given up after {held.attempts} attempts at {self.name}, which serves others: "
             f"{self.row.last_error}. What follows for {at.aggregate} there waits for it."
@@ -224,7 +224,7 @@ class Desk:
         yield self._settled(at, held, "exhausted", status, answer)
 
     def _no_longer_exhausted(self, held: Obligation) -> Iterator[Any]:
-        self.row = replace(self.row, waiting=self.row.waiting + 1, exhausted=self.row.exhausted - 1)
+        self.row = replace(self.row, exhausted=self.row.exhausted - 1)
         yield cleared(self.event, exhausted_fingerprint(self.name, held.obligation_id))
 
     def _settled(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> ObligationSettled:
@@ -258,10 +258,3 @@ class Desk:
 def exhausted_fingerprint(endpoint: str, obligation_id: str) -> str:
     """Under which an exhausted obligation is noted; the exception's order is its aggregate."""
     return f"obligation_exhausted:{endpoint}:{obligation_id}"
-
-
-def exhausted_obligation(fingerprint: str) -> tuple[str, str] | None:
-    """Endpoint and obligation id behind such a fingerprint; none if it is of another kind."""
-    code, _, rest = fingerprint.partition(":")
-    endpoint, colon, obligation_id = rest.partition(":")
-    return (endpoint, obligation_id) if code == "obligation_exhausted" and colon else None

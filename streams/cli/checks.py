@@ -103,7 +103,7 @@ def _examined(data: Any) -> Iterator[Finding]:
         with session(settings) as source:
             url = source.url if isinstance(source, Remote) else None
             held = f"held by the crossdock at {url}" if url else "opens; nobody holds it"
-            told = mixed(settings.directory, settings.to_policy())
+            told = mixed(settings.directory, settings.to_policies())
             yield Finding("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
             yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
             yield from _state(source)

@@ -38,7 +38,7 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
         as_json({"is_same": not differing, "inputs": sum(p.inputs for p in report.partitions), "partitions": rows})
     else:
         _show_verified(list(report.partitions))
-    if changed := mixed(settings.directory, settings.to_policy()):
+    if changed := mixed(settings.directory, settings.to_policies()):
         err().print(changed, style="yellow", soft_wrap=True)
     if differing:
         raise Failed(f"{len(differing)} partitions are not what their log says.")

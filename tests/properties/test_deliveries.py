@@ -173,7 +173,7 @@ class World:
 
     def check_counts(self, stages: Count[Stage], in_flight: int, kept: int) -> None:
         t, status = self.counter.t, self.counter.status()
-        assert (status.waiting, status.in_flight) == (kept - stages[Stage.EXHAUSTED], in_flight)
+        assert (status.waiting, status.in_flight) == (kept, in_flight)
         assert status.exhausted == stages[Stage.EXHAUSTED]
         assert status.done + status.refused == len(self.raised_names()) - kept
         rows = dict(t.obligations.under(ENDPOINT))

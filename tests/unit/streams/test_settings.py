@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.settings import BadSettings, load
+from tables.policy import EndpointPolicy, OrderPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,27 @@ def test_sites_and_channels_become_the_rules_policy() -> None:
         ('[channel.web]\nfloor = "-1"', "channel.web.floor"),
         ('policy = "hope"', "lookahead"),
         ("not toml", "cannot be read"),
+        ('[endpoint.erp]\nrole = "boss"\nurl = "http://x"', "endpoint.erp.role"),
+        ('[endpoint.erp]\nrole = "erp"', "endpoint.erp.url"),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "ftp://x"', "endpoint.erp.url: 'ftp://x' is no address"),
+        (
+            '[endpoint.erp]\nrole = "erp"\nurl = "http://x"\ntypo = 1',
+            "endpoint.erp.typo: there is no such setting. Allowed: role",
+        ),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "http://x"\nlease_s = 5', "lease_s is at least timeout_s + 1"),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "http://x"\nretry_s = 90', "retry_most_s is not below retry_s"),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "http://x"\nwindow = 0', "endpoint.erp.window"),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "http://x"\nsecret = "12345678"', "secret is for notices only"),
+        ('[endpoint.crm]\nrole = "notify"\nurl = "http://x"', "secret is missing"),
+        ('[endpoint.crm]\nrole = "notify"\nurl = "http://x"\nsecret = "short"', "endpoint.crm.secret"),
+        ('[endpoint.CRM]\nrole = "erp"\nurl = "http://x"', "endpoint.CRM"),
+        (
+            '[endpoint.a]\nrole = "erp"\nurl = "http://x"\n[endpoint.b]\nrole = "erp"\nurl = "http://x"',
+            "a and b both have role erp",
+        ),
+        ('[endpoint.a]\nrole = "wms"\nurl = "http://x"', "there is a wms but no erp"),
+        ("[order]\nconfirm_s = 0", "order.confirm_s"),
+        ("[order]\nprice_tolerance = 0.1", 'order.price_tolerance: is a number as text, like "0.01"'),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(text: str, says: str) -> None:
@@ -80,3 +102,50 @@ def test_an_unknown_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CROSSDOCK_APPI", "127.0.0.1:1")
     with pytest.raises(BadSettings, match="CROSSDOCK_APPI is not a setting"):
         load()
+
+
+ENDPOINTS = """
+[endpoint.sap]
+role = "erp"
+url = "https://erp.example/api"
+window = 3
+retry_s = 0.25
+[endpoint.dc]
+role = "wms"
+url = "http://127.0.0.1:1/wms"
+[endpoint.portal]
+role = "notify"
+url = "http://127.0.0.1:1/notices"
+secret = "not to be shown"
+timeout_s = 3
+[endpoint.crm]
+role = "notify"
+url = "http://127.0.0.1:1/crm"
+secret = "not to be shown either"
+[order]
+confirm_s = 60
+price_tolerance = "0.02"
+"""
+
+
+def test_endpoints_become_what_the_rules_need() -> None:
+    Path("crossdock.toml").write_text(ENDPOINTS)
+    settings = load()
+    orders, endpoints = settings.to_order_policy(), settings.to_endpoint_policies()
+    assert (orders.erp, orders.wms, orders.notify) == ("sap", "dc", ("crm", "portal"))
+    assert (orders.confirm_ms, orders.ship_ms, str(orders.price_tolerance)) == (60_000, OrderPolicy().ship_ms, "0.02")
+    assert (endpoints.of("sap").window, endpoints.of("sap").retry_ms) == (3, 250)
+    assert endpoints.of("dc") == EndpointPolicy()
+
+
+def test_without_endpoints_nobody_is_told_of_orders() -> None:
+    assert load().to_order_policy() == OrderPolicy()
+
+
+def test_no_secret_shows_in_policies_or_mistakes() -> None:
+    Path("crossdock.toml").write_text(ENDPOINTS)
+    assert "not to be shown" not in repr(load().to_policies()) + repr(load())
+    Path("crossdock.toml").write_text(ENDPOINTS.replace("timeout_s = 3", "timeout_s = 300"))
+    with pytest.raises(BadSettings, match="lease_s is at least") as raised:
+        load()
+    assert "not to be shown" not in str(raised.value)

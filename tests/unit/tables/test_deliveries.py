@@ -10,7 +10,6 @@ from schemas.operations import ExceptionNoted
 from streams.deliveries import deliveries_fold
 from tables.circuits import backoff_ms
 from tables.deliveries import MEMORY_MS, EndpointPolicies
-from tables.dispatching import exhausted_fingerprint, exhausted_obligation
 from tables.policy import EndpointPolicy
 from tests.unit.tables.deliveries_kit import START_MS, Counter, exceptions, sent, settled
 
@@ -129,7 +128,7 @@ def test_it_is_exhausted_by_failures_while_others_are_served() -> None:
     assert noted.order_id == "A"
     assert "503 failed" in noted.sentence
     assert counter.wait(3_600_000) == []
-    assert (counter.status().waiting, counter.status().exhausted) == (1, 1)
+    assert (counter.status().waiting, counter.status().exhausted) == (2, 1)
 
 
 def exhausted() -> Counter:
@@ -159,12 +158,6 @@ def test_a_late_answer_settles_an_exhausted_one() -> None:
     assert settled(said) == [("A1", "done")]
     assert exceptions(said) == ["-obligation_exhausted:wms:A1"]
     assert sent(said) == ["A2"]
-
-
-def test_the_fingerprint_of_an_exhausted_one_leads_back_to_it() -> None:
-    assert exhausted_obligation(exhausted_fingerprint("erp", "web:W1/post/1")) == ("erp", "web:W1/post/1")
-    assert exhausted_obligation("endpoint_down:erp") is None
-    assert exhausted_obligation("obligation_exhausted:erp") is None
 
 
 # --- leases -------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,172 @@
+"""The parts of the settings: what a site, a channel, a door, an endpoint can be told, and what is wrong with a value."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from schemas.errors import BadMessage
+from schemas.quantity import parse_milli
+from tables.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
+
+
+def _milli(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError('is a quantity as text, like "24" or "2.5"')
+    try:
+        milli = parse_milli(value, "the quantity")
+    except BadMessage as error:
+        raise ValueError(error.reason) from None
+    if milli < 0:
+        raise ValueError("is not below 0")
+    return milli
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{text!r} is no address, like http://127.0.0.1:9090/marketplace")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no IANA time zone, like America/Chicago") from None
+    return name
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError('is a number as text, like "0.01"')
+    return value
+
+
+LEAST_SLACK_S = 1.0  # for the answer to be written before the lease ends
+Quantity = Annotated[int, BeforeValidator(_milli)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Secret = Annotated[SecretStr, Field(min_length=8)]
+Url = Annotated[str, AfterValidator(_http_url)]
+Tolerance = Annotated[Decimal, BeforeValidator(_text), Field(ge=0, le=1, decimal_places=6)]
+StageTime = Annotated[float, Field(gt=0, le=366 * 86_400)]
+ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+_ORDER = OrderPolicy()
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds of a setting in the rules' unit."""
+    return round(seconds * 1000)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteSettings(_Part):
+    """How one site is run."""
+
+    physical_owner: PhysicalOwner = "wms"
+    past_due: Literal["drop"] | Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] = "drop"
+    timezone: Zone | None = None
+
+
+class ChannelSettings(_Part):
+    """What one channel may take of an item, and the secret with which it signs its calls, if it may call."""
+
+    sites: tuple[str, ...] | None = None
+    cap: Quantity | None = None
+    floor: Quantity = 0
+    webhook_secret: Secret | None = None
+
+
+class PollSettings(_Part):
+    """A marketplace whose pages are asked for."""
+
+    channel: ChannelName
+    url: Url
+    every_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+
+class DropSettings(_Part):
+    """A folder of order files."""
+
+    channel: ChannelName
+    directory: Path
+    every_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+
+
+class EndpointSettings(_Part):
+    """A system orders are posted to (`erp`), released to (`wms`), or told of (`notify`), and how it is served."""
+
+    role: Literal["erp", "wms", "notify"]
+    url: Url
+    secret: Secret | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    window: Annotated[int, Field(ge=1, le=1_000)] = 8
+    lease_s: Annotated[float, Field(ge=1, le=3_600)] = 30.0
+    retry_s: Annotated[float, Field(ge=0.01, le=3_600)] = 0.5
+    retry_most_s: Annotated[float, Field(ge=0.01, le=86_400)] = 60.0
+    attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    open_after: Annotated[int, Field(ge=1, le=1_000)] = 5
+    pause_s: Annotated[float, Field(ge=0.01, le=3_600)] = 2.0
+    pause_most_s: Annotated[float, Field(ge=0.01, le=86_400)] = 30.0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> EndpointSettings:
+        if self.role == "notify" and self.secret is None:
+            raise ValueError("secret is missing: notices are signed with it")
+        if self.role != "notify" and self.secret is not None:
+            raise ValueError(f"secret is for notices only, and its role is {self.role}: leave it out")
+        if self.lease_s < self.timeout_s + LEAST_SLACK_S:
+            raise ValueError(f"lease_s is at least timeout_s + {LEAST_SLACK_S:g}: a call has to end within its lease")
+        for name in ("retry", "pause"):
+            if getattr(self, f"{name}_most_s") < getattr(self, f"{name}_s"):
+                raise ValueError(f"{name}_most_s is not below {name}_s")
+        return self
+
+    def to_policy(self) -> EndpointPolicy:
+        """What the rules need of it."""
+        return EndpointPolicy(
+            window=self.window,
+            lease_ms=milliseconds(self.lease_s),
+            retry_ms=milliseconds(self.retry_s),
+            retry_most_ms=milliseconds(self.retry_most_s),
+            attempts=self.attempts,
+            open_after=self.open_after,
+            pause_ms=milliseconds(self.pause_s),
+            pause_most_ms=milliseconds(self.pause_most_s),
+        )
+
+
+class OrderSettings(_Part):
+    """How orders are run: how far a price may be off, how long each stage may take, what is billed together."""
+
+    price_tolerance: Tolerance = _ORDER.price_tolerance
+    check_s: StageTime = _ORDER.check_ms / 1000
+    confirm_s: StageTime = _ORDER.confirm_ms / 1000
+    release_s: StageTime = _ORDER.release_ms / 1000
+    ship_s: StageTime = _ORDER.ship_ms / 1000
+    invoice_s: StageTime = _ORDER.invoice_ms / 1000
+    invoice_pause_s: Annotated[float, Field(ge=0, le=86_400)] = _ORDER.invoice_pause_ms / 1000
+
+
+PARTS: dict[str, list[str]] = {
+    "site": list(SiteSettings.model_fields),
+    "default_site": list(SiteSettings.model_fields),
+    "channel": list(ChannelSettings.model_fields),
+    "poll": list(PollSettings.model_fields),
+    "drop": list(DropSettings.model_fields),
+    "default_channel": list(ChannelSettings.model_fields),
+    "endpoint": list(EndpointSettings.model_fields),
+    "order": list(OrderSettings.model_fields),
+}
+"""The fields of each part, by the setting's name."""
