@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.customers import ReviewCredit
+from schemas.customers import CustomerLikeness, ReviewCredit
 from schemas.topics import CUSTOMER_INBOX
 from streams.customers import customers
 from tables.contacts import MOST_FIELDS
@@ -306,3 +306,15 @@ def test_a_likeness_of_many_names_a_few_and_counts_the_rest() -> None:
     assert sentence.count("Shop") == NAMED
     assert f"and {200 - NAMED} more have" in sentence
     assert len(sentence) < 400
+
+
+def test_a_note_of_a_likeness_that_is_repeated_or_old_changes_nothing() -> None:
+    desk = Desk()
+    desk.erp("C1", name="Acme")
+    desk.erp("C1", name="Other")
+    desk.erp("C2", name="Acme")
+    assert desk.open == {}
+    notes = [e for e in desk.said if isinstance(e, CustomerLikeness) and e.customer == "C1"]
+    assert [(e.likeness, e.is_gone) for e in notes] == [("name:acme", False), ("name:acme", True), ("name:other", False)]
+    assert [desk.apply(note) for note in notes] == ["AlreadyApplied"] * 3
+    assert desk.open == {}
