@@ -83,8 +83,14 @@ def test_a_refusal_says_why(sandbox: Sandbox) -> None:
         called(lambda http: ErpClient(http, f"{sandbox.url}/erp", 10).post_order(order, "p1"))
 
 
-def test_an_order_is_followed_to_its_invoice(sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "data")
+    yield server
+    server.stop()
+
+
+def test_an_order_is_followed_to_its_invoice(sandbox: Sandbox, server: Server) -> None:
     server.send("erp", master())
     assert sandbox.client.post("/control", json={"crossdock": server.url}).status_code == 200
     server.wait_for_stock(50)
@@ -103,10 +109,6 @@ def test_an_order_is_followed_to_its_invoice(sandbox: Sandbox, tmp_path: Path) -
     bill = {"lines": [{"line": 1, "qty": "3"}]}
     assert sandbox.call("POST", "/erp/orders/SO-900001/invoices", "i1", bill).status_code == 201
 
-    def invoiced() -> bool:
-        return any(m["invoiced"] == "3" for m in server.client.get("/v1/orders/web:W1").json()["lines"])
-
-    wait_for(invoiced)
+    reaches("invoiced")
     server.wait_for_stock(47)
     assert server.client.get("/v1/exceptions").json()["exceptions"] == []
-    assert server.stop() == 0
