@@ -239,9 +239,15 @@ def review(book: Book, item: Item) -> Iterator[Any]:
             break
     for line, _ in queue:
         unbook_backorder(book, line)
-    any_allocated = False
     for line, was in queue:
         place(book, item, line, was.backordered_milli)
+    if any(channel.floor_milli for channel in book.policy.channels.values()):
+        for line, _ in queue:  # claims renewed after a line was placed may take up the floor that was in its way
+            if waiting := line.backordered_milli:
+                unbook_backorder(book, line)
+                place(book, item, line, waiting)
+    any_allocated = False
+    for line, was in queue:
         if not line.is_as(was):
             any_allocated |= line.backordered_milli < was.backordered_milli
             yield answered(book, item, line)

@@ -161,6 +161,7 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Any]:
     line = _line(t, e)
     _pick(o, t, e, line)
     write(o.book, line)
+    yield from _review_if_freed(o, line)
     yield from o.book.close(f"picked for {e.order_id} line {e.line}")
 
 
@@ -186,6 +187,13 @@ def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> 
     take(book, line, line.served() - served, site)
     if line.erp_shipped_milli:
         told(book, line.order_id, line.number, line.taken() - taken)
+
+
+def _review_if_freed(o: Opened, line: LineBook) -> Iterator[Any]:
+    """A pick or a shipment frees nothing, unless it took other units than the line was allocated, or makes room under a cap."""
+    is_capped = o.book.policy.channel(line.channel).cap_milli is not None
+    if is_capped or any(page.may_free() for page in o.book.pages.values()):
+        yield from review(o.book, o.item)
 
 
 def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
@@ -270,6 +278,7 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
     line.execute(Executed(e.site, done.picked_milli, done.shipped_milli + o.qty))
     _advance(o.book, line, before, e.site)
     write(o.book, line)
+    yield from _review_if_freed(o, line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 
