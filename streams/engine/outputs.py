@@ -14,6 +14,7 @@ from streams.engine.flow import check_writer
 from streams.engine.log import Log, Outgoing
 
 PLACES = 65_536
+_Way = tuple[str, Callable[[Any], str], int, bool, Callable[[Any], bytes]]
 
 
 class Outputs:
@@ -22,33 +23,34 @@ class Outputs:
     A key's partition is that of `partitions.partition_of`; its checksum is kept, because topics differ in partitions.
     """
 
-    __slots__ = ("_codec", "_encode", "_log", "_places", "_routes", "_writer", "outgoing")
+    __slots__ = ("_codec", "_log", "_places", "_routes", "_writer", "outgoing")
 
     def __init__(self, writer: str, log: Log, codec: Codec, outgoing: list[Outgoing]) -> None:
         self.outgoing = outgoing
         self._writer = writer
         self._log = log
-        self._encode = codec.encode
-        self._routes: dict[type[Any], tuple[str, Callable[[Any], str], int, bool]] = {}
+        self._codec = codec
+        self._routes: dict[type[Any], _Way] = {}
         self._places: dict[str, tuple[bytes, int]] = {}
 
     def emit(self, event: Any, headers: Headers = ()) -> None:
         """Add an event. Raises `BrokenInvariant` if it is not this writer's, `ValueError` if it cannot be encoded."""
         route = self._routes.get(type(event))
-        topic, key_of, partitions, is_broadcast = route if route is not None else self._route(event)
+        topic, key_of, partitions, is_broadcast, encode = route if route is not None else self._route(event)
         key = key_of(event)
         place = self._places.get(key)
         data, checksum = place if place is not None else self._place(key)
-        value = self._encode(event)
+        value = encode(event)
         if is_broadcast:
             self.outgoing.extend([Outgoing(topic, partition, data, value, headers) for partition in range(partitions)])
         else:
             self.outgoing.append(Outgoing(topic, checksum % partitions, data, value, headers))
 
-    def _route(self, event: Any) -> tuple[str, Callable[[Any], str], int, bool]:
+    def _route(self, event: Any) -> _Way:
         check_writer(self._writer, event)
         route = ROUTES[type(event)]
-        found = (route.topic.name, attrgetter(route.key), self._log.partitions(route.topic.name), route.is_broadcast)
+        name = route.topic.name
+        found = name, attrgetter(route.key), self._log.partitions(name), route.is_broadcast, self._codec.encoder(type(event))
         self._routes[type(event)] = found
         return found
 
