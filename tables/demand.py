@@ -287,5 +287,5 @@ def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Itera
     item = known_item(t, e.item)
     if item is not None:
         book = Book(p, t, e.item, e)
-        yield from review(book, item)
+        yield from review(book, item, (e.priority, e.placed_at_ms, e.order_id, e.line))
         yield from book.close("backorders reviewed")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.base import Tick
 from schemas.inventory import DemandSubstituted
+from tables import allocation
 from tables.allocation import candidates, channel_room
 from tables.book import Book
 from tables.policy import ChannelPolicy, Policy, SitePolicy
@@ -82,10 +84,7 @@ def waits_in_vain(b: Bench) -> list[str]:
     return found
 
 
-@given(st.lists(action, max_size=12), st.sampled_from(POLICIES))
-@settings(max_examples=300)
-def test_nobody_waits_for_what_is_free(actions: list[Any], policy: Policy) -> None:
-    """After each event, and the clock's stroke, nobody waits for what is there for him."""
+def play(policy: Policy, actions: list[Any]) -> None:
     b = Bench(policy)
     b.item()
     for n, step in enumerate([*OPENING, *actions], 1):
@@ -93,3 +92,23 @@ def test_nobody_waits_for_what_is_free(actions: list[Any], policy: Policy) -> No
         perform(b, n, step)
         b.pass_minutes(0)
         assert waits_in_vain(b) == []
+
+
+@given(st.lists(action, max_size=12), st.sampled_from(POLICIES))
+@settings(max_examples=300)
+def test_nobody_waits_for_what_is_free(actions: list[Any], policy: Policy) -> None:
+    """After each event, and the clock's stroke, nobody waits for what is there for him."""
+    play(policy, actions)
+
+
+def claims_nothing_to_come(step: Any) -> bool:
+    """A line that wants all or nothing, or one promised on supply, keeps its claim while those before it are looked at."""
+    return step[0] != "supply" and (step[0] != "order" or step[3] is True)
+
+
+@given(st.lists(action.filter(claims_nothing_to_come), max_size=12), st.sampled_from(POLICIES))
+@settings(max_examples=200)
+def test_nobody_waits_in_a_queue_longer_than_one_event_looks_at(actions: list[Any], policy: Policy) -> None:
+    """The same where each event looks at one line only and the rest follow."""
+    with patch.object(allocation, "REVIEWED_AT_ONCE", 1):
+        play(policy, actions)

@@ -279,6 +279,15 @@ def test_many_backorders_are_reviewed_in_bounded_steps(bench: Bench) -> None:
     assert any(isinstance(e, ReviewBackorders) for e in bench.said)
 
 
+def test_nobody_waits_behind_those_who_wait_for_another_site(bench: Bench) -> None:
+    """However many wait before a line for what is not there, it gets what is there for it."""
+    for n in range(450):
+        answered(bench.order("1", f"erp:{n}", site="DC2"))
+    answered(bench.order("5", "web:1"))
+    bench.receive("3")
+    assert shown(bench.last(LineAnswered, order_id="web:1").allocated) == [("DC1", "3")]
+
+
 def test_a_pick_elsewhere_frees_what_was_allocated() -> None:
     """Units picked at another site than the line was allocated at serve it: what it had goes to who waits, by that event."""
     for told in ("pick", "ship"):
