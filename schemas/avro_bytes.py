@@ -13,7 +13,7 @@ EPOCH = date(1970, 1, 1).toordinal()
 PRECISION, SCALE = 38, 9
 _BITS_64 = 1 << 64
 _UPPERS = 4_096
-_READING = Context(prec=PRECISION)
+_CONTEXT = Context(prec=PRECISION)
 
 
 def varint(z: int) -> bytes:
@@ -71,15 +71,15 @@ def decimal(value: Decimal) -> bytes:
     """A decimal as its count of 10^-9. Raises `ValueError` for more than 29 digits before the point or 9 after it."""
     if not isinstance(value, Decimal) or not value.is_finite():
         raise TypeError("not a finite decimal")
-    sign, digits, exponent = value.as_tuple()
+    _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
     if len(digits) > PRECISION or (value and value.adjusted() >= PRECISION - SCALE):
         raise ValueError("more digits than the schema's precision allows")
     if exponent < -SCALE:
         raise ValueError("more decimals than the schema's scale allows")
-    unscaled = int("".join(map(str, digits))) * 10 ** (exponent + SCALE) if value else 0
+    unscaled = int(value.scaleb(SCALE, _CONTEXT)) if value else 0
     size = (unscaled.bit_length() + 8) // 8
-    return number(size) + (-unscaled if sign else unscaled).to_bytes(size, "big", signed=True)
+    return NUMBERS[size] + unscaled.to_bytes(size, "big", signed=True)
 
 
 def read_number(data: bytes, at: int) -> tuple[int, int]:
@@ -152,4 +152,4 @@ def read_count(data: bytes, at: int) -> tuple[int, int]:
 
 def to_decimal(data: bytes) -> Decimal:
     """The decimal behind its count of 10^-9; of more than 38 digits the first 38."""
-    return _READING.create_decimal(int.from_bytes(data, "big", signed=True)).scaleb(-SCALE, _READING)
+    return _CONTEXT.create_decimal(int.from_bytes(data, "big", signed=True)).scaleb(-SCALE, _CONTEXT)

@@ -284,11 +284,12 @@ def _read_number(code: _Code, target: str, is_date: bool, is_instant: bool) -> N
 def _read_items(code: _Code, target: str, kind: str, inner: Any) -> None:
     rows, count, x, key = (code.fresh(p) for p in ("rows", "count", "x", "key"))
     code.add(f"{rows} = {target} = {'[]' if kind == 'list' else '{}'}")
-    code.add(f"{count}, at = read_count(data, at)")
-    with code.block(f"while {count}:"):
+    with code.block("while data[at]:"):
+        code.add(f"{count}, at = read_count(data, at)")
+        code.add(f"if {count} == 0: break")
         with code.block(f"for _ in range({count}):"):
             if kind == "map":
                 _read_plain(code, key, str, False)
             _read(code, x, inner)
             code.add(f"{rows}.append({x})" if kind == "list" else f"{rows}[{key}] = {x}")
-        code.add(f"{count}, at = read_count(data, at)")
+    code.add("else: at += 1")
