@@ -11,7 +11,20 @@ import dataclasses
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_become = object.__dict__["__class__"].__set__
+become = object.__dict__["__class__"].__set__
+"""Makes an object one of a class with the same slots: `become(object, cls)`."""
+
+
+def plain_twin(cls: type[Any]) -> type[Any]:
+    """A class with the slots of a frozen dataclass and ordinary attributes: fill one, then let it `become` the frozen class.
+
+    Raises `TypeError` for a class whose fields are worked out (`default_factory`, `__post_init__`): they would be left out.
+    """
+    made = all(f.default_factory is dataclasses.MISSING and f.init for f in dataclasses.fields(cls))
+    if not made or hasattr(cls, "__post_init__") or "__slots__" not in cls.__dict__:
+        raise TypeError(f"{cls.__name__} has fields that are worked out, or no slots: it cannot be made quickly")
+    plain = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}  # both, or a frozen base slows the twin down
+    return type(cls.__name__, cls.__bases__, plain | {"__slots__": cls.__dict__["__slots__"], "__module__": cls.__module__})
 
 
 def quick(cls: type[T]) -> type[T]:
@@ -20,11 +33,7 @@ def quick(cls: type[T]) -> type[T]:
     Raises `TypeError` for a class whose fields are worked out (`default_factory`, `__post_init__`).
     """
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    if any(f.default_factory is not dataclasses.MISSING or not f.init for f in fields) or hasattr(cls, "__post_init__"):
-        raise TypeError(f"{cls.__name__} has fields that are worked out: it cannot be made quickly")
-    plain = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}  # both, or a frozen base slows the twin down
-    twin = type(cls.__name__, cls.__bases__, plain | {"__slots__": cls.__dict__["__slots__"], "__module__": cls.__module__})
-    names: dict[str, Any] = {"_become": _become, "_twin": twin, "_frozen": cls}
+    names: dict[str, Any] = {"_become": become, "_twin": plain_twin(cls), "_frozen": cls}
     arguments = []
     for f in fields:
         if f.kw_only and "*" not in arguments:

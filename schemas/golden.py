@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from schemas.codec import AVRO, schema_of
+from schemas.codec import AVRO, schema_of, shape_of
 from schemas.topics import DEFINED
 
 INDEX = AVRO / "index.json"
@@ -86,7 +86,7 @@ def problems() -> list[str]:
     for cls in _types():
         past = history(cls.__name__)
         now = schema_of(cls)
-        if not past or _shape(past[-1]) != _shape(now):
+        if not past or shape_of(past[-1]) != shape_of(now):
             found.append(f"{cls.__name__}: no golden file holds its present schema; run python -m schemas.golden")
         for version, old in enumerate(past, 1):
             found += [f"{cls.__name__} v{version} -> today: {why}" for why in cannot_read(now, old)]
@@ -104,7 +104,7 @@ def write_missing() -> list[str]:
     for cls in _types():
         past = history(cls.__name__)
         now = schema_of(cls)
-        if past and _shape(past[-1]) == _shape(now):
+        if past and shape_of(past[-1]) == shape_of(now):
             continue
         for old in past:
             broken = cannot_read(now, old) + cannot_read(old, now)
@@ -119,13 +119,6 @@ def write_missing() -> list[str]:
         (AVRO / file).write_text(json.dumps(schema, indent=1) + "\n")
     INDEX.write_text(json.dumps(index, indent=1) + "\n")
     return list(written)
-
-
-def _shape(schema: Any) -> Any:
-    """A schema without its prose: rewording a docstring makes no new version."""
-    if isinstance(schema, dict):
-        return {name: _shape(value) for name, value in schema.items() if name != "doc"}
-    return [_shape(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _types() -> list[type[Any]]:

@@ -316,9 +316,16 @@ class CheckPrice(Event):
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewBackorders(Event):
-    """The promise fold's note to itself: look at the item's next backorders (work on one event stays bounded)."""
+    """The promise fold's note to itself: look at the item's backorders behind this one (work on one event stays bounded).
+
+    Priority, instant, order and line: its place in the queue.
+    """
 
     item: str
+    priority: int
+    placed_at_ms: int
+    order_id: str
+    line: int
 
 
 @quick

@@ -24,6 +24,8 @@ from tables.site_book import USABLE, SiteBook
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own
 NOTHING: Mapping[str, int] = {}
 MAX_PERIODS = 400  # plans further off are counted on the last day
+Place = tuple[int, int, str, int]  # in the queue of backorders: priority, placed at, order id, line
+_LAST = 2**62
 
 
 def candidates(book: Book, site: str | None, channel: str) -> Sequence[str]:
@@ -249,34 +251,52 @@ def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True
     )
 
 
-def review(book: Book, item: Item) -> Iterator[Any]:
+def review(book: Book, item: Item, after: Place | None = None) -> Iterator[Any]:
     """Look at the item's backorders again, most urgent first: stock or dates may have changed. Answers what changed.
 
-    All that are looked at give up their claims first, so that none is blocked by a later one's.
+    All that are looked at give up their claims first, so that none is blocked by a later one's. More than one event may look
+    at follow in events of their own, as long as there is anything for them: `after` is where the last one left off.
     """
     if not book.overview.backorders:
         return
-    t = book.tables
-    queue: list[tuple[LineBook, Demand]] = []
-    for key, _ in t.backorders.under(book.item):
-        was = t.demands[(book.item, key[3], key[4])]
-        queue.append((LineBook(key[3], key[4], was), was))
-        if len(queue) == REVIEWED_AT_ONCE:
-            break
+    queue = _queue(book, after)
     for line, _ in queue:
         unbook_backorder(book, line)
-    any_allocated = False
     for line, was in queue:
         place(book, item, line, was.backordered_milli)
+    if any(channel.floor_milli for channel in book.policy.channels.values()):
+        for line, _ in queue:  # claims renewed after a line was placed may take up the floor that was in its way
+            if waiting := line.backordered_milli:
+                unbook_backorder(book, line)
+                place(book, item, line, waiting)
+    any_changed = False
+    for line, was in queue:
         if not line.is_as(was):
-            any_allocated |= line.backordered_milli < was.backordered_milli
+            any_changed = True
             yield answered(book, item, line)
             write(book, line)
-    if any_allocated and book.overview.backorders and len(queue) == REVIEWED_AT_ONCE:
-        yield _go_on(book)
+    is_full = len(queue) == REVIEWED_AT_ONCE
+    if is_full and (any_changed or any(book.available(site, item.safety_stock_milli) > 0 for site in book.overview.sites)):
+        yield _go_on(book, queue[-1][1], queue[-1][0])
 
 
-def _go_on(book: Book) -> ReviewBackorders:
+def _queue(book: Book, after: Place | None) -> list[tuple[LineBook, Demand]]:
+    """The next lines that wait, with their rows as they were."""
+    t, found = book.tables, list[tuple[LineBook, Demand]]()
+    if after is None:
+        waiting = t.backorders.under(book.item)
+    else:
+        priority, placed_at_ms, order_id, line = after
+        waiting = t.backorders.range((book.item, priority, placed_at_ms, order_id, line + 1), (book.item, _LAST, 0, "", 0))
+    for key, _ in waiting:
+        was = t.demands[(book.item, key[3], key[4])]
+        found.append((LineBook(key[3], key[4], was), was))
+        if len(found) == REVIEWED_AT_ONCE:
+            break
+    return found
+
+
+def _go_on(book: Book, was: Demand, line: LineBook) -> ReviewBackorders:
     event = book.event
     return ReviewBackorders(
         event_id=f"{event.event_id}+",
@@ -286,4 +306,8 @@ def _go_on(book: Book) -> ReviewBackorders:
         recorded_at_ms=event.recorded_at_ms,
         trace_id=event.trace_id,
         item=book.item,
+        priority=was.priority,
+        placed_at_ms=was.placed_at_ms,
+        order_id=line.order_id,
+        line=line.number,
     )

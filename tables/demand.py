@@ -180,6 +180,7 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Any]:
     line = _line(t, e)
     _pick(o, t, e, line)
     write(o.book, line)
+    yield from _review_if_freed(o, line)
     yield from o.book.close(f"picked for {e.order_id} line {e.line}")
 
 
@@ -205,6 +206,13 @@ def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> 
     take(book, line, line.served() - served, site)
     if line.erp_shipped_milli:
         told(book, line.order_id, line.number, line.taken() - taken)
+
+
+def _review_if_freed(o: Opened, line: LineBook) -> Iterator[Any]:
+    """A pick or a shipment frees nothing, unless it took other units than the line was allocated, or makes room under a cap."""
+    is_capped = o.book.policy.channel(line.channel).cap_milli is not None
+    if is_capped or any(page.may_free() for page in o.book.pages.values()):
+        yield from review(o.book, o.item)
 
 
 def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
@@ -293,6 +301,7 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
     line.execute(replace(done, shipped_milli=done.shipped_milli + o.qty))
     _advance(o.book, line, before, e.site)
     write(o.book, line)
+    yield from _review_if_freed(o, line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 
@@ -301,5 +310,5 @@ def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Itera
     item = known_item(t, e.item)
     if item is not None:
         book = Book(p, t, e.item, e)
-        yield from review(book, item)
+        yield from review(book, item, (e.priority, e.placed_at_ms, e.order_id, e.line))
         yield from book.close("backorders reviewed")

@@ -55,6 +55,16 @@ class SiteBook:
         """Add to the usable units whose last day this is."""
         self.expiries = _add(self.expiries, day, delta)
 
+    def may_free(self) -> bool:
+        """Whether what was picked or shipped may leave more to promise here than before, or less to wait for.
+
+        It leaves as much if as much left usable stock as left the plans: a pick of what was allocated here. Where lots expire
+        it also matters which were taken.
+        """
+        row = self.row
+        left = self.hand[USABLE] - self.demand - row.usable_milli + row.demand_milli
+        return left > 0 or self.backordered != row.backordered_milli or bool(self.expiries or row.expiries)
+
     def closed(self, is_oversold: bool, as_of_ms: int, marks: tuple[SourceMark, ...]) -> Stock:
         """The page as a row."""
         hand = self.hand

@@ -21,6 +21,7 @@ from schemas.records import Record
 from streams.bench.traffic import Traffic
 from streams.engine.embedded import EmbeddedLog
 from streams.engine.log import Follower, Outgoing, TopicPartition
+from streams.engine.partition import Limits
 from streams.engine.partitions import partition_of
 from streams.engine.process import calm_collector
 from streams.engine.worker import Worker
@@ -28,13 +29,17 @@ from streams.promise import promise_fold
 from tables.policy import Policy
 
 CHUNK = 50_000
+APPENDED = 5_000  # at once: records on their way to the log are no memory of the fold's
+RSS_POINTS = 10
 LATENCY_S = 10  # for each rate
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
 class FoldBench:
-    """What was measured. Latencies in ms from append to the committed ATP record, by rate; `rss_mb` after so many events."""
+    """What was measured. Latencies in ms from append to the committed ATP record, by rate; `rss_mb` at ten points,
+    after so many events.
+    """
 
     events: int = 0
     keys: int = 0
@@ -51,18 +56,23 @@ class FoldBench:
 class Bench:
     """A log, a worker and a traffic in a directory."""
 
-    def __init__(self, directory: Path, keys: int, seed: int) -> None:
+    def __init__(self, directory: Path, keys: int, seed: int, limits: Limits | None = None) -> None:
         self.codec = Codec()
         self.log = EmbeddedLog(directory)
         self.log.create(topics.DEFINED)
         self.traffic = Traffic(keys, seed)
-        self.worker = Worker(self.log, [promise_fold(Policy())], self.codec, group="bench")
+        self.worker = Worker(self.log, [promise_fold(Policy())], self.codec, group="bench", limits=limits)
 
     def outgoing(self, events: Iterator[Any]) -> list[Outgoing]:
         """Encoded records for the inbox."""
         name, partitions = topics.PROMISE_INBOX.name, topics.PROMISE_INBOX.partitions
         encode = self.codec.encode
         return [Outgoing(name, partition_of(key := e.item.encode(), partitions), key, encode(e)) for e in events]
+
+    def load(self, count: int) -> None:
+        """Append so many events."""
+        for start in range(0, count, APPENDED):
+            self.log.append(self.outgoing(self.traffic.event() for _ in range(min(APPENDED, count - start))))
 
     def drain(self) -> int:
         """Apply all there is."""
@@ -105,13 +115,13 @@ def bench_fold(
 def _throughput(bench: Bench, events: int, found: FoldBench, progress: Progress) -> None:
     while found.events < events:
         count = min(CHUNK, events - found.events)
-        bench.log.append(bench.outgoing(bench.traffic.event() for _ in range(count)))
+        bench.load(count)
         began = time.perf_counter()
         bench.drain()
         found.seconds += time.perf_counter() - began
         found.events += count
         progress("events", found.events, events)
-        if found.events in {events // 5, events}:
+        if found.events * RSS_POINTS >= (len(found.rss_mb) + 1) * events:
             found.rss_mb[found.events] = rss_mb()
     counters = bench.worker.counters
     found.events_per_s = found.events / found.seconds

@@ -11,12 +11,15 @@ from schemas.inventory import Status
 
 START_MS = 1_793_620_800_000
 SITES = ("DC1", "DC2", "EU1")
+OPEN_LINES = 10_000
+_Line = tuple[str, str, str, int]  # item, site, order id, units
 
 
 class Traffic:
     """A distributor's promise events from a seed: receipts, counts by adjustment, orders, picks, shipments, supply.
 
-    It keeps its own sums, naively, to check the fold's answer against.
+    It keeps its own sums, naively, to check the fold's answer against. At most `OPEN_LINES` wait to be picked, and as many to be
+    shipped: a distributor ships what it sells, and the traffic's own memory must not grow with events.
     """
 
     def __init__(self, keys: int, seed: int) -> None:
@@ -25,8 +28,8 @@ class Traffic:
         self.number = 0
         self.usable: dict[tuple[str, str], int] = {}
         self.staged: dict[tuple[str, str], int] = {}
-        self._to_pick: list[tuple[str, str, str, int]] = []
-        self._to_ship: list[tuple[str, str, str, int]] = []
+        self._to_pick: list[_Line] = []
+        self._to_ship: list[_Line] = []
 
     def items(self) -> Iterator[Any]:
         """The item master."""
@@ -54,15 +57,15 @@ class Traffic:
             )
 
     def event(self) -> Any:
-        """The next event of the day: 40 % receipts, 10 % corrections, 20 % orders, 15 % picks, 15 % shipments."""
+        """The next event of the day: 40 % receipts, 10 % corrections, the rest orders, picks and shipments."""
         draw = self.rng.random()
         if draw < 0.40:
             return self._receive()
         if draw < 0.50:
             return self._adjust()
-        if draw < 0.70 or not self._to_pick:
+        if (draw < 0.70 or not self._to_pick) and len(self._to_pick) < OPEN_LINES:
             return self._order()
-        if draw < 0.85 or not self._to_ship:
+        if (draw < 0.85 or not self._to_ship) and len(self._to_ship) < OPEN_LINES:
             return self._pick()
         return self._ship()
 
@@ -87,6 +90,11 @@ class Traffic:
     def _anywhere(self) -> tuple[str, str]:
         n = self.rng.randrange(self.keys)
         return self._item(n), SITES[n % len(SITES)]
+
+    def _any_of(self, lines: list[_Line]) -> _Line:
+        n = self.rng.randrange(len(lines))
+        lines[n], lines[-1] = lines[-1], lines[n]
+        return lines.pop()
 
     def _receive(self) -> Any:
         item, site = self._anywhere()
@@ -129,13 +137,13 @@ class Traffic:
         )
 
     def _pick(self) -> Any:
-        item, site, order_id, units = self._to_pick.pop(self.rng.randrange(len(self._to_pick)))
+        item, site, order_id, units = self._any_of(self._to_pick)
         self.usable[item, site] = self.usable.get((item, site), 0) - units
         self.staged[item, site] = self.staged.get((item, site), 0) + units
         self._to_ship.append((item, site, order_id, units))
         return say.StockPicked(**self._stock(item, site, units), order_id=order_id, line=1, substitute_for=None)
 
     def _ship(self) -> Any:
-        item, site, order_id, units = self._to_ship.pop(self.rng.randrange(len(self._to_ship)))
+        item, site, order_id, units = self._any_of(self._to_ship)
         self.staged[item, site] -= units
         return say.StockShipped(**self._stock(item, site, units), order_id=order_id, line=1, shipment=f"S-{order_id}")

@@ -5,57 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
-from zlib import crc32
 
 from schemas.codec import Codec
 from schemas.records import Headers
 from schemas.topics import ROUTES
 from streams.engine.flow import check_writer
 from streams.engine.log import Log, Outgoing
+from streams.engine.partitions import partition_of
 
-PLACES = 65_536
+_Way = tuple[str, Callable[[Any], str], int, bool, Callable[[Any], bytes]]
 
 
 class Outputs:
-    """Records one writer adds to a batch (`outgoing`), routed by type. What depends on type or key only is worked out once.
+    """Records one writer adds to a batch (`outgoing`), routed by type. What depends on the type only is worked out once.
 
-    A key's partition is that of `partitions.partition_of`; its checksum is kept, because topics differ in partitions.
+    What depends on the key (its partition) is worked out anew: as cheap as looking it up, and order ids are without end.
     """
 
-    __slots__ = ("_codec", "_encode", "_log", "_places", "_routes", "_writer", "outgoing")
+    __slots__ = ("_codec", "_log", "_routes", "_writer", "outgoing")
 
     def __init__(self, writer: str, log: Log, codec: Codec, outgoing: list[Outgoing]) -> None:
         self.outgoing = outgoing
         self._writer = writer
         self._log = log
-        self._encode = codec.encode
-        self._routes: dict[type[Any], tuple[str, Callable[[Any], str], int, bool]] = {}
-        self._places: dict[str, tuple[bytes, int]] = {}
+        self._codec = codec
+        self._routes: dict[type[Any], _Way] = {}
 
     def emit(self, event: Any, headers: Headers = ()) -> None:
         """Add an event. Raises `BrokenInvariant` if it is not this writer's, `ValueError` if it cannot be encoded."""
         route = self._routes.get(type(event))
-        topic, key_of, partitions, is_broadcast = route if route is not None else self._route(event)
-        key = key_of(event)
-        place = self._places.get(key)
-        data, checksum = place if place is not None else self._place(key)
-        value = self._encode(event)
+        topic, key_of, partitions, is_broadcast, encode = route if route is not None else self._route(event)
+        data = key_of(event).encode()
+        value = encode(event)
         if is_broadcast:
             self.outgoing.extend([Outgoing(topic, partition, data, value, headers) for partition in range(partitions)])
         else:
-            self.outgoing.append(Outgoing(topic, checksum % partitions, data, value, headers))
+            self.outgoing.append(Outgoing(topic, partition_of(data, partitions), data, value, headers))
 
-    def _route(self, event: Any) -> tuple[str, Callable[[Any], str], int, bool]:
+    def _route(self, event: Any) -> _Way:
         check_writer(self._writer, event)
         route = ROUTES[type(event)]
-        found = (route.topic.name, attrgetter(route.key), self._log.partitions(route.topic.name), route.is_broadcast)
+        name = route.topic.name
+        found = name, attrgetter(route.key), self._log.partitions(name), route.is_broadcast, self._codec.encoder(type(event))
         self._routes[type(event)] = found
         return found
-
-    def _place(self, key: str) -> tuple[bytes, int]:
-        if len(self._places) >= PLACES:
-            self._places.clear()  # they are quickly worked out again
-        data = key.encode()
-        place = data, crc32(data)
-        self._places[key] = place
-        return place

@@ -20,6 +20,7 @@ from streams.engine.fates import Fates
 from streams.engine.flow import Fold
 from streams.engine.log import Fenced, Log, TopicPartition, Transaction, Unavailable
 from streams.engine.partition import Flow, FlowPartition, Limits, PartitionHalted, open_partition, store_id
+from streams.engine.process import resting_collector
 
 GROUP = "crossdock"
 
@@ -137,7 +138,8 @@ class Worker:
             if not records:
                 self._adapt(0)
                 return StepReport()
-            return self._work(records)
+            with resting_collector():
+                return self._work(records)
         except Fenced:
             self._drop()
             self.counters.fenced += 1

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
-import types
-import typing
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,46 +14,9 @@ from schemas.codec import Codec, schema_of
 from schemas.errors import BadMessage
 from schemas.inventory import ItemChanged, Status
 from schemas.topics import ROUTES
+from tests.properties.any_events import TYPES, instances
 
 CODEC = Codec()
-TYPES = sorted(ROUTES, key=lambda cls: cls.__name__)
-
-
-@st.composite
-def decimals(draw: st.DrawFn) -> Decimal:
-    """Decimals of up to 29 digits before the point and 9 after it."""
-    places = draw(st.integers(0, 9))
-    unscaled = draw(st.integers(-(10 ** (29 + places)) + 1, 10 ** (29 + places) - 1))
-    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -places))
-
-
-SCALARS: dict[Any, st.SearchStrategy[Any]] = {
-    str: st.text(max_size=20),
-    int: st.integers(-(2**63), 2**63 - 1),
-    bool: st.booleans(),
-    bytes: st.binary(max_size=20),
-    date: st.dates(),
-    Decimal: decimals(),
-}
-
-
-def values(hint: Any) -> st.SearchStrategy[Any]:
-    """Any value a field of this type may hold."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return st.one_of([st.none() if arg is types.NoneType else values(arg) for arg in args])
-    if origin is list:
-        return st.lists(values(args[0]), max_size=3)
-    if origin is dict:
-        return st.dictionaries(values(args[0]), values(args[1]), max_size=3)
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return st.sampled_from(hint)
-    return instances(hint) if dataclasses.is_dataclass(hint) else SCALARS[hint]
-
-
-def instances(cls: Any) -> st.SearchStrategy[Any]:
-    """Any instance of a dataclass."""
-    return st.builds(cls, **{name: values(hint) for name, hint in typing.get_type_hints(cls).items()})
 
 
 @pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.__name__)
@@ -93,7 +51,7 @@ def test_garbage_is_refused(data: bytes) -> None:
 @settings(max_examples=500)
 @given(st.sampled_from(TYPES), st.binary(max_size=200))
 def test_garbage_behind_a_valid_header_is_refused_or_read(cls: type[Any], data: bytes) -> None:
-    event = decoded(CODEC._writers[cls].head + data)
+    event = decoded(CODEC._heads[cls] + data)
     assert event is None or type(event) is cls
 
 

@@ -279,6 +279,39 @@ def test_many_backorders_are_reviewed_in_bounded_steps(bench: Bench) -> None:
     assert any(isinstance(e, ReviewBackorders) for e in bench.said)
 
 
+def test_nobody_waits_behind_those_who_wait_for_another_site(bench: Bench) -> None:
+    """However many wait before a line for what is not there, it gets what is there for it."""
+    for n in range(450):
+        answered(bench.order("1", f"erp:{n}", site="DC2"))
+    answered(bench.order("5", "web:1"))
+    bench.receive("3")
+    assert shown(bench.last(LineAnswered, order_id="web:1").allocated) == [("DC1", "3")]
+
+
+def test_a_pick_elsewhere_frees_what_was_allocated() -> None:
+    """Units picked at another site than the line was allocated at serve it: what it had goes to who waits, by that event."""
+    for told in ("pick", "ship"):
+        b = Bench()
+        b.item()
+        b.receive("5", site="DC1")
+        answered(b.order("5", "web:1"))
+        assert show(answered(b.order("7", "web:2")).backordered_milli) == "7"
+        getattr(b, told)("4", "web:1", site="DC2")
+        assert shown(b.last(LineAnswered, order_id="web:2").allocated) == [("DC1", "4")]
+        assert show(b.site("DC1").demand_milli) == "5"
+
+
+def test_a_pick_makes_room_under_a_cap() -> None:
+    """What a capped channel has picked it no longer holds: its next order need not wait."""
+    b = Bench(Policy(channels={"web": ChannelPolicy(cap_milli=10_000)}))
+    b.item()
+    b.receive("100")
+    answered(b.order("8", "web:1"))
+    assert show(answered(b.order("8", "web:2")).backordered_milli) == "6"
+    b.pick("5", "web:1")
+    assert shown(b.last(LineAnswered, order_id="web:2").allocated) == [("DC1", "7")]
+
+
 def test_supply_withdrawn_moves_promises_the_urgent_keep_theirs(bench: Bench) -> None:
     """When expected supply shrinks, the less urgent lose their date."""
     bench.supply("20", "2026-11-09")
