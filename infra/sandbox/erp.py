@@ -29,7 +29,7 @@ class ErpOptions:
 
     confirm_ms: int = 1_000
     own_changes: float = 0.0
-    own_change_ms: int = 5_000
+    own_change_ms: int = 1_000
 
 
 class AskedLine(msgspec.Struct, frozen=True):
