@@ -12,6 +12,7 @@ from schemas.base import Tick
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
 from streams.customers import customers
+from streams.deliveries import deliveries_fold
 from streams.documents import documents
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.memory import Crash, Faults, MemoryLog
@@ -25,10 +26,12 @@ from streams.simulation.facts import Message
 from streams.simulation.shops import Release, Reserve
 from streams.simulation.world import CHANNELS
 from streams.translators import translators
-from tables.policy import Policy
+from tables.deliveries import EndpointPolicies
+from tables.policy import EndpointPolicy, OrderPolicy, Policy
 
 POINTS = ("before_apply", "after_apply", "before_commit", "after_commit")
 MOST_STEPS = 20_000
+_NOT_RUN, _SERVED = OrderPolicy(), EndpointPolicy()
 Flows = Callable[[Policy], list[Flow]]
 
 
@@ -36,9 +39,11 @@ class NeverRests(Exception):
     """The workers went on and on: something makes work for itself."""
 
 
-def all_flows(policy: Policy) -> list[Flow]:
-    """Every flow there is."""
-    return [promise_fold(policy), orders_fold(), documents, customers, exceptions, *translators(CHANNELS)]
+def all_flows(policy: Policy, orders: OrderPolicy = _NOT_RUN, endpoints: EndpointPolicy = _SERVED) -> list[Flow]:
+    """Every flow there is. `orders`: how orders are run, which they are not by default; `endpoints`: how each is served."""
+    deliveries = deliveries_fold(EndpointPolicies({}, endpoints))
+    folds: list[Flow] = [promise_fold(policy, orders), orders_fold(orders, policy), documents, customers, deliveries, exceptions]
+    return [*folds, *translators(CHANNELS)]
 
 
 def all_topics() -> list[topics.Topic]:
