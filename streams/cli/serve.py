@@ -19,12 +19,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from connectors.api.app import create_api
 from schemas.quantity import show, to_decimal
-from streams.app import App, now_ms, opened_log
+from streams.app import App, opened_log
 from streams.cli.options import AsJson, Data
 from streams.cli.say import Failed, Mistake, as_json, err, out, table
 from streams.cli.session import SERVER_FILE, running
-from streams.demo.day import Day, Summary
-from streams.demo.invariants import Invariant, check_all
+from streams.demo.invariants import Invariant
+from streams.demo.outcome import Summary
+from streams.demo.sandbox import NoSandbox
+from streams.demo.stage import Stage
 from streams.engine.process import calm_collector
 from streams.serving import ApiServer
 from streams.settings import Settings, load
@@ -95,37 +97,36 @@ def serve(app: App, sock: socket.socket) -> None:
 
 def demo(
     is_once: Annotated[bool, typer.Option("--once", help="End after the summary, with 0 if every invariant holds.")] = False,
-    orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 400,
+    orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 300,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="How many of them a second.")] = 30,
     garbage: Annotated[int, typer.Option(min=0, max=60, help="How many messages nobody can understand.")] = 12,
-    seed: Annotated[int, typer.Option(help="The day's seed: the same one makes the same day.")] = 1,
+    seed: Annotated[int, typer.Option(help="The seed: the same one makes the same orders.")] = 1,
     is_json: AsJson = False,
     data: Data = None,
     api: Address = None,
 ) -> None:
-    """Try it out: on an empty log, a real ERP capture, a warehouse day and four channels' orders; then the API serves them.
+    """Try it out, from nothing: a real ERP capture, an ERP, a WMS and a CRM to run with, orders of four channels, the live page.
 
     crossdock demo
-    crossdock demo --once --orders 1000 --seed 7
+    crossdock demo --once --orders 500 --seed 7
     """
     settings = _settings(data, api)
     url = running(settings.directory)
     if url is not None:
         raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}: stop it, or give the demo another --data.")
     _empty(settings.directory)
-    with listening(settings) as sock, opened_log(settings, may_create=True) as log:
-        app = App(settings, log)
-        calm_collector()
-        app.start()
+    with listening(settings) as sock, contextlib.ExitStack() as stack:
         try:
-            summary, invariants = _day(app, seed, orders, garbage)
-            _report(summary, invariants, is_json=is_json)
-            if not all(invariant.holds for invariant in invariants):
-                raise Failed("An invariant does not hold: see above.")
-            if not is_once:
-                _invite(settings, summary)
-                serve(app, sock)
-        finally:
-            app.stop()
+            stage = Stage(settings, sock, seed, stack)
+        except NoSandbox as error:
+            raise Failed(str(error)) from None
+        summary, invariants = _day(stage, seed, orders, garbage, rate)
+        (_printed_json if is_json else _printed)(summary, invariants)
+        if not all(invariant.holds for invariant in invariants):
+            raise Failed("An invariant does not hold: see above.")
+        if not is_once:
+            _invite(settings, stage.url, summary)
+            stage.go_on()
 
 
 def _empty(directory: Path) -> None:
@@ -139,7 +140,8 @@ def _empty(directory: Path) -> None:
     (directory / DEMO_FILE).write_text("This log was made by crossdock demo, which may remove it.\n")
 
 
-def _day(app: App, seed: int, orders: int, garbage: int) -> tuple[Summary, list[Invariant]]:
+def _day(stage: Stage, seed: int, orders: int, garbage: int, rate: float) -> tuple[Summary, list[Invariant]]:
+    err().print(f"The live page: [bold]{stage.url}[/]", soft_wrap=True)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err(), transient=True)
     tasks: dict[str, TaskID] = {}
 
@@ -150,35 +152,42 @@ def _day(app: App, seed: int, orders: int, garbage: int) -> tuple[Summary, list[
 
     with bar:
         try:
-            summary = Day(app, now_ms, step).run(seed, orders, garbage)
+            return stage.day(step).run(seed, orders, garbage, rate)
         except RuntimeError as error:
             raise Failed(str(error)) from None
-        bar.add_task("checking invariants", total=None)
-        return summary, check_all(app)
 
 
-def _report(summary: Summary, invariants: list[Invariant], *, is_json: bool) -> None:
-    if is_json:
-        plain = asdict(summary)
-        plain["busiest"] = [
-            {_bare(k): to_decimal(v) if k.endswith("_milli") else v for k, v in row.items()} for row in summary.busiest
-        ]
-        as_json(plain | {"invariants": [asdict(i) | {"holds": i.holds} for i in invariants]})
-        return
+def _printed_json(summary: Summary, invariants: list[Invariant]) -> None:
+    plain = asdict(summary)
+    plain["busiest"] = [
+        {_bare(k): to_decimal(v) if k.endswith("_milli") else v for k, v in row.items()} for row in summary.busiest
+    ]
+    as_json(plain | {"invariants": [asdict(i) | {"holds": i.holds} for i in invariants]})
+
+
+def _printed(summary: Summary, invariants: list[Invariant]) -> None:
     console = out()
     console.print(table("Messages taken in", ("source", "messages"), summary.messages.items(), right=("messages",)))
     console.print(table("Orders", ("status", "orders"), summary.orders_by_status.items(), right=("orders",)))
+    names = ("orders", "median_s", "late")
+    rows = [(name.replace("_", " "), *(found[n] for n in names)) for name, found in summary.milestones.items()]
+    console.print(table("Milestones", ("milestone", "orders", "seconds since the one before", "late"), rows, right=names))
     busy = [
         (r["item"], r["uom"], r["lines"], show(r["demand_milli"]), show(r["atp_milli"]), show(r["promise_milli"]))
         for r in summary.busiest
     ]
     columns = ("item", "unit", "order lines", "open demand", "ATP", "can be promised")
     console.print(table("Busiest items", columns, busy, right=columns[2:]))
-    names = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
-    rows = [(flow, *(fates[name] for name in names)) for flow, fates in summary.fates.items()]
-    console.print(table("What became of every record", ("flow", *names), rows, right=names))
+    fates = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
+    became = [(flow, *(found[name] for name in fates)) for flow, found in summary.fates.items()]
+    console.print(table("What became of every record", ("flow", *fates), became, right=fates))
     console.print(table("Dead letters", ("reason", "count"), summary.dead_letters.items(), right=("count",)))
     console.print(table("Open exceptions", ("code", "count"), summary.exceptions.items(), right=("count",)))
+    delivered = ", ".join(f"{name} {count:,}" for name, count in summary.obligations.items())
+    console.print(
+        f"{summary.lines_kept:,} lines shipped in full, {summary.lines_short:,} fell short, {summary.lines_waiting:,} wait for"
+        f" stock; oversold: {summary.oversold}. Delivered to {delivered}; owed: {summary.obligations_open}."
+    )
     console.print(
         f"{summary.events:,} records in {summary.seconds:,} s; the ERP capture at {summary.events_per_s:,} records/s; "
         f"{summary.duplicates:,} duplicates absorbed; from message to ATP: "
@@ -195,7 +204,7 @@ def _bare(name: str) -> str:
     return name.removesuffix("_milli")
 
 
-def _invite(settings: Settings, summary: Summary) -> None:
+def _invite(settings: Settings, url: str, summary: Summary) -> None:
     item = summary.busiest[0]["item"] if summary.busiest else "ITEM"
     where = "" if settings.directory == Path("data") else f" --data {settings.directory}"
     lines = [
@@ -204,4 +213,7 @@ def _invite(settings: Settings, summary: Summary) -> None:
         f"crossdock exceptions{where}",
         f"crossdock doctor{where}",
     ]
-    err().print("\nTry, in another terminal:", *lines, sep="\n  ", soft_wrap=True)
+    err().print(
+        f"\nOrders go on coming in. Look at [bold]{url}[/], or try, in another terminal:", *lines, sep="\n  ", soft_wrap=True
+    )
+    err().print("Interrupt it with Ctrl-C.")

@@ -1,0 +1,118 @@
+"""The demonstration's stage: a sandbox, an app over an empty log that runs orders through it, its API and its live page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+from itertools import count
+
+import httpx
+import uvicorn
+
+from connectors.api.app import create_api
+from streams.app import App, now_ms, opened_log
+from streams.cli.session import SERVER_FILE
+from streams.demo.channels import wishes
+from streams.demo.controls import Controls
+from streams.demo.day import Day, Step
+from streams.demo.doors import Doors
+from streams.demo.sandbox import Sandbox, running
+from streams.demo.world import dice
+from streams.engine.process import calm_collector
+from streams.serving import ApiServer
+from streams.settings import Settings
+
+SECRETS = {"web": "demo-web-secret", "crm": "demo-crm-secret", "portal": "demo-portal-secret"}
+GO_ON_RATE = 2.0  # orders a second once the day is over: somebody may be looking
+SLOW_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
+
+
+class Stage:
+    """Everything a demonstration needs, running until `stack` is closed."""
+
+    def __init__(self, settings: Settings, sock: socket.socket, seed: int, stack: contextlib.ExitStack) -> None:
+        self._seed = seed
+        self.url = _url_of(sock)
+        directory = settings.directory
+        extract = stack.enter_context(as_file(files("connectors.erp") / "sample" / "final"))
+        secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
+        self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, "--step-s", "0.5", *secrets))
+        settings = _with_endpoints(settings, self.sandbox.url)
+        log = stack.enter_context(opened_log(settings, may_create=True))
+        self.app = App(settings, log)
+        self._client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+        folder = directory / "drop"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._doors = Doors(self._client, self.url, f"{self.sandbox.url}/marketplace", SECRETS["web"].encode(), folder)
+        calm_collector()
+        self.app.start()
+        stack.callback(self.app.stop)
+        self._day: Day | None = None
+        self.app.offer(Controls(self.app, self.sandbox, lambda: self.day().plan(seed, 1, 0), now_ms))
+        stack.enter_context(_served(self.app, sock, self.url))
+
+    def day(self, step: Step = lambda *_: None) -> Day:
+        """The day, made once; `step` is told how far it is."""
+        if self._day is None:
+            self._day = Day(self.app, self.sandbox, self._doors, self.url, now_ms, step)
+        return self._day
+
+    def go_on(self, rate: float = GO_ON_RATE) -> None:
+        """Go on ordering until interrupted."""
+        for name in ("erp", "wms"):
+            self.sandbox.control(name, **SLOW_FAULTS)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            for seed in count(self._seed + 1):
+                plan = self.day().plan(seed, 1_000, 0)
+                rng = dice(plan, "delivery")
+                for wish in wishes(plan, now_ms):
+                    with contextlib.suppress(httpx.HTTPError):
+                        self._doors.bring(wish)
+                        if rng.random() < plan.duplicate_rate:
+                            self._doors.again(wish)
+                    time.sleep(1 / rate)
+
+
+def _with_endpoints(settings: Settings, sandbox: str) -> Settings:
+    """The settings with the sandbox's systems to deliver to, and every channel's door open. What a user set stands."""
+    made = settings.model_dump(mode="python", exclude_unset=True, exclude={"endpoint", "poll", "drop"})
+    channel = {**made.get("channel", {})}
+    channel["web"] = {**channel.get("web", {}), "webhook_secret": SECRETS["web"]}
+    endpoint = {
+        "erp": {"role": "erp", "url": f"{sandbox}/erp"},
+        "wms": {"role": "wms", "url": f"{sandbox}/wms"},
+        "crm": {"role": "notify", "url": f"{sandbox}/crm/notices", "secret": SECRETS["crm"]},
+        "portal": {"role": "notify", "url": f"{sandbox}/portal/notices", "secret": SECRETS["portal"]},
+    }
+    poll = {"marketplace": {"channel": "marketplace", "url": f"{sandbox}/marketplace", "every_s": 0.5}}
+    drop = {"edi": {"channel": "edi", "directory": settings.directory / "drop", "every_s": 0.5}}
+    return Settings(**(made | {"channel": channel, "endpoint": endpoint, "poll": poll, "drop": drop}))
+
+
+def _url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _served(app: App, sock: socket.socket, url: str) -> Iterator[None]:
+    """The API in a thread; its address is in the data directory meanwhile, for the other commands."""
+    note = app.settings.directory / SERVER_FILE
+    note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+    thread = threading.Thread(target=lambda: server.run(sockets=[sock]), name="api", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+        note.unlink(missing_ok=True)
