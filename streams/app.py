@@ -21,6 +21,7 @@ from streams.agents.inbound import Inbound
 from streams.clock import Clock
 from streams.customer_view import CustomerReader
 from streams.customers import customers
+from streams.deliveries import deliveries_fold
 from streams.documents import documents
 from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.flow import Fold, Translator
@@ -63,9 +64,10 @@ def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
     return [
         *translators(settings.channels),
         documents,
-        orders_fold(),
-        promise_fold(settings.to_policy()),
+        orders_fold(settings.to_order_policy(), settings.to_policy()),
+        promise_fold(settings.to_policy(), settings.to_order_policy()),
         customers,
+        deliveries_fold(settings.to_endpoint_policies()),
         exceptions,
     ]
 
@@ -107,7 +109,7 @@ class App:
         self.registry = CollectorRegistry()
         self.watch = Watch(log, self.flows, self.halted, self.registry)
         self._codec = codec
-        self._clock = Clock(log, codec, clock_ms)
+        self._clock = Clock(log, codec, clock_ms, self.flows)
         self._clock_ms = clock_ms
         self._requests = Requests(log, log, codec, clock_ms)
         self.pulse = Pulse(log, codec, self.published, self.tables, self.watch, self.halted, clock_ms)
@@ -130,6 +132,7 @@ class App:
             holds=HoldDesk(log, self.published, self._codec, clock_ms),
             customers=CustomerReader(self.tables),
             exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
+            endpoints=self.published,
             tables=self.tables,
             health=self.watch,
             registry=self.registry,
@@ -142,7 +145,7 @@ class App:
 
     def start(self) -> None:
         """Run the worker, the clock and the answers to requests, each in a thread."""
-        if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policy())):
+        if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policies())):
             _log.warning(changed)
         self._requests.start()
         self._inbound.start()

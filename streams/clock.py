@@ -1,53 +1,84 @@
-"""Time as events: a `Tick` goes to an inbox partition when, and only when, its tables have something due."""
+"""Time as events: a tick goes to an inbox partition when, and only when, its tables have something due.
+
+A fold that wants to be woken keeps a table `deadlines` whose keys begin with the instant (ms UTC), and its inbox carries a type
+of `Tick`. Nothing else is needed: the clock finds both by their declarations.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from schemas import topics
 from schemas.base import Tick
 from schemas.codec import Codec
+from streams.engine.flow import Fold
 from streams.engine.keys import KeyCodec
-from streams.engine.log import Outgoing, StoreId, TopicPartition
+from streams.engine.log import Outgoing, TopicPartition
+from streams.engine.partition import Flow, store_id
 from streams.engine.worker import GROUP
 from streams.views import ReadableLog
-from tables.promise import PromiseTables
 from tables.table import row_types
 
-INBOX = topics.PROMISE_INBOX
+DEADLINES = "deadlines"
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A fold that is woken: its partitions, by which tick, and how its deadlines' keys are stored."""
+
+    fold: Fold[Any]
+    tick: type[Tick]
+    keys: KeyCodec
+
+
+def timed(flows: Sequence[Flow]) -> list[Timed]:
+    """The folds that keep deadlines."""
+    found = []
+    for flow in flows:
+        key_types = row_types(flow.tables).get(DEADLINES, ((), None))[0] if isinstance(flow, Fold) else ()
+        if isinstance(flow, Fold) and key_types and key_types[0] is int:
+            (tick,) = (carried.type for carried in flow.inbox.carries if issubclass(carried.type, Tick))
+            found.append(Timed(flow, tick, KeyCodec(DEADLINES.encode() + b"\0", key_types)))
+    return found
 
 
 class Clock:
-    """Looks at the promise fold's deadlines. Call `tick` every so often, from one thread."""
+    """Looks at the deadlines of every fold that keeps any. Call `tick` every so often, from one thread."""
 
-    def __init__(self, log: ReadableLog, codec: Codec, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, log: ReadableLog, codec: Codec, clock_ms: Callable[[], int], flows: Sequence[Flow]) -> None:
         self._log = log
         self._codec = codec
         self._clock_ms = clock_ms
-        self._keys = KeyCodec(b"deadlines\0", row_types(PromiseTables)["deadlines"][0])
-        self._sent: dict[int, int] = {}
+        self._timed = timed(flows)
+        self._sent: dict[TopicPartition, int] = {}
 
     def tick(self) -> int:
-        """Append a Tick to each partition with a deadline due; returns to how many. One is in flight at a time."""
+        """Append a tick to each partition with a deadline due; returns to how many. One is in flight in each at a time."""
         now_ms = self._clock_ms()
-        due = [partition for partition in range(INBOX.partitions) if self._is_due(partition, now_ms)]
+        due: list[Outgoing] = []
+        for entry in self._timed:
+            topic = entry.fold.inbox
+            places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
+            late = [at for at in places if self._is_due(entry, at, now_ms)]
+            value = self._codec.encode(_tick(entry.tick, now_ms)) if late else None
+            due += [Outgoing(*at, topics.CLOCK.encode(), value) for at in late]
         if due:
-            value = self._codec.encode(_tick(now_ms))
-            offsets = self._log.append([Outgoing(INBOX.name, partition, topics.CLOCK.encode(), value) for partition in due])
-            self._sent.update(zip(due, offsets, strict=True))
+            offsets = self._log.append(due)
+            self._sent |= {TopicPartition(o.topic, o.partition): offset for o, offset in zip(due, offsets, strict=True)}
         return len(due)
 
-    def _is_due(self, partition: int, now_ms: int) -> bool:
-        position = self._log.committed(GROUP, TopicPartition(INBOX.name, partition))
-        if position <= self._sent.get(partition, -1):
+    def _is_due(self, entry: Timed, at: TopicPartition, now_ms: int) -> bool:
+        if self._log.committed(GROUP, at) <= self._sent.get(at, -1):
             return False
-        store = self._log.store(StoreId(topics.PROMISE, partition))
-        low, high = self._keys.prefix(()), self._keys.prefix((now_ms + 1,))
+        store = self._log.store(store_id(entry.fold, at))
+        low, high = entry.keys.prefix(()), entry.keys.prefix((now_ms + 1,))
         return next(iter(store.range(low, high)), None) is not None
 
 
-def _tick(now_ms: int) -> Tick:
-    return Tick(
+def _tick(kind: type[Tick], now_ms: int) -> Tick:
+    return kind(
         event_id=f"tick:{now_ms}",
         source=topics.CLOCK,
         source_position=now_ms,

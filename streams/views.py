@@ -21,6 +21,7 @@ from connectors.api.ports import (
 )
 from schemas import topics
 from schemas.codec import Codec
+from schemas.deliveries import EndpointStatus
 from schemas.errors import BrokenInvariant
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import DeadLetter, ExceptionRow
@@ -40,6 +41,7 @@ from tables.promise import Item, Site
 from tables.table import row_types
 
 SEPARATOR = "|"
+MOST_ENDPOINTS = 1_000
 
 
 class ReadableLog(Log, Reader, Protocol):
@@ -87,6 +89,10 @@ class Published:
     def exception_page(self, after: str | None, limit: int) -> list[ExceptionRow]:
         """Exceptions in fingerprint order."""
         return self._page(topics.EXCEPTION_ROWS, after, limit)
+
+    def endpoints(self) -> list[EndpointStatus]:
+        """Every endpoint anything was ever owed to, by name."""
+        return self._page(topics.ENDPOINTS, None, MOST_ENDPOINTS)
 
     def ledger(self, item: str, before: int | None, limit: int) -> list[tuple[int, LedgerEntry]]:
         """The last ledger rows of an item, oldest first."""

@@ -13,16 +13,19 @@ from connectors.api.models import AssignIn, ResolveIn
 from connectors.api.ports import Ports
 from connectors.api.problems import Problem, problem
 from connectors.api.promises import Limit, Text
-from connectors.api.render import plain, reply
+from connectors.api.render import instant, plain, reply
+from schemas.deliveries import EndpointStatus
 from schemas.operations import ExceptionRow
 
 _SCAN_MOST = 10_000
+_ENDPOINT = {"endpoint": "wms", "circuit": "open", "waiting": 12, "in_flight": 0, "retry_at": "2026-11-02T09:14:07.000Z"}
 
 
 def router(ports: Ports) -> APIRouter:
     """The routes over their ports."""
     routes = APIRouter(route_class=ExactRoute, tags=["operations"])
     _exceptions(routes, ports)
+    _endpoints(routes, ports)
     _tables(routes, ports)
     _health(routes, ports)
     return routes
@@ -103,6 +106,23 @@ def _matching(
 
 def _row(row: ExceptionRow) -> dict[str, Any]:
     shown: dict[str, Any] = plain(row)
+    return shown
+
+
+def _endpoints(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/endpoints", responses=answers("The endpoints there are", {"endpoints": [_ENDPOINT]}))
+    def endpoints() -> Response:
+        """The systems orders are posted to, released to and told of: what waits for each, and whether it serves.
+
+        `circuit`: closed (served), open (left alone until `retry_at`), half_open (one call decides). `oldest_at`: when the oldest
+        that waits was raised.
+        """
+        return reply({"endpoints": [_endpoint(row) for row in ports.endpoints.endpoints()]})
+
+
+def _endpoint(row: EndpointStatus) -> dict[str, Any]:
+    shown: dict[str, Any] = plain(row)
+    shown["oldest_at"] = instant(shown.pop("oldest_ms"))
     return shown
 
 

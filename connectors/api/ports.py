@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry
 
 from connectors.api.console.ports import Console
+from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
@@ -360,6 +361,14 @@ class Exceptions(Protocol):
         ...
 
 
+class Endpoints(Protocol):
+    """The systems orders are posted to, released to and told of."""
+
+    def endpoints(self) -> list[EndpointStatus]:
+        """Each as it stands, by name."""
+        ...
+
+
 class Tables(Protocol):
     """Any flow's rows, as they are."""
 
@@ -415,6 +424,7 @@ class Ports:
     holds: Holds
     customers: Customers
     exceptions: Exceptions
+    endpoints: Endpoints
     tables: Tables
     health: Health
     registry: CollectorRegistry

@@ -147,7 +147,18 @@ def _state(source: Session) -> Iterator[Finding]:
     yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
     yield Finding("backlog", "ok" if waiting.startswith("0 ") else "warning", waiting)
+    yield _endpoints(read(ask(source, "GET", "/v1/endpoints"))["endpoints"])
     found = read(ask(source, "GET", "/v1/exceptions", params={"limit": 1000}))["exceptions"]
     critical = [row for row in found if row["severity"] == "critical"]
     says = f"{len(found)} open, {len(critical)} of them critical" + (": crossdock exceptions" if found else "")
     yield Finding("exceptions", "warning" if found else "ok", says)
+
+
+def _endpoints(rows: list[dict[str, Any]]) -> Finding:
+    away = [row for row in rows if row["circuit"] != "closed"]
+    if away:
+        says = "; ".join(f"{row['endpoint']} does not serve ({row['last_error']}), {row['waiting']} wait" for row in away)
+        return Finding("endpoints", "warning", says)
+    waiting, given_up = (sum(row[name] for row in rows) for name in ("waiting", "exhausted"))
+    says = f"{len(rows)} served, {waiting} obligations wait" + (f", {given_up} of them given up" if given_up else "")
+    return Finding("endpoints", "warning" if given_up else "ok", says)

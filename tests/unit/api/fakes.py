@@ -34,6 +34,7 @@ from connectors.api.ports import (
     SourceFreshness,
     Unsigned,
 )
+from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
@@ -68,6 +69,23 @@ ORDER = OrderStatus(
     lines=[],
     decision="",
     holds=[],
+)
+
+
+ENDPOINT = EndpointStatus(
+    endpoint="wms",
+    version=3,
+    as_of_ms=1_000,
+    circuit="open",
+    waiting=2,
+    in_flight=0,
+    exhausted=0,
+    done=5,
+    refused=0,
+    failed=6,
+    oldest_ms=0,
+    retry_at_ms=2_000,
+    last_error="503 down",
 )
 
 
@@ -225,6 +243,9 @@ class Fake:
             raise NotKnown("There is no such table. There are promise.items.")
         return [("A/1", SITE)] if key in {None, "A/1"} else []
 
+    def endpoints(self) -> list[EndpointStatus]:
+        return [ENDPOINT]
+
     def state(self) -> Readiness:
         return self.readiness
 
@@ -294,6 +315,7 @@ def ports(fake: Fake) -> Ports:
         holds=FakeHolds(fake),
         customers=FakeCustomers(),
         exceptions=fake,
+        endpoints=fake,
         tables=FakeTables(fake),
         health=fake,
         registry=CollectorRegistry(),

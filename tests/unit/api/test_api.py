@@ -318,6 +318,12 @@ def test_health_and_metrics(client: Client, fake: Fake) -> None:
     problem(client.get("/readyz"), 503)
 
 
+def test_endpoints_are_shown_as_they_stand(client: Client) -> None:
+    (row,) = body(client.get("/v1/endpoints"))["endpoints"]
+    assert (row["endpoint"], row["circuit"], row["waiting"]) == ("wms", "open", 2)
+    assert (row["oldest_at"], row["retry_at"]) == ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:02.000Z")
+
+
 def test_the_framework_answers_in_problems_too(client: Client, fake: Fake) -> None:
     problem(client.get("/nope"), 404)
     problem(client.put("/v1/orders", json={}), 405)

@@ -120,6 +120,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
         "policy",
         "workers",
         "backlog",
+        "endpoints",
         "exceptions",
     }
 

@@ -1,0 +1,72 @@
+"""The clock wakes the folds that have something due, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from schemas import topics
+from schemas.base import Tick
+from schemas.codec import Codec
+from schemas.deliveries import DeliveryTick, ObligationRaised
+from schemas.orders import OrderTick
+from streams.clock import Clock, timed
+from streams.customers import customers
+from streams.deliveries import deliveries_fold
+from streams.engine.log import Outgoing, TopicPartition
+from streams.engine.memory import MemoryLog
+from streams.engine.partition import Flow
+from streams.engine.partitions import partition_of
+from streams.engine.worker import Worker
+from streams.orders import orders_fold
+from streams.promise import promise_fold
+from tables.deliveries import EndpointPolicies
+from tables.policy import Policy
+
+CODEC = Codec()
+INBOX = topics.DELIVERY_INBOX
+RAISED = ObligationRaised(
+    event_id="r", source="orders", source_position=0, occurred_at_ms=0, recorded_at_ms=1_000, trace_id="t",
+    endpoint="wms", aggregate="A", obligation_id="A1", kind="release_order", body="{}",
+)  # fmt: skip
+
+
+def test_the_folds_with_deadlines_are_found_with_their_ticks() -> None:
+    flows: list[Flow] = [promise_fold(Policy()), orders_fold(), customers, deliveries_fold(EndpointPolicies({}))]
+    assert {entry.fold.name: entry.tick for entry in timed(flows)} == {
+        "promise": Tick,
+        "orders": OrderTick,
+        "deliveries": DeliveryTick,
+    }
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    log = MemoryLog()
+    log.create(topics.DEFINED)
+    return log
+
+
+def test_a_tick_goes_to_a_partition_with_something_due_and_one_at_a_time(log: MemoryLog) -> None:
+    now_ms = 1_000
+    fold = deliveries_fold(EndpointPolicies({}))
+    clock = Clock(log, CODEC, lambda: now_ms, [fold, promise_fold(Policy())])
+    worker = Worker(log, [fold], CODEC, clock_ms=lambda: now_ms)
+    at = TopicPartition(INBOX.name, partition_of(b"wms", INBOX.partitions))
+    log.append([Outgoing(*at, b"wms", CODEC.encode(replace(RAISED)))])
+    assert clock.tick() == 0
+    while worker.step().inputs:
+        pass
+    assert clock.tick() == 0
+    now_ms = 31_000  # the lease has run out
+    assert clock.tick() == 1
+    assert clock.tick() == 0
+    (record,) = log.read(at, 1, 10)
+    tick = CODEC.decode(record.value or b"")
+    assert (type(tick), tick.occurred_at_ms, record.key) == (DeliveryTick, 31_000, b"clock")
+    while worker.step().inputs:
+        pass
+    assert clock.tick() == 0
+    now_ms = 61_000
+    assert clock.tick() == 1
