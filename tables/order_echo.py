@@ -19,9 +19,11 @@ def heard(t: OrderTables, order_id: str, order_no: str, line_no: int, held: ErpL
         return new
     now = new.stands_milli()
     if held is not None and held.stands_milli() == now:
-        return replace(new, told_milli=held.told_milli)
+        own = held.own_milli if held.told_milli is not None else new.own_milli
+        return replace(new, own_milli=own, told_milli=held.told_milli)
     for n, posted in enumerate(told.pending):
         if posted.qty_milli == now:
-            t.told[order_id, line_no] = replace(told, pending=told.pending[n + 1 :])
-            return replace(new, told_milli=now, changed_at_ms=held.changed_at_ms if held else 0)
+            t.told[order_id, line_no] = replace(told, shown_milli=now, pending=told.pending[n + 1 :])
+            own, changed_at_ms = (held.own_milli, held.changed_at_ms) if held else (None, 0)
+            return replace(new, own_milli=own, told_milli=now, changed_at_ms=changed_at_ms)
     return replace(new, told_milli=None)

@@ -53,13 +53,15 @@ def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[Any]:
         gone=tuple(e.gone),
         backorder_site=e.backorder_site,
     )
-    line = _decline(replace(line, unit=unit, answer=answer), line.unit.uom, e, allows_backorder=allows_backorder)
+    short = sum(x.short_milli for x in e.gone) if (e.order_id,) in t.processes else line.executed.short_milli
+    lost = 0 if allows_backorder else short
+    line = _decline(replace(line, unit=unit, answer=answer), line.unit.uom, e, lost)
     t.lines[key] = line
     yield from settle_line(t, e.order_id, e.line, e)
     yield from conclude(t, e.order_id, e)
 
 
-def _decline(line: Line, old_uom: str | None, e: LineAnswered, *, allows_backorder: bool) -> Line:
+def _decline(line: Line, old_uom: str | None, e: LineAnswered, lost: int) -> Line:
     """An answer below the wish it answers: the rest is not to be had, and is not asked for again. Nothing at all is a refusal."""
     if line.wish is None or e.revision != line.revision or (e.refused is not None and e.wanted_milli == 0):
         return line
@@ -67,7 +69,6 @@ def _decline(line: Line, old_uom: str | None, e: LineAnswered, *, allows_backord
     ordered = in_base(line.unit, line.ordered_milli, old_uom)
     if asked is None or ordered is None or e.wanted_milli >= asked:
         return line
-    lost = 0 if allows_backorder else line.executed.short_milli
     return replace(line, declined_milli=max(0, ordered - lost - e.wanted_milli), declined_of_milli=ordered)
 
 

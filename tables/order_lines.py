@@ -105,11 +105,12 @@ class Sources:
     substitutes_returned_milli: int
     invoiced_milli: int
     committed_milli: int = 0  # units warehouses were told to ship and have not given back
+    known_short_milli: int | None = None  # units not found, as the promise fold knows; none: as the warehouse told
     told_site: str | None = None  # the site the ERP was told
 
     def is_told(self) -> bool:
-        """Whether the ERP's line is what crossdock posted: then it says nothing of its own."""
-        return self.placed is not None and self.erp is not None and self.erp.told_milli is not None
+        """Whether the ERP only has what crossdock posted: then it says nothing of its own."""
+        return self.placed is not None and self.erp is not None and self.erp.own_milli is None
 
 
 def _settle(
@@ -125,8 +126,10 @@ def _settle(
     returned = sum(other.serves(other.returned_milli) for other in others)
     placed = t.placed.get((order_id, number))
     old = t.lines.get((order_id, number)) or Line()
-    instructed, committed, told = _told(t, order_id, number, erp_line_no)
-    sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced, committed, told)
+    sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced)
+    instructed: list[SitePart] = []
+    if (order_id,) in t.processes:
+        sources, instructed = _run(t, order_id, number, old, sources)
     new, wishes = work_out(old, sources)
     if path(old.state, new.state) is None:
         raise BrokenInvariant(f"line {number} of {order_id} cannot go from {old.state} to {new.state}")
@@ -137,16 +140,20 @@ def _settle(
     yield from conditions(order_id, number, old, new, cause)
 
 
-def _told(t: OrderTables, order_id: str, number: int, erp_line_no: int | None) -> tuple[list[SitePart], int, str | None]:
-    """Of a line of an order crossdock runs: units instructed by site, units committed, and the site the ERP was told."""
-    if (order_id,) not in t.processes:
-        return [], 0, None
+def _run(t: OrderTables, order_id: str, number: int, line: Line, s: Sources) -> tuple[Sources, list[SitePart]]:
+    """What an order's run adds to a line's sources: what other systems were told. And units instructed by site.
+
+    Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a wish that took them
+    off before would take them off twice.
+    """
     instructed, committed = [], 0
+    shorts = {x.site: x.short_milli for x in line.answer.gone} if line.answer else {}
     for (_, _, site), handoff in t.handoffs.under(order_id, number):
         instructed.append(SitePart(site, handoff.instructed_milli - handoff.withdrawn_milli))
-        committed += handoff.committed_milli()
-    told = t.told.get((order_id, number if erp_line_no is None else erp_line_no))
-    return instructed, committed, told.site if told else None
+        committed += replace(handoff, short_milli=shorts.get(site, 0)).committed_milli()
+    told = t.told.get((order_id, number if s.erp_line_no is None else s.erp_line_no))
+    known = sum(shorts.values())
+    return replace(s, committed_milli=committed, known_short_milli=known, told_site=told.site if told else None), instructed
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +244,8 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     cancelled_by = _cancelled_by(s)
     is_declined = old.declined_of_milli == ordered and old.item == item and _is_ours(s)  # what the ERP takes is not declined
     declined = old.declined_milli if is_declined else 0
-    lost = 0 if s.order.allow_backorder else old.executed.short_milli
+    short = old.executed.short_milli if s.known_short_milli is None else s.known_short_milli
+    lost = 0 if s.order.allow_backorder else short
     desired = 0 if cancelled_by else max(0, asked - declined - lost)
     return Reckoning(
         item=item,
@@ -266,14 +274,14 @@ def _is_pending(unit: Unit, s: Sources, item: str) -> bool:
 def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
     """The quantity that counts, and the most that was ever asked for."""
     if s.placed is None:
-        return (s.erp.ordered_milli, s.erp.most_milli) if s.erp else (0, 0)
+        return (s.erp.last_word_milli(), s.erp.most_milli) if s.erp else (0, 0)
     if is_pending:
         return s.placed.qty_milli, s.placed.most_milli
     placed, most = (in_base(unit, qty, s.placed.uom) for qty in (s.placed.qty_milli, s.placed.most_milli))
     if s.erp is None or (s.is_told() and placed is not None):
         return placed or 0, most or 0
     if placed is None or (s.erp.changed_at_ms or 1) >= s.placed.changed_at_ms:
-        return s.erp.ordered_milli, max(s.erp.most_milli, most or 0)
+        return s.erp.last_word_milli(), max(s.erp.most_milli, most or 0)
     return placed, max(s.erp.most_milli, most or 0)
 
 

@@ -48,7 +48,9 @@ def _stands(run: Run, line: Line, no: int) -> int:
     if told is not None and told.pending:
         return told.pending[-1].qty_milli
     erp = run.erp_line(line)
-    return 0 if erp is None or run.order.is_erp_cancelled else erp.stands_milli()
+    if erp is None:
+        return told.shown_milli if told is not None else 0  # its header has not come yet
+    return 0 if run.order.is_erp_cancelled else erp.stands_milli()
 
 
 def differs(run: Run) -> bool:
@@ -146,8 +148,8 @@ def _line(run: Run, row: TaskLine, entry: Entry) -> ObligedLine:
 def _forget_told(run: Run) -> None:
     """The ERP has dropped the order, and all it was told of it."""
     for key, told in list(run.t.told.under(run.order_id)):
-        if told.pending:
-            run.t.told[key] = replace(told, pending=())
+        if told.pending or told.shown_milli:
+            run.t.told[key] = Told(told.site)
 
 
 def forget_revision(t: OrderTables, order_id: str, revision: int) -> None:

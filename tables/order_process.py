@@ -72,9 +72,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the ERP was told of a line. `pending`: quantities its change feed has not shown yet, oldest first."""
+    """What the ERP was told of a line. `pending`: quantities its change feed has not shown yet, oldest first.
+
+    `shown_milli`: the one it has shown last.
+    """
 
     site: str
+    shown_milli: int = 0
     pending: tuple[Posted, ...] = ()
 
 

@@ -184,6 +184,7 @@ def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
         commit_position=e.commit_position,
         is_deleted=False,
         line=held.line if held else None,
+        own_milli=e.ordered_milli,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.base import Event
 from schemas.deliveries import ObligationSettled
-from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.errors import AlreadyApplied, Refused
 from schemas.obligations import NotifyStatus, answer_of
 from schemas.orders import CreditAnswered, OrderTick, PriceChecked, ReleaseHold
 from tables.milestones import reach
@@ -154,11 +154,11 @@ def obligation_settled(t: OrderTables, e: ObligationSettled) -> Iterator[Any]:
     settled later.
     """
     task = t.tasks.get((e.order_id, e.kind))
-    if task is None:
-        if (e.order_id,) not in t.orders:
-            raise NotYet(f"order {e.order_id} has not arrived; {e.obligation_id} waits for it")
-        raise AlreadyApplied  # a notice: nothing depends on it
-    if task.obligation_id != e.obligation_id or not task.is_waiting or e.outcome == "exhausted":
+    if (e.order_id,) not in t.orders:
+        raise Refused(f"{e.obligation_id} was settled, but never asked for", hint="run crossdock verify")
+    if task is None or e.outcome == "exhausted":
+        return  # a notice, on which nothing depends; or it is still to be done
+    if task.obligation_id != e.obligation_id or not task.is_waiting:
         raise AlreadyApplied
     is_refused = e.outcome == "refused"
     t.tasks[e.order_id, e.kind] = replace(task, is_waiting=False, is_refused=is_refused)

@@ -108,8 +108,9 @@ class ErpOrder:
 class ErpLine:
     """The ERP's line. `first_item` is what it is matched by; `changed_at_ms`: when its quantity last changed, 0 if never.
 
-    A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count. `told_milli`: its
-    quantity is what crossdock posted, and so much; none if the ERP has set it itself.
+    A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count. `own_milli`: the
+    quantity the ERP itself set last (at `changed_at_ms`); none if it only has what it was told. `told_milli`: what it was
+    told and shows now; none if it has set it itself.
     """
 
     revision: int
@@ -124,7 +125,12 @@ class ErpLine:
     commit_position: int
     is_deleted: bool
     line: int | None
+    own_milli: int | None
     told_milli: int | None = None
+
+    def last_word_milli(self) -> int:
+        """The quantity the ERP itself wants."""
+        return self.ordered_milli if self.own_milli is None else self.own_milli
 
     def stands_milli(self) -> int:
         """What the ERP will deliver of it: nothing of a line that is cancelled or gone."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet, Refused
-from schemas.inventory import RequestAllocation
+from schemas.inventory import DemandSubstituted, PickShorted, RequestAllocation, StockPicked, StockShipped
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.orders import (
     ErpOrderChanged,
@@ -34,6 +34,7 @@ from schemas.orders import (
     PlacedLine,
     SitePart,
 )
+from streams.engine.flow import Fold
 from streams.orders import orders_fold
 from tables.order_status import order_status
 from tables.orders import OrderTables
@@ -196,6 +197,28 @@ def returned(line: int, item: str, qty: int, n: int = 1, uom: str | None = None)
     return LineReturned(**_done(f"returned {line} {n}", line, item, qty, uom, 60 + n, ORDER))
 
 
+def stock_facts(e: LineExecution) -> list[Any]:
+    """What the promise fold hears of it."""
+    fact: dict[str, Any] = {
+        "event_id": e.event_id, "source": "wms", "source_position": 0, "occurred_at_ms": e.occurred_at_ms,
+        "recorded_at_ms": e.recorded_at_ms, "trace_id": e.trace_id, "site": e.site, "lot": None, "uom": e.uom,
+        "order_id": e.order_id, "line": e.line, "item": e.item, "qty_milli": e.qty_milli,
+    }  # fmt: skip
+    match e:
+        case LinePicked():
+            return [StockPicked(**fact, substitute_for=None)]
+        case LineShorted():
+            return [PickShorted(**fact, short_milli=e.short_milli)]
+        case LineShipped():
+            return [StockShipped(**fact, shipment=e.shipment)]
+        case LineSubstituted():
+            other = fact | {"item": e.substitute_item, "qty_milli": e.substitute_milli}
+            served = DemandSubstituted(**fact, substitute_item=e.substitute_item)
+            return [served, StockPicked(**other, substitute_for=e.item)]
+        case _:
+            return []
+
+
 @dataclass
 class Demand:
     """A line's demand at the fake promise fold, in base units."""
@@ -273,7 +296,8 @@ class FakePromise:
 class World:
     """The order fold as the engine runs it: one event is one step, parked events wait for their release, errors undo."""
 
-    def __init__(self, promise: FakePromise | None = None) -> None:
+    def __init__(self, promise: FakePromise | None = None, fold: Fold[OrderTables] = orders) -> None:
+        self.fold = fold
         self.tables = in_memory(OrderTables)
         self.promise = promise or FakePromise()
         self.parked: list[Any] = []
@@ -287,7 +311,7 @@ class World:
         self.fates.append(fate)
         if fate == "parked":
             self.parked.append(event)
-        if fate == "applied" and type(event) in orders.releasing:
+        if fate == "applied" and type(event) in self.fold.releasing:
             waiting, self.parked = self.parked, []
             for other in waiting:
                 out += self.apply(other)
@@ -297,7 +321,7 @@ class World:
         names = [f.name for f in dataclasses.fields(OrderTables)]
         before = {name: dict(getattr(self.tables, name)) for name in names}
         try:
-            out = list(orders.rules[type(event)](self.tables, event))
+            out = list(self.fold.rules[type(event)](self.tables, event))
         except (AlreadyApplied, NotYet, Refused) as answer:
             for name in names:
                 setattr(self.tables, name, DictTable(before[name]))

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.inventory import DemandSubstituted, PickShorted, RequestAllocation, StockPicked, StockShipped
-from schemas.orders import LineAnswered, LineExecution, LinePicked, LineShipped, LineShorted, LineSubstituted
-from tests.order_kit import ORDER, FakePromise
+from schemas.inventory import RequestAllocation
+from schemas.orders import LineAnswered, LineExecution
+from tests.order_kit import ORDER, FakePromise, stock_facts
 from tests.properties.test_orders import Feeds, histories, interleave, run
 from tests.unit.tables.promises import Bench
 
@@ -29,22 +29,7 @@ class RealPromise(FakePromise):
         return self._say(e)
 
     def execute(self, e: LineExecution) -> list[LineAnswered]:
-        fact: dict[str, Any] = {
-            "event_id": e.event_id, "source": "wms", "source_position": 0, "occurred_at_ms": e.occurred_at_ms,
-            "recorded_at_ms": e.recorded_at_ms, "trace_id": e.trace_id, "site": e.site, "lot": None, "uom": e.uom,
-            "order_id": e.order_id, "line": e.line, "item": e.item, "qty_milli": e.qty_milli,
-        }  # fmt: skip
-        if isinstance(e, LinePicked):
-            return self._say(StockPicked(**fact, substitute_for=None))
-        if isinstance(e, LineShorted):
-            return self._say(PickShorted(**fact, short_milli=e.short_milli))
-        if isinstance(e, LineShipped):
-            return self._say(StockShipped(**fact, shipment=e.shipment))
-        if isinstance(e, LineSubstituted):
-            answers = self._say(DemandSubstituted(**fact, substitute_item=e.substitute_item))
-            other = fact | {"item": e.substitute_item, "qty_milli": e.substitute_milli}
-            return answers + self._say(StockPicked(**other, substitute_for=e.item))
-        return []
+        return [answer for fact in stock_facts(e) for answer in self._say(fact)]
 
     def _say(self, event: Any) -> list[LineAnswered]:
         said = len(self.bench.said)
