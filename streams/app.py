@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,11 +18,13 @@ from connectors.api.ports import Ports
 from schemas import topics
 from schemas.codec import Codec
 from schemas.topics import Topic
+from streams.agents.host import AgentHost, Leases
 from streams.agents.inbound import Inbound
+from streams.agents.roster import roster
 from streams.clock import Clock
 from streams.customer_view import CustomerReader
 from streams.customers import customers
-from streams.deliveries import deliveries_fold
+from streams.deliveries import deliveries_fold, is_unanswered
 from streams.documents import documents
 from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.flow import Fold, Translator
@@ -36,6 +39,7 @@ from streams.orders import orders_fold
 from streams.promise import promise_fold
 from streams.pulse import Pulse
 from streams.requests import Requests
+from streams.setting_parts import milliseconds
 from streams.settings import BadSettings, Settings
 from streams.translators import translators
 from streams.views import PromiseView, Published, ReadableLog, TableView
@@ -119,7 +123,21 @@ class App:
         self._kill_at: str | None = None
         self._batch_seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
         self._inbound = Inbound(log, settings.doors(), self.registry)
+        self._agents = self._hosted() if settings.endpoint else None
         self.ports = self._ports()
+
+    def _hosted(self) -> AgentHost:
+        settings = self.settings
+        longest_s = max(endpoint.lease_s for endpoint in settings.endpoint.values())
+        return AgentHost(
+            self.log,
+            self._codec,
+            lambda http: roster(settings.endpoint, http, self._clock_ms),
+            Leases(milliseconds(longest_s), partial(is_unanswered, self.tables)),
+            clock_ms=self._clock_ms,
+            registry=self.registry,
+            on_halt=partial(self._halt, "agents"),
+        )
 
     def _ports(self) -> Ports:
         settings, log, clock_ms = self.settings, self.log, self._clock_ms
@@ -155,11 +173,15 @@ class App:
             thread = threading.Thread(target=run, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        if self._agents is not None:
+            self._agents.start()
 
     def stop(self) -> None:
         """End all threads; what they were at is whole or not at all."""
         self._stop.set()
         self._inbound.stop()
+        if self._agents is not None:
+            self._agents.stop()
         for thread in self._threads:
             thread.join()
         if self._threads:

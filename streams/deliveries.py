@@ -9,8 +9,9 @@ from typing import Any
 from schemas import deliveries as say
 from schemas import topics
 from streams.engine.flow import Fold
+from streams.views import TableView
 from tables import delivery_rules
-from tables.deliveries import DeliveryTables, EndpointPolicies, endpoint_status
+from tables.deliveries import DeliveryTables, EndpointPolicies, Known, Obligation, Stage, endpoint_status
 
 _RULES: dict[type[Any], Callable[[EndpointPolicies, DeliveryTables, Any], Iterable[Any]]] = {
     say.ObligationRaised: delivery_rules.obligation_raised,
@@ -27,3 +28,13 @@ def deliveries_fold(policies: EndpointPolicies) -> Fold[DeliveryTables]:
         deliveries.on(event)(partial(rule, policies))
     deliveries.derive(on=("endpoints",))(endpoint_status)
     return deliveries
+
+
+def is_unanswered(tables: TableView, dispatch: say.Dispatch) -> bool:
+    """Whether an attempt is in flight still, as far as the fold has come."""
+    endpoint = dispatch.endpoint
+    at: Known | None = tables.row("deliveries.known", (endpoint, dispatch.obligation_id), endpoint)
+    if at is None or at.is_settled:
+        return False
+    held: Obligation | None = tables.row("deliveries.obligations", (endpoint, at.aggregate, at.seq), endpoint)
+    return held is not None and held.stage is Stage.IN_FLIGHT and held.attempts == dispatch.attempt

@@ -1,0 +1,16 @@
+"""The agent that posts orders to the ERP and has it bill what has shipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from connectors.erp.client import ErpClient
+from schemas.deliveries import Dispatch, DispatchAnswered
+from streams.agents.delivery import Bounds, Call, deliver
+
+
+async def post_to_erp(dispatches: AsyncIterator[Dispatch], erp: ErpClient, bounds: Bounds) -> AsyncIterator[DispatchAnswered]:
+    """Orders whole, and invoices for what has shipped."""
+    calls: dict[str, Call] = {"post_order": erp.post_order, "request_invoice": erp.request_invoice}
+    async for answer in deliver(dispatches, calls, bounds):
+        yield answer
