@@ -53,6 +53,7 @@ stage "schemas" .venv/bin/python -m schemas.golden --check
 if [ -n "$quick" ]; then
   stage "tests" .venv/bin/pytest -q -n auto --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
 else
+  stage "browser" infra/browser.sh
   stage "tests" .venv/bin/pytest -q -n auto
   stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
 fi

@@ -114,8 +114,9 @@ class Pulse:
         lost = [name for name, fate in fates.items() if not low[name] <= fate.inputs <= high[name]]
         dead = sum(fate.dead_lettered for fate in fates.values())
         letters = self._log.bounds(TopicPartition(topics.DEAD_LETTERS.name, 0))[1]
+        letter = "dead letter" if dead == 1 else "dead letters"
         total = sum(fate.inputs for fate in fates.values())
-        detail = f"{total:,} records, each with one fate; {dead:,} dead letters kept"
+        detail = f"{total:,} records, each with one fate; {dead:,} {letter} kept"
         if lost:
             detail = f"the records of {', '.join(lost)} do not add up"
         elif letters < dead:

@@ -61,7 +61,7 @@ def count(qty: str, sequence: int, at: str = "2026-01-02T09:00:00Z") -> bytes:
 class Server:
     """`crossdock run` as a process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory
         note = directory / "server.json"
         note.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ class Server:
             "--data",
             str(directory),
             "--api",
-            "127.0.0.1:0",
+            f"127.0.0.1:{port}",
         ]
         root = Path(__file__).parents[2]
         self.process = subprocess.Popen(

@@ -32,31 +32,35 @@ export function showEndpoints(pulse) {
   const list = byId("endpoints");
   const open = pulse.endpoints.filter((endpoint) => endpoint.circuit !== "closed").length;
   const about = open ? `${open} of ${pulse.endpoints.length} away: their queues wait in order` : "all endpoints serve";
-  say(byId("endpoints-about"), pulse.endpoints.length ? about : "");
-  list.classList.toggle("is-empty", pulse.endpoints.length === 0);
+  say(byId("endpoints-about"), pulse.endpoints.length ? about : "no other system is served from here yet");
+  list.closest("table").hidden = pulse.endpoints.length === 0;
   sync(list, pulse.endpoints, (endpoint) => endpoint.endpoint, makeEndpoint, (item, endpoint) => updateEndpoint(item, endpoint, Date.parse(pulse.at)));
 }
 
 function makeEndpoint(endpoint) {
-  const gauge = (name, label) => h("div", {}, h("dt", {}, label), h("dd", { class: "n", data: { of: name } }));
-  return h("li", {}, h("h3", {}, endpoint.endpoint), h("p", { class: "circuit" }),
-    h("dl", {}, gauge("waiting", "Waiting"), gauge("in_flight", "In flight"), gauge("oldest", "Oldest"), gauge("done", "Done")),
-    h("p", { class: "last-error" }));
+  const name = h("th", { scope: "row" }, h("span", { class: "mark" }), h("b", {}, endpoint.endpoint), h("small", {}));
+  return h("tr", {}, name, ...["waiting", "in_flight", "oldest", "done"].map((each) => h("td", { class: "n", data: { of: each } })));
 }
 
-function updateEndpoint(item, endpoint, now) {
+function updateEndpoint(line, endpoint, now) {
   const [glyph, label] = CIRCUITS[endpoint.circuit] ?? ["info", endpoint.circuit];
-  if (item.dataset.state !== glyph) {
-    item.dataset.state = glyph;
-    item.querySelector(".circuit").replaceChildren(icon(glyph), h("span", {}, label));
+  if (line.dataset.state !== glyph) {
+    line.dataset.state = glyph;
+    line.querySelector(".mark").replaceChildren(icon(glyph, `${label}:`));
   }
-  const retry = endpoint.circuit === "open" && endpoint.retry_at ? `, tried again in ${age(Date.parse(endpoint.retry_at) - now)}` : "";
-  say(item.querySelector(".circuit span"), label + retry);
-  const set = (name, text) => say(item.querySelector(`[data-of="${name}"]`), text);
+  const set = (name, text) => say(line.querySelector(`[data-of="${name}"]`), text);
   set("waiting", number(endpoint.waiting));
   set("in_flight", number(endpoint.in_flight));
   set("oldest", endpoint.oldest ? age(now - Date.parse(endpoint.oldest)) : "–");
   set("done", number(endpoint.done));
-  const given = endpoint.exhausted ? `${number(endpoint.exhausted)} given up, waiting for a person. ` : "";
-  say(item.querySelector(".last-error"), given + (endpoint.circuit !== "closed" || endpoint.exhausted ? (endpoint.last_error ?? "") : ""));
+  say(line.querySelector("small"), trouble(endpoint, label, now));
+}
+
+function trouble(endpoint, label, now) {
+  const parts = [];
+  if (endpoint.exhausted) parts.push(`${number(endpoint.exhausted)} given up until a person sends them again`);
+  if (endpoint.circuit === "open" && endpoint.retry_at) parts.push(`${label}, tried again in ${age(Date.parse(endpoint.retry_at) - now)}`);
+  else if (endpoint.circuit !== "closed") parts.push(label);
+  if (parts.length && endpoint.last_error) parts.push(endpoint.last_error);
+  return parts.join(" · ");
 }

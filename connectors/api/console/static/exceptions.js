@@ -83,7 +83,7 @@ async function content(fingerprint) {
     ["State", row.person && row.state === "assigned" ? `${row.person} is on it` : words(row.state)],
     ["Owner", row.owner],
     ["Seen", row.count === 1 ? moment(row.first_at) : `${number(row.count)} times, first ${moment(row.first_at)}, last ${moment(row.last_at)}`],
-    ["Age", `${span(Date.now() - first)} of ${span(row.sla_ms)}`],
+    ["Age", `${span(Date.now() - first)}, due within ${span(row.sla_ms)}`],
   ];
   return [
     h("p", { class: "lead" }, row.sentence),

@@ -58,17 +58,19 @@ function place(row, openOrder) {
 }
 
 function places() {
-  return new Map([...cards].map(([id, card]) => [id, card.getBoundingClientRect()]));
+  const found = [...cards].map(([id, card]) => [id, card.getBoundingClientRect()]);
+  return new Map(found.filter(([, box]) => box.width > 0)); // those below the fold of their column come from nowhere
 }
 
 function animate(before) {
   for (const [id, card] of cards) {
     const from = before.get(id);
+    const to = card.getBoundingClientRect();
+    if (to.width === 0) continue;
     if (!from) {
       card.animate([{ opacity: 0, transform: "translateY(-0.5rem)" }, { opacity: 1, transform: "none" }], { duration: MOVE_MS, easing: "ease-out" });
       continue;
     }
-    const to = card.getBoundingClientRect();
     const [x, y] = [from.left - to.left, from.top - to.top];
     if (!x && !y) continue;
     const isFar = Math.abs(x) > 2;

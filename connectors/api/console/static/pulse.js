@@ -4,6 +4,7 @@ import { byId, h, icon, say, svg, sync } from "./dom.js";
 import { number, span } from "./format.js";
 
 const KEPT = 60;
+const FEWEST = 20;
 const rates = [];
 
 export function showPulse(pulse) {
@@ -21,9 +22,9 @@ export function showPulse(pulse) {
 
 function drawRates() {
   const most = Math.max(10, ...rates);
-  const points = rates.map((rate, n) => `${KEPT - rates.length + n},${(19 - (rate / most) * 17).toFixed(1)}`);
+  const points = rates.map((rate, n) => `${n},${(19 - (rate / most) * 17).toFixed(1)}`);
   const chart = byId("rates");
-  chart.setAttribute("viewBox", `0 0 ${KEPT - 1} 20`);
+  chart.setAttribute("viewBox", `0 0 ${Math.max(FEWEST, rates.length) - 1} 20`);
   chart.replaceChildren(svg("polyline", { points: points.join(" "), "vector-effect": "non-scaling-stroke" }));
 }
 
