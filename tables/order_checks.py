@@ -10,7 +10,7 @@ from decimal import Decimal
 from schemas.customers import RequestCredit
 from schemas.inventory import CheckPrice
 from schemas.quantity import MILLI
-from tables.order_context import CLOSED, Run
+from tables.order_context import CLOSED, Run, is_current
 from tables.order_posting import differs
 from tables.order_process import Credit, PriceCheck
 from tables.order_states import State
@@ -121,6 +121,8 @@ def decide(run: Run) -> None:
     """The order's decision, and the reasons it is held for."""
     live = run.live()
     refusals = tuple(refusal for refusal in run.process.refusals if _stands(run, refusal[0], live))
+    if len(refusals) < len(run.process.refusals):
+        _forget_refused(run, {reason for reason, _ in refusals})
     standing = [*causes(run)] if live else []
     overridden = tuple(reason for reason in run.process.overridden if reason in standing)
     refused = [reason for reason, _ in refusals if reason != "invoice_refused"]
@@ -138,8 +140,16 @@ def decide(run: Run) -> None:
 def _stands(run: Run, refusal: str, live: list[tuple[int, Line]]) -> bool:
     """Whether what was refused is still wanted."""
     if refusal == "erp_refused":
-        return differs(run)
+        return differs(run) or not all(is_current(line) for _, line in run.lines if line.wish is not None)
     return refusal == "invoice_refused" or bool(live)
+
+
+def _forget_refused(run: Run, standing: set[str]) -> None:
+    """What was refused is not wanted any more; should it be wanted again, it is asked again."""
+    for kind, reason in REFUSALS.items():
+        task = run.task(kind)
+        if task is not None and task.is_refused and reason not in standing:
+            run.t.tasks[run.order_id, kind] = replace(task, is_refused=False)
 
 
 def _ended(run: Run) -> str:

@@ -96,3 +96,8 @@ class Run:
             kind=KIND_OF[type(body)],
             body=to_json(body),
         )
+
+
+def is_current(line: Line) -> bool:
+    """Whether the promise fold's answer is to the line's newest wish."""
+    return line.answer is not None and line.answer.revision == line.revision

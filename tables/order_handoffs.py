@@ -13,7 +13,7 @@ from dataclasses import replace
 from schemas.deliveries import ObligationRaised
 from schemas.obligations import ObligedLine, ReleaseOrder, ReleaseWithdrawn, WithdrawRelease
 from schemas.orders import LineExecution, LinePicked, LineShipped, LineShorted, LineSubstituted
-from tables.order_context import Run
+from tables.order_context import Run, is_current
 from tables.order_process import Handoff, Task, TaskLine
 from tables.orders import Line, OrderTables
 
@@ -138,11 +138,6 @@ def _releasable(run: Run) -> tuple[TaskLine, ...]:
 
 def _is_covered(line: Line) -> bool:
     return is_current(line) and line.picked_milli + line.allocated_milli >= line.wanted_milli
-
-
-def is_current(line: Line) -> bool:
-    """Whether the promise fold's answer is to the line's newest wish."""
-    return line.answer is not None and line.answer.revision == line.revision
 
 
 def _line_releases(run: Run, number: int, line: Line) -> Iterator[TaskLine]:

@@ -104,7 +104,8 @@ class Sources:
     substitutes_shipped_milli: int
     substitutes_returned_milli: int
     invoiced_milli: int
-    committed_milli: int = 0  # units warehouses were told to ship and have not given back
+    instructed_milli: int = 0  # units warehouses were told to ship, and neither gave back nor missed
+    committed_milli: int = 0  # the same, or what they took if that is more
     known_short_milli: int | None = None  # units not found, as the promise fold knows; none: as the warehouse told
     told_site: str | None = None  # the site the ERP was told
 
@@ -146,14 +147,22 @@ def _run(t: OrderTables, order_id: str, number: int, line: Line, s: Sources) -> 
     Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a wish that took them
     off before would take them off twice.
     """
-    instructed, committed = [], 0
+    instructed, told_milli, committed = [], 0, 0
     shorts = {x.site: x.short_milli for x in line.answer.gone} if line.answer else {}
     for (_, _, site), handoff in t.handoffs.under(order_id, number):
         instructed.append(SitePart(site, handoff.instructed_milli - handoff.withdrawn_milli))
-        committed += replace(handoff, short_milli=shorts.get(site, 0)).committed_milli()
+        known = replace(handoff, short_milli=shorts.get(site, 0))
+        told_milli += max(0, known.instructed_milli - known.withdrawn_milli - known.short_milli)
+        committed += known.committed_milli()
     told = t.told.get((order_id, number if s.erp_line_no is None else s.erp_line_no))
-    known = sum(shorts.values())
-    return replace(s, committed_milli=committed, known_short_milli=known, told_site=told.site if told else None), instructed
+    run = replace(
+        s,
+        instructed_milli=told_milli,
+        committed_milli=committed,
+        known_short_milli=sum(shorts.values()),
+        told_site=told.site if told else None,
+    )
+    return run, instructed
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +248,7 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     picked = max(old.executed.picked_milli, shipped)
     asked, most = _asked(unit, s, is_pending=is_pending) if s.is_listed else (old.ordered_milli, old.ordered_milli)
     held = max(picked, s.committed_milli)
-    ordered = max(asked, min(most, held))
+    ordered = max(asked, min(max(most, s.instructed_milli), held))
     kept = min(ordered, held)
     cancelled_by = _cancelled_by(s)
     is_declined = old.declined_of_milli == ordered and old.item == item and _is_ours(s)  # what the ERP takes is not declined
@@ -356,7 +365,7 @@ def _reported(line: Line, s: Sources) -> int:
     """What the ERP says has shipped, unless it says so because it was told what the warehouse shipped."""
     if s.erp is None:
         return 0
-    is_echo = s.told_site is not None and s.erp.shipped_milli <= line.executed.shipped_milli + s.substitutes_shipped_milli
+    is_echo = s.known_short_milli is not None and s.erp.shipped_milli <= line.executed.shipped_milli + s.substitutes_shipped_milli
     return 0 if is_echo else s.erp.shipped_milli
 
 

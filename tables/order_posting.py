@@ -9,7 +9,7 @@ from decimal import Decimal
 from schemas.deliveries import ObligationRaised
 from schemas.obligations import ObligedLine, PostOrder
 from schemas.quantity import MILLI
-from tables.order_context import CLOSED, Run
+from tables.order_context import CLOSED, Run, is_current
 from tables.order_lines import is_cancelled_by_erp
 from tables.order_process import Posted, TaskLine, Told
 from tables.orders import Line, OrderTables
@@ -34,8 +34,7 @@ def entries(run: Run) -> dict[int, Entry]:
         no = number if line.erp_line_no is None else line.erp_line_no
         stands = _stands(run, line, no)
         erp = run.erp_line(line)
-        is_current = line.answer is not None and line.answer.revision == line.revision
-        if is_cancelled_by_erp(run.order, erp) or (not is_current and line.wish is not None):
+        if is_cancelled_by_erp(run.order, erp) or (line.wish is not None and not is_current(line)):
             wanted = stands  # it follows the ERP's own word, or is not decided yet
         else:
             wanted = 0 if line.state in CLOSED else line.wanted_milli

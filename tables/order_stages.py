@@ -10,8 +10,8 @@ from schemas.quantity import show
 from tables.notes import cleared, note
 from tables.order_billing import unbilled
 from tables.order_checks import DAY_MS, EPOCH, words
-from tables.order_context import Run
-from tables.order_handoffs import handoffs, is_current
+from tables.order_context import Run, is_current
+from tables.order_handoffs import handoffs
 from tables.order_process import Concern, OrderDeadline, Wait
 from tables.orders import Line
 

@@ -116,6 +116,7 @@ class Erp:
     refuse: str | None = None
     version: int = 0
     created: int = 0
+    deleted: int = 0
 
     def put(self, asked: PostOrder) -> tuple[str, Any]:
         assert asked.revision not in self.revisions, "told twice"
@@ -176,12 +177,14 @@ class Erp:
 
     def add(self, number: int, item: str, units: int) -> None:
         self._set(number, ErpRow(item, "DC1", units * 1000))
+        self._header()
 
     def hold(self, status: str = "HOLD") -> None:
         self._header(status)
 
     def delete(self) -> None:
         self.is_there = False
+        self.deleted += 1
         self._header(is_deleted=True)
         for number in list(self.lines):
             self._line(number, is_deleted=True)
@@ -189,7 +192,7 @@ class Erp:
 
     def take(self, *lines: tuple[int, str, int]) -> None:
         """It has the order by another way."""
-        self.is_there = True
+        self.is_there, self.created = True, self.created + 1
         self._header()
         for number, item, units in lines:
             self._set(number, ErpRow(item, "DC1", units * 1000))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tables.order_process import Handoff
-from tables.promise import Executed
 from tests.order_kit import ORDER, cancel, set_qty
 from tests.order_run_kit import ErpRow, Yard, order
 
@@ -32,6 +31,7 @@ class Story:
         lines = [(n, dice.choice("AB"), dice.randint(1, 12)) for n in range(1, count + 1)]
         partial, backorder = dice.random() < 0.8, dice.random() < 0.6
         price = "2.50" if dice.random() < 0.5 else None
+        self.lines = lines
         self.count, self.position, self.released = count, 0, 0
         self.erp_cancelled: set[int] = set()
         self.seen: list[tuple[str, Any]] = []
@@ -106,7 +106,7 @@ class Story:
         self.changes -= 1
         self.position += 1
         line = dice.randint(1, self.count)
-        match dice.randint(0, 9):
+        match dice.randint(0, 13):
             case 0:
                 yard.tell(cancel(event_id=f"cancel {self.position}"))
             case 1:
@@ -125,6 +125,14 @@ class Story:
                 yard.erp.refuse = None if yard.erp.refuse else "no"
             case 8:
                 yard.wms.refuse = None if yard.wms.refuse else "no"
+            case 10 if yard.erp.is_there and dice.random() < 0.3:
+                yard.erp.delete()
+            case 11 if yard.erp.is_there and not yard.erp.is_stopped:
+                yard.erp.hold("HOLD" if yard.erp.status == "OPEN" else "OPEN")
+            case 12 if yard.erp.is_there and not yard.erp.is_stopped and 7 not in yard.erp.lines:
+                yard.erp.add(7, "A", dice.randint(1, 5))
+            case 13 if not yard.erp.is_there and not yard.erp.revisions:
+                yard.erp.take(*[(n, item, dice.randint(1, 9)) for n, item, _ in self.lines])
             case 9 if yard.decision == "held":
                 self.released += 1
                 yard.release("", f"release {self.released}")
@@ -147,13 +155,11 @@ class Story:
         """A warehouse is never told of more than is promised from it."""
         told = {site: row for (_, _, site), row in self.yard.tables.handoffs.under(ORDER, number)}
         demand = self.yard.bench.t.demands[item, ORDER, number]
-        done = {x.site: x for x in demand.executed}
-        if any(x.picked_milli > told.get(site, Handoff()).instructed_milli for site, x in done.items()):
+        taken = {x.site: max(x.picked_milli, x.shipped_milli) + x.substituted_milli + x.short_milli for x in demand.executed}
+        if any(units > told.get(site, Handoff()).instructed_milli for site, units in taken.items()):
             return  # what is picked beyond what was asked for takes from other sites' parts, until it is withdrawn there
         for site, row in told.items():
-            x = done.get(site, Executed(site, 0, 0))
-            kept = sum(part.qty_milli for part in demand.parts if part.site == site)
-            kept += max(x.picked_milli, x.shipped_milli) + x.substituted_milli + x.short_milli
+            kept = sum(part.qty_milli for part in demand.parts if part.site == site) + taken.get(site, 0)
             assert row.instructed_milli - row.withdrawn_milli <= kept
 
     # --- what holds in the end
@@ -162,22 +168,29 @@ class Story:
         yard = self.yard
         assert not yard.world.parked
         assert yard.is_accounted_for()
-        assert yard.erp.created <= 1
+        assert yard.erp.created <= 1 + yard.erp.deleted
         status = yard.world.status()
+        shipped = {self.erp_no(line.line): line.shipped_milli for line in status.lines}
+        assert all(row.invoiced <= shipped.get(number, 0) for number, row in yard.erp.lines.items())
         if status.decision == "accepted" and not yard.erp.is_stopped:
             for line in status.lines:
                 self.check_line(line)
 
+    def erp_no(self, number: int) -> int:
+        no = self.yard.tables.lines[ORDER, number].erp_line_no
+        return number if no is None else no
+
     def check_line(self, line: Any) -> None:
         yard = self.yard
-        row = yard.erp.lines.get(line.line, ErpRow(line.item, "", 0, status="X"))
+        row = yard.erp.lines.get(self.erp_no(line.line), ErpRow(line.item, "", 0, status="X"))
         wanted = 0 if line.state in CLOSED else line.ordered_milli - line.cancelled_milli
-        if not (row.status == "X" and line.line in self.erp_cancelled):
+        if not (row.status == "X" and (line.line in self.erp_cancelled or line.reason == "cancelled in the ERP")):
             assert row.stands() == wanted, (row, line)
         demand = yard.bench.t.demands.get((line.item, ORDER, line.line))
         covered = yard.order_is_covered()
         kept = sum(part.qty_milli for part in demand.parts) if demand else 0
         assert kept == 0 or not covered, "wanted, and nobody ships it"
+        assert line.shipped_milli + line.backordered_milli >= wanted or not covered, "promised, and not shipped"
         shipped = min(line.shipped_milli, row.ordered) if row.status != "X" else 0
         if "invoice_refused" not in yard.open():
             assert line.invoiced_milli >= shipped or row.status == "X"
