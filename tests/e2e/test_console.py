@@ -6,14 +6,19 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from connectors.api.console.ports import Held
 from tests.e2e.app_kit import ITEM, Server, count, master, reserve
 from tests.e2e.browser_kit import CONTRAST, NAMES, Viewer, launched
+from tests.e2e.console_kit import served
+from tests.unit.api.console_fakes import NUMBERS, FakeDemo, FakeLive
+from tests.unit.api.fakes import ORDER, Fake
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +215,48 @@ def test_a_server_that_comes_back_is_taken_up_again(browser: Browser, tmp_path: 
     expect(page.locator("#link")).to_have_text("Away, trying again")
     viewer.complaints = [said for said in viewer.complaints if "ERR_" not in said]  # what the browser says of lost connections
     viewer.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_wrong_is_said_in_words_and_the_buttons_that_cause_it_work_by_keyboard(browser: Browser, theme: Any) -> None:
+    live, demo = FakeLive(), FakeDemo()
+    live.now = replace(
+        NUMBERS, invariants=[Held("Never oversold", False, "promised beyond stock: X")], halted={"clock": "it broke"}
+    )
+    with served(live, demo, Fake()) as url:
+        viewer = Viewer(browser, url, color_scheme=theme)
+        page = viewer.page
+        expect(page.locator("#invariants [data-state=bad]")).to_have_count(2)
+        expect(page.locator("#invariants svg[aria-label='Violated:']")).to_have_count(2)
+        expect(page.locator("#invariants")).to_contain_text("promised beyond stock: X")
+        expect(page.locator("#endpoints tr svg[aria-label='Left alone:']")).to_have_count(1)
+        assert page.evaluate(NAMES) == []
+        assert page.evaluate(CONTRAST) == []
+        viewer.press_to("#demo button")
+        assert viewer.focus_is_visible()
+        page.keyboard.press("Enter")
+        expect(page.locator("#demo-said")).to_have_text("The WMS is away.")
+        expect(page.get_by_role("button", name="WMS up", pressed=True)).to_be_focused()
+        assert demo.is_down
+        viewer.close()
+
+
+def test_a_held_order_is_let_go_by_keyboard(browser: Browser) -> None:
+    live, fake = FakeLive(), Fake()
+    live.order = replace(ORDER, status="held", decision="held", holds=["credit_limit"])
+    fake.order = live.order
+    with served(live, FakeDemo(), fake) as url:
+        viewer = Viewer(browser, url)
+        page = viewer.page
+        viewer.press_to("#stage-held .order-card button")
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel")).to_contain_text("Credit limit")
+        viewer.press_to("#panel .actions .main")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.name") == "person", "who lets it go has to be said"
+        page.keyboard.type("dana")
+        viewer.press_to("#panel .actions .main")
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel .said")).to_contain_text("Released")
+        assert fake.worked == [("web:W/1", "credit_limit", "dana", "")]
+        viewer.close()

@@ -132,6 +132,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.rows = {"A/1": ROW}
+        self.order = ORDER
         self.entries = [(1, entry(0, 30_000)), (2, entry(30_000, 24_211)), (3, entry(0, 3_000, "demand"))]
         self.commands: list[ReserveCommand] = []
         self.answer: Answer | Exception = Answer(201, {"reservation_id": "r1", "item": "A/1"})
@@ -208,7 +209,7 @@ class Fake:
         return Accepted(1, "raw.channel.web/0/1")
 
     def status(self, order_id: str) -> OrderStatus | None:
-        return ORDER if order_id == "web:W/1" else None
+        return self.order if order_id == "web:W/1" else None
 
     def status_page(self, after: str | None, limit: int) -> list[OrderStatus]:
         return [ORDER]

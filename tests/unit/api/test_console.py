@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,73 +14,13 @@ from fastapi import FastAPI
 
 from connectors.api.app import create_api
 from connectors.api.console import stream
-from connectors.api.console.ports import Changes, Console, DemoAction, Feed, Held, ItemPage, Latency, Numbers, Only
+from connectors.api.console.ports import Console
 from connectors.api.console.shapes import STAGES, card, warnings
-from connectors.api.ports import NotKnown
-from schemas.operations import ExceptionRow
-from schemas.orders import OrderStatus
 from tables.order_states import STATUSES
-from tests.unit.api.fakes import ORDER, ROW, Client, Fake, exception, ports
+from tests.unit.api.console_fakes import FakeDemo, FakeLive
+from tests.unit.api.fakes import ORDER, ROW, Client, Fake, ports
 
 PAGE = {"X-Crossdock-Page": "1"}
-NUMBERS = Numbers(
-    at_ms=0,
-    is_reading=False,
-    events_per_s=12,
-    backlog_records=3,
-    feeds=[Feed("wms", 3, None)],
-    latency=Latency(5, 9, 100),
-    orders={"allocated": 2, "held": 1},
-    items=1,
-    item_warnings=0,
-    exceptions={"critical": 1},
-    endpoints=[],
-    invariants=[Held("Never oversold", True, "1 item")],
-)
-
-
-class FakeLive:
-    """Rows that change when a test says so. `reads`: how often changes were worked out."""
-
-    def __init__(self) -> None:
-        self.at = 0
-        self.reads = 0
-        self.error: Exception | None = None
-
-    def numbers(self) -> Numbers:
-        return NUMBERS
-
-    def cursor(self) -> str:
-        return f"e.{self.at}"
-
-    def changes(self, since: str, limit: int) -> Changes | None:
-        self.reads += 1
-        if self.error is not None:
-            raise self.error
-        if not since.startswith("e."):
-            return None
-        return Changes(self.cursor(), [ORDER] if since != self.cursor() else [], [], [], [])
-
-    def orders(self, statuses: Sequence[str], limit: int) -> list[OrderStatus]:
-        return [ORDER] if ORDER.status in statuses else []
-
-    def items(self, find: str, only: Only, start: int, limit: int) -> ItemPage:
-        return ItemPage([(ROW, "a thing")] if find in ROW.item else [], 1, None)
-
-    def exceptions(self, limit: int) -> list[ExceptionRow]:
-        return [exception("f1")]
-
-
-class FakeDemo:
-    """One button."""
-
-    def actions(self) -> Sequence[DemoAction]:
-        return [DemoAction("wms", "WMS down", "Take it away", False)]
-
-    async def run(self, name: str) -> str:
-        if name != "wms":
-            raise NotKnown("There is no such button.")
-        return "The WMS is away."
 
 
 def app_of(live: FakeLive, demo: FakeDemo | None = None) -> FastAPI:
@@ -124,6 +64,7 @@ def test_without_the_port_there_is_no_page_and_without_a_demo_no_button() -> Non
 def test_only_the_page_presses_its_buttons(client: Client) -> None:
     said = client.post("/console/demo/wms", headers=PAGE)
     assert said.json()["said"] == "The WMS is away."
+    assert said.json()["actions"][0]["is_on"] is True
     assert client.post("/console/demo/none", headers=PAGE).status_code == 404
     assert client.post("/console/demo/wms").status_code == 403
     for site in ("cross-site", "same-site"):

@@ -3,11 +3,12 @@
 import { h, svg } from "./dom.js";
 import { day, number, shortDay } from "./format.js";
 
-const HEIGHT = 210;
+// Two panes with a scale of their own each: stock above, what comes in and goes out below.
+const STOCK = { top: 10, height: 132, steps: 4 };
+const FLOW = { top: 166, height: 58, steps: 2 };
+const HEIGHT = 248;
 const LEFT = 46;
 const RIGHT = 6;
-const TOP = 10;
-const BOTTOM = 24;
 
 export class Chart {
   constructor() {
@@ -60,53 +61,60 @@ export class Chart {
     const width = Math.floor(this.element.clientWidth);
     if (!this.days.length || width < 80) return;
     this.step = (width - LEFT - RIGHT) / this.days.length;
-    const { low, high, ticks } = scale(this.days);
-    const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
+    const stock = pane(STOCK, this.days.flatMap((each) => [each.atp, each.projected]));
+    const flow = pane(FLOW, this.days.flatMap((each) => [each.supply, -each.demand]));
     this.drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.drawing.setAttribute("aria-label", summary(this.days, this.uom));
-    this.cursor = svg("rect", { class: "cursor", x: this.x(this.at), y: TOP, width: this.step, height: HEIGHT - TOP - BOTTOM });
+    this.cursor = svg("rect", { class: "cursor", x: this.x(this.at), y: STOCK.top, width: this.step, height: FLOW.top + FLOW.height - STOCK.top });
     this.drawing.replaceChildren(
       this.cursor,
-      ...ticks.map((tick) => svg("g", { class: tick === 0 ? "tick zero" : "tick" },
-        svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }),
-        svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, compact(tick)))),
+      ...[stock, flow].flatMap(({ ticks, y }) => ticks.map((tick) => grid(tick, y(tick), width))),
       ...this.labels(width),
-      ...this.days.flatMap((each, n) => this.bars(each, n, y)),
-      this.area(y),
-      svg("path", { class: "line-projected", d: this.steps("projected", y) }),
-      svg("path", { class: "line-atp", d: this.steps("atp", y) }),
+      ...this.days.flatMap((each, n) => this.bars(each, n, flow.y)),
+      svg("path", { class: "area-atp", d: `${this.steps("atp", stock.y)}V${stock.y(0).toFixed(1)}H${LEFT}Z` }),
+      svg("path", { class: "line-projected", d: this.steps("projected", stock.y) }),
+      svg("path", { class: "line-atp", d: this.steps("atp", stock.y) }),
     );
   }
 
   bars(each, n, y) {
     const inset = Math.max(1, this.step * 0.22);
-    const bar = (name, from, to) => (from === to ? [] : [svg("rect", { class: name, x: this.x(n) + inset, width: Math.max(1, this.step - 2 * inset), y: y(Math.max(from, to)), height: Math.max(1.5, y(Math.min(from, to)) - y(Math.max(from, to))), rx: Math.min(2, this.step / 6) })]);
+    const bar = (name, from, to) => {
+      if (from === to) return [];
+      const [top, bottom] = [y(Math.max(from, to)), y(Math.min(from, to))];
+      const size = { x: this.x(n) + inset, width: Math.max(1, this.step - 2 * inset), y: top, height: Math.max(1.5, bottom - top) };
+      return [svg("rect", { class: name, rx: Math.min(2, this.step / 6), ...size })];
+    };
     return [...bar("bar-supply", 0, each.supply), ...bar("bar-demand", 0, -each.demand)];
   }
 
   labels(width) {
     const every = Math.ceil(this.days.length / Math.max(2, Math.floor((width - LEFT) / 76)));
-    return this.days.flatMap((each, n) => (n % every || n > this.days.length - every / 2 ? [] : [svg("text", { class: "day", x: this.x(n) + 2, y: HEIGHT - 6 }, n === 0 ? "today" : shortDay(each.day))]));
+    const shown = this.days.map((each, n) => [each, n]).filter(([, n]) => n % every === 0 && n <= this.days.length - every / 2);
+    return shown.map(([each, n]) => svg("text", { class: "day", x: this.x(n) + 2, y: HEIGHT - 6 }, n === 0 ? "today" : shortDay(each.day)));
   }
 
   steps(name, y) {
     return this.days.map((each, n) => `${n ? "L" : "M"}${this.x(n).toFixed(1)} ${y(each[name]).toFixed(1)}H${this.x(n + 1).toFixed(1)}`).join("");
   }
-
-  area(y) {
-    return svg("path", { class: "area-atp", d: `${this.steps("atp", y)}V${y(0).toFixed(1)}H${LEFT}Z` });
-  }
 }
 
-function scale(days) {
-  const all = days.flatMap((each) => [each.atp, each.projected, each.supply, -each.demand, 0]);
-  const [least, most] = [Math.min(...all), Math.max(...all)];
-  const rough = (most - least || 1) / 4;
+function grid(tick, at, width) {
+  return svg("g", { class: tick === 0 ? "tick zero" : "tick" },
+    svg("line", { x1: LEFT, x2: width - RIGHT, y1: at, y2: at }),
+    svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, compact(tick)));
+}
+
+// A pane's ticks, at round numbers and always at zero, and where a value is in it.
+function pane({ top, height, steps }, values) {
+  const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const rough = (most - least || 1) / steps;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((each) => each * power).find((each) => each >= rough);
-  const [low, high] = [Math.floor(least / step), Math.max(Math.ceil(most / step), Math.floor(least / step) + 1)];
+  const low = Math.floor(least / step);
+  const high = Math.max(Math.ceil(most / step), low + 1);
   const ticks = Array.from({ length: high - low + 1 }, (_, n) => Number(((low + n) * step).toPrecision(12)));
-  return { low: low * step, high: high * step, ticks };
+  return { ticks, y: (value) => top + ((high * step - value) / ((high - low) * step)) * height };
 }
 
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });

@@ -8,6 +8,8 @@ const SHORT_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "sho
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 export const number = (value) => (value === null || value === undefined ? "–" : NUMBER.format(value).replace("-", "\u2212"));
+const ROUGH = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+export const rough = (value) => ROUGH.format(value).replace("-", "\u2212"); // for lists; the exact number is a click away
 export const signed = (value) => (value > 0 ? "+" : "") + number(value);
 export const day = (iso) => DAY.format(new Date(iso));
 export const shortDay = (iso) => SHORT_DAY.format(new Date(iso));

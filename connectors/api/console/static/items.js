@@ -2,7 +2,7 @@
 
 import { byId, h, icon, say, sync } from "./dom.js";
 import { Chart } from "./chart.js";
-import { age, number } from "./format.js";
+import { age, number, rough } from "./format.js";
 import { get } from "./http.js";
 import { openWhy } from "./why.js";
 
@@ -94,7 +94,7 @@ function update(line, row) {
   say(line.querySelector(".description"), row.description ?? "");
   for (const cell of line.querySelectorAll("td")) {
     const value = row[cell.dataset.of];
-    say(cell, number(value));
+    say(cell, rough(value));
     cell.dataset.sign = value < 0 ? "below" : "";
   }
   const marks = line.querySelector(".marks");
@@ -166,13 +166,24 @@ function fillWarnings(found, held) {
   }, () => {});
 }
 
+const SITE_COLUMNS = [
+  ["Promise", (site) => site.promise],
+  ["ATP", (site) => site.atp],
+  ["Usable", (site) => site.on_hand.usable],
+  ["Held", (site) => site.on_hand.held + site.on_hand.quality + site.on_hand.damaged],
+  ["Staged", (site) => site.on_hand.staged],
+  ["Demand", (site) => site.demand],
+  ["Reserved", (site) => site.reserved],
+];
+const amount = (value) => h("td", { class: value === 0 ? "n zero" : "n" }, number(round(value)));
+
 function fillSites(found) {
-  const names = ["Site", "Promise", "ATP", "Usable", "Held", "Staged", "Demand", "Reserved"];
-  const line = (site) => [site.promise, site.atp, site.on_hand.usable, site.on_hand.held + site.on_hand.quality + site.on_hand.damaged, site.on_hand.staged, site.demand, site.reserved];
+  // What is nowhere anything but 0 has no column.
+  const columns = SITE_COLUMNS.filter(([name, of]) => name === "Promise" || name === "ATP" || found.sites.some((site) => of(site) !== 0));
   place.querySelector(".sites").replaceChildren(
     h("caption", {}, `By site, ${age(Date.now() - Date.parse(found.as_of))} after the last fact · policy ${found.policy} · version ${found.version}`),
-    h("thead", {}, h("tr", {}, ...names.map((name, n) => h("th", { scope: "col", class: n ? "n" : "" }, name)))),
-    h("tbody", {}, ...found.sites.map((site) => h("tr", {}, h("th", { scope: "row" }, site.site), ...line(site).map((value) => h("td", { class: value === 0 ? "n zero" : "n" }, number(round(value))))))));
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Site"), ...columns.map(([name]) => h("th", { scope: "col", class: "n" }, name)))),
+    h("tbody", {}, ...found.sites.map((site) => h("tr", {}, h("th", { scope: "row" }, site.site), ...columns.map(([, of]) => amount(of(site)))))));
 }
 
 let typing;

@@ -4,6 +4,7 @@ import { byId, h, icon, say } from "./dom.js";
 import { number, words } from "./format.js";
 
 const SHOWN = 12;
+const TAIL = 6;
 const MOVE_MS = 520;
 const GLYPHS = {
   received: "wait", open: "wait", held: "hold", backordered: "off", partly_allocated: "half", allocated: "box",
@@ -87,7 +88,7 @@ function made(row, openOrder) {
   const button = h(
     "button",
     { type: "button", onclick: () => openOrder(row.id) },
-    h("span", { class: "ref" }),
+    h("span", { class: "ref" }, h("span", { class: "head" }), h("span", { class: "tail" })),
     h("span", { class: "status" }),
     h("span", { class: "size" }),
   );
@@ -102,8 +103,10 @@ function update(card, row) {
     card.dataset.status = row.status;
     card.querySelector(".status").replaceChildren(icon(GLYPHS[row.status] ?? "info"), words(row.status));
   }
-  say(card.querySelector(".ref"), row.ref || row.id);
-  say(card.querySelector(".size"), `${row.channel} · ${row.lines === 1 ? "1 line" : `${row.lines} lines`}`);
+  const ref = row.ref || row.id; // cut in its middle where it is too long: its end is what tells orders apart
+  say(card.querySelector(".head"), ref.slice(0, -TAIL));
+  say(card.querySelector(".tail"), ref.slice(-TAIL));
+  say(card.querySelector(".size"), `${row.lines === 1 ? "1 line" : `${row.lines} lines`} · ${row.channel}`);
 }
 
 function listOf(stage) {

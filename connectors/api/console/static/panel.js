@@ -22,9 +22,9 @@ export function openPanel(key, title, load) {
   return show();
 }
 
-// Reads the panel's content again, if it is about this.
+// Reads the panel's content again, if it is about this and nobody is writing in it.
 export function refreshPanel(key) {
-  if (dialog.open && key === current && !byId("panel-body").contains(document.activeElement?.closest("form"))) show();
+  if (dialog.open && key === current && !document.activeElement?.matches("input, textarea")) show();
 }
 
 export function closePanel() {
@@ -41,9 +41,17 @@ async function show() {
   }
   if (key !== current) return;
   const body = byId("panel-body");
-  const focused = body.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  const focused = body.contains(document.activeElement) ? document.activeElement : null;
+  const written = new Map([...body.querySelectorAll("input, textarea")].map((input) => [input.name, input.value]));
   body.replaceChildren(...content.flat().filter(Boolean));
-  if (focused) body.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  for (const input of body.querySelectorAll("input, textarea")) input.value = written.get(input.name) || input.value;
+  if (focused) again(body, focused).focus({ preventScroll: true });
+}
+
+// What the focus goes to when its element was drawn anew: the button that says the same, or the panel's title.
+function again(body, focused) {
+  const same = [...body.querySelectorAll("button")].find((button) => button.textContent === focused.textContent);
+  return same ?? byId("panel-title");
 }
 
 dialog.addEventListener("close", () => {
