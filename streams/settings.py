@@ -163,8 +163,10 @@ class Settings(BaseSettings):
             names = [name for name, endpoint in value.items() if endpoint.role == role]
             if len(names) > 1:
                 raise ValueError(f"{' and '.join(names)} both have role {role}: there can be one")
-        if any(e.role == "wms" for e in value.values()) and not any(e.role == "erp" for e in value.values()):
-            raise ValueError("there is a wms but no erp: orders are released once the ERP has confirmed them, so name it too")
+        if value and not any(endpoint.role == "erp" for endpoint in value.values()):
+            raise ValueError(
+                f"no endpoint has role erp: orders are run only with one, so {', '.join(value)} would never hear of any"
+            )
         return value
 
     @property

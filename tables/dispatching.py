@@ -124,7 +124,7 @@ class Desk:
                 self.row = replace(self.row, ready_from=MAX_SEQ)
                 return
             yield self._send(seq)
-        if self.row.circuit is Circuit.OPEN:
+        if self.row.circuit is Circuit.OPEN and (self.row.now_ms >= self.row.retry_at_ms or self.row.suspect):
             seq = self._next_ready(self.row.probed + 1) or self._next_ready(self.row.ready_from)
             if seq is not None and may_probe(self.row, seq):
                 self._set_circuit(replace(self.row, circuit=Circuit.HALF_OPEN, probed=seq))

@@ -24,4 +24,8 @@ What is odd, and what becomes of it:
 
 Anything malformed is a `BadMessage` that names the field, what to do, and the items as far as they can be read. `extract.py`
 reads the other side of a reconciliation; `sample/` is a real capture with its final state.
+
+`client.py` goes the other way: it posts orders whole (`PUT /orders/{channel}/{external_ref}`, a higher revision replaces a lower
+one) and has what shipped billed (`POST /orders/{order_no}/invoices`), each under an idempotency key. A 422 says why not, in
+`reason`.
 """

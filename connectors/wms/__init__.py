@@ -9,4 +9,7 @@ and qty_short), `pick.substituted` (qty of the line served by substitute_qty of 
 (order, shipment, carrier, tracking, lines of line, item, qty, lot). `return.received` may name order and line. An event about
 stock and an order becomes one event for each. A second WMS with a numbering of its own, or one whose numbering was reset,
 names itself in `instance`.
+
+`client.py` goes the other way: `POST /releases` adds units to pick, `POST /withdrawals` takes back what was not picked yet and
+says how much that was, each under an idempotency key. The warehouse decides: what it had picked ships.
 """

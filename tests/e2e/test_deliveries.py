@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from connectors.webhooks.signature import verify
+from schemas.codec import Codec
+from streams.app import all_flows, opened_log
+from streams.engine.verify import verify as verified
+from streams.settings import load
 from tests.e2e.app_kit import ITEM, Server, count, erp_row, master
 from tests.endpoint_kit import Answer, Endpoint, Request
 
@@ -71,7 +75,9 @@ def wait_until_nothing_is_owed(server: Server, erp: Endpoint) -> dict[str, dict[
         time.sleep(0.05)
 
 
-def test_killed_twice_in_the_middle_of_it_nothing_is_lost_or_done_twice(tmp_path: Path, erp: Endpoint, portal: Endpoint) -> None:
+def test_killed_twice_in_the_middle_of_it_nothing_is_lost_or_done_twice(
+    tmp_path: Path, erp: Endpoint, portal: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "crossdock.toml").write_text(SETTINGS.format(erp=erp.url, portal=portal.url))
     erp.slow_s = portal.slow_s = 0.05
     server = Server(tmp_path / "data")
@@ -109,3 +115,7 @@ def test_killed_twice_in_the_middle_of_it_nothing_is_lost_or_done_twice(tmp_path
         told.setdefault(request.json["order_id"], []).append(request.json["sequence"])
     assert set(told) == {f"web:W{n}" for n in range(ORDERS)}
     assert all(sequences == sorted(set(sequences)) for sequences in told.values())
+    monkeypatch.chdir(tmp_path)
+    settings = load()
+    with opened_log(settings, may_create=False) as log:
+        assert verified(log, all_flows(settings), Codec()).is_same

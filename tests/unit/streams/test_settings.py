@@ -86,7 +86,7 @@ def test_sites_and_channels_become_the_rules_policy() -> None:
             '[endpoint.a]\nrole = "erp"\nurl = "http://x"\n[endpoint.b]\nrole = "erp"\nurl = "http://x"',
             "a and b both have role erp",
         ),
-        ('[endpoint.a]\nrole = "wms"\nurl = "http://x"', "there is a wms but no erp"),
+        ('[endpoint.a]\nrole = "wms"\nurl = "http://x"', "no endpoint has role erp"),
         ("[order]\nconfirm_s = 0", "order.confirm_s"),
         ("[order]\nprice_tolerance = 0.1", 'order.price_tolerance: is a number as text, like "0.01"'),
     ],
