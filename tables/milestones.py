@@ -31,6 +31,7 @@ STAGES = (
     Stage("shipment_posted", 24 * HOUR_MS),  # the first one
     Stage("invoice_generated", 24 * HOUR_MS),  # the first one
 )
+_ON_ACCEPTANCE = frozenset({"order_accepted", "allocation_confirmed"})  # not before the order's checks are done
 _CLOSED = frozenset({State.CANCELLED, State.SHORT, State.REFUSED})
 
 
@@ -42,7 +43,7 @@ def reach(t: OrderTables, order_id: str, cause: Event) -> Iterator[Milestone | E
     lines = [line for _, line in t.lines.under(order_id) if line.is_listed]
     process = t.processes.get((order_id,))
     for stage in missing:
-        if stage.name == "order_accepted" and process is not None and not process.is_accepted:
+        if stage.name in _ON_ACCEPTANCE and process is not None and not process.is_accepted:
             continue
         if _is_reached(stage.name, lines):
             yield from _reached(t, order_id, stage, cause)

@@ -24,8 +24,9 @@ from schemas.orders import (
 from schemas.quantity import MILLI, show
 from tables.notes import note
 from tables.order_handoffs import record
-from tables.order_lines import in_base, settle_line
+from tables.order_lines import settle_line
 from tables.order_rules import conclude, remember
+from tables.order_workings import in_base
 from tables.orders import Answer, Executed, Line, OrderTables, Substitute, Unit
 
 

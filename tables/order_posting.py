@@ -10,9 +10,9 @@ from schemas.deliveries import ObligationRaised
 from schemas.obligations import ObligedLine, PostOrder
 from schemas.quantity import MILLI
 from tables.order_context import CLOSED, Run, is_current
-from tables.order_lines import is_cancelled_by_erp
 from tables.order_process import Posted, TaskLine, Told
-from tables.orders import Line, OrderTables
+from tables.order_workings import is_cancelled_by_erp
+from tables.orders import ErpLine, Line, OrderTables
 
 _CENTS = Decimal("0.0001")
 
@@ -38,8 +38,17 @@ def entries(run: Run) -> dict[int, Entry]:
             wanted = stands  # it follows the ERP's own word, or is not decided yet
         else:
             wanted = 0 if line.state in CLOSED else line.wanted_milli
+            wanted = min(wanted, stands) if _is_own_word(run, number, erp) else wanted
         found[no] = Entry(number, line, wanted, stands)
     return found
+
+
+def _is_own_word(run: Run, number: int, erp: ErpLine | None) -> bool:
+    """Whether the ERP's quantity is its own, and the last word: then it may be told of less, but not of more."""
+    if erp is None or erp.own_milli is None or erp.told_milli is not None:
+        return False
+    placed = run.t.placed.get((run.order_id, number))
+    return placed is None or (erp.changed_at_ms or 1) >= placed.changed_at_ms
 
 
 def _stands(run: Run, line: Line, no: int) -> int:

@@ -19,7 +19,8 @@ from schemas.orders import (
 from tables.milestones import reach
 from tables.notes import cleared, note
 from tables.order_echo import heard
-from tables.order_lines import in_base, settle, settle_erp_line, settle_line
+from tables.order_lines import settle, settle_erp_line, settle_line
+from tables.order_workings import in_base
 from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
 
 MAX_SEEN = 10_000

@@ -427,7 +427,8 @@ class Yard:
 
     def credit_said(self, since: int) -> None:
         """Send what the customers fold has answered."""
-        self.lanes["credit"].extend(x for x in self.desk.said[since:] if isinstance(x, CreditAnswered))
+        said = [x for x in self.desk.said[since:] if isinstance(x, CreditAnswered)]
+        self.lanes["credit"].extend(replace(x, occurred_at_ms=self.now, recorded_at_ms=self.now) for x in said)
 
     def rest(self) -> Yard:
         """Until nothing moves. Time does not pass but for the pause before an invoice."""
@@ -458,7 +459,8 @@ class Yard:
         self._route_promise(said)
 
     def _route_promise(self, since: int) -> None:
-        self.lanes["promise"].extend(x for x in self.bench.said[since:] if isinstance(x, LineAnswered | PriceChecked))
+        said = [x for x in self.bench.said[since:] if isinstance(x, LineAnswered | PriceChecked)]
+        self.lanes["promise"].extend(replace(x, occurred_at_ms=self.now, recorded_at_ms=self.now) for x in said)
 
     def _call(self, raised: ObligationRaised) -> None:
         body = body_of(raised.kind, raised.body)
