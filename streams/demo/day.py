@@ -11,6 +11,7 @@ from random import Random
 import httpx
 
 from schemas.codec import Codec
+from schemas.quantity import show
 from streams.app import App
 from streams.demo import garbage
 from streams.demo.channels import wishes
@@ -20,8 +21,13 @@ from streams.demo.outcome import Latencies, Summary, every, summed_up
 from streams.demo.sandbox import Sandbox
 from streams.demo.world import DemoItem, Plan, Price, Wish, dice
 from streams.ingest import ingest_file
+from tables.customers import Customer
+from tables.order_states import ENDED
 
 ITEMS = 120
+GOOD_LIMIT = 25_000
+RESTOCKED = 0.8  # share of what waits that is brought
+DOUBTFUL = 3  # customers without much credit: some of their orders will be held
 SILENT_S = 1.5
 QUIET_WITHIN_S = 300.0
 Step = Callable[[str, int, int], None]
@@ -72,7 +78,7 @@ class Day:
             seed=seed,
             items=sorted(items, key=lambda item: item.item)[:ITEMS],
             sites=sorted({key[0] for key, _ in rows("promise", "sites")}),
-            customers={key[0]: row.price_list for key, row in rows("customers", "customers") if not row.is_deleted},
+            customers=_customers([(key[0], row) for key, row in rows("customers", "customers") if not row.is_deleted]),
             prices={(key[1], key[0]): Price(row.unit_price, key[2]) for _, key, row in found},
             orders=orders,
             channels=[name for name in ("web", "marketplace", "crm", "edi") if name in self._app.settings.channels],
@@ -105,9 +111,18 @@ class Day:
             if wish.kind == "order" and placed % every_n == 0 and rubbish:
                 self.send_garbage(*rubbish.pop())
             self._step("orders", placed, plan.orders)
+            if wish.kind == "order" and placed == plan.orders * 2 // 3:
+                self.restock(rng)
         self._doors.flush()
         for source, kind, body in rubbish:
             self.send_garbage(source, kind, body)
+
+    def restock(self, rng: Random) -> None:
+        """Trucks come: goods for most of what waits."""
+        for row in every(self._app.published.atp_page, "item"):
+            for site in row.sites:
+                if site.backordered_milli > 0 and rng.random() < RESTOCKED:
+                    self._sandbox.receive(site.site, row.item, show(2 * site.backordered_milli))
 
     def _bring(self, wish: Wish, rng: Random, duplicate_rate: float) -> None:
         try:
@@ -171,6 +186,8 @@ class Day:
 
     def _moving(self) -> Iterator[str]:
         for row in every(self._app.published.order_page, "order_id"):
+            if row.status in ENDED - {"shipped"}:
+                continue
             if row.decision == "checking":
                 yield row.order_id
             elif row.decision == "accepted":
@@ -182,3 +199,14 @@ class Day:
     def _check_alive(self) -> None:
         for name, why in self._app.halted().items():
             raise RuntimeError(f"the {name} has halted: {why}")
+
+
+def _customers(rows: list[tuple[str, Customer]]) -> dict[str, str]:
+    """Price lists of those who order: customers with credit, and a few without."""
+    good = {
+        name: row.price_list
+        for name, row in rows
+        if not row.credit_hold and (row.credit_limit is None or row.credit_limit >= GOOD_LIMIT)
+    }
+    doubtful = [(name, row.price_list) for name, row in rows if name not in good]
+    return {**good, **dict(doubtful[:DOUBTFUL])}

@@ -56,6 +56,7 @@ class Doors:
     def again(self, wish: Wish) -> None:
         """Bring the same order in once more, as channels do that got no answer. A marketplace repeats its orders by itself."""
         if wish.kind == "order" and wish.channel != "marketplace":
+            self.flush()  # a file is sent again as another file: rows that are twice in one are a mistake
             self.bring(wish)
 
     def flush(self) -> None:

@@ -87,7 +87,8 @@ def _milestones(app: App, codec: Codec) -> dict[str, dict[str, float]]:
     for partition in range(topics.MILESTONES.partitions):
         for record in records_from(app.log, TopicPartition(topics.MILESTONES.name, partition), 0):
             row: Milestone = codec.decode(record.value or b"")
-            if app.published.order(row.order_id) is not None and not row.order_id.startswith("erp:"):
+            order = app.published.order(row.order_id)
+            if order is not None and order.decision:
                 taken.setdefault(row.milestone, []).append(row.since_previous_ms or 0)
                 late[row.milestone] += row.is_late
     return {

@@ -44,6 +44,10 @@ class Sandbox:
         found: dict[str, Any] = answer.json()
         return found
 
+    def receive(self, site: str, item: str, qty: str) -> None:
+        """Goods come to the warehouse."""
+        self._client.post(f"{self.url}/wms/receipts", json={"site": site, "item": item, "qty": qty}).raise_for_status()
+
     def tell(self, crossdock: str) -> None:
         """Say where crossdock listens."""
         self._client.post(f"{self.url}/control", json={"crossdock": crossdock}).raise_for_status()

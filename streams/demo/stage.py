@@ -43,7 +43,9 @@ class Stage:
         directory = settings.directory
         extract = stack.enter_context(as_file(files("connectors.erp") / "sample" / "final"))
         secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
-        self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, "--step-s", "0.5", *secrets))
+        self.sandbox: Sandbox = stack.enter_context(
+            running(directory / "sandbox", seed, extract, "--step-s", "0.5", "--stock", "40", *secrets)
+        )
         settings = _with_endpoints(settings, self.sandbox.url)
         log = stack.enter_context(opened_log(settings, may_create=True))
         self.app = App(settings, log)
