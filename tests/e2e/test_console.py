@@ -108,6 +108,7 @@ def test_why_a_number_is_what_it_is_opens_by_keyboard(server: Server, browser: B
     page.keyboard.press("Enter")
     panel = page.get_by_role("dialog", name=f"Why: {ITEM}")
     expect(panel).to_contain_text("Every number is the sum of its ledger rows.")
+    expect(panel).to_contain_text(re.compile(r"\d+ EA can be promised"))
     expect(panel).to_contain_text("Stock counted")
     usable = panel.get_by_role("row").filter(has_text="On hand, usable")
     expect(usable.get_by_role("cell").nth(1)).to_have_text(re.compile(r"^\d+$"))
@@ -151,6 +152,11 @@ def test_an_exception_is_taken_and_resolved_by_keyboard(server: Server, browser:
     expect(row).to_have_count(0)
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
+    for opener in (page.locator("#item .main"), page.locator(".order-card button").first):
+        opener.click()
+        expect(page.locator("#panel .timeline li")).not_to_have_count(0)
+        assert page.evaluate("(panel => panel.scrollWidth <= panel.clientWidth)(document.querySelector('#panel'))")
+        page.keyboard.press("Escape")
     viewer.close()
 
 

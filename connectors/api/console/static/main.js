@@ -14,14 +14,16 @@ import { Stream } from "./stream.js";
 const LINKS = { live: ["ok", "Live"], away: ["bad", "Away, trying again"], wait: ["wait", "Connecting"] };
 const NEWS_MS = 15000;
 const RETRY_MS = 1500;
+const REREAD_MS = 1000;
 
-async function load() {
+// Reads everything anew and shows it; the stream goes on from where that was.
+async function begin() {
   let start;
   try {
     start = await get("/console/start");
   } catch {
     link("away");
-    setTimeout(load, RETRY_MS);
+    setTimeout(begin, RETRY_MS);
     return;
   }
   showBoard(start.board, openOrder);
@@ -29,6 +31,14 @@ async function load() {
   onPulse(start.pulse);
   loadItems();
   stream.from(start.cursor);
+}
+
+// More changes than are sent: what is shown is right again in a moment, however fast they come.
+function readSoon() {
+  rereading ??= setTimeout(() => {
+    rereading = null;
+    begin();
+  }, REREAD_MS);
 }
 
 function onPulse(pulse) {
@@ -40,15 +50,12 @@ function onPulse(pulse) {
   showEndpoints(pulse);
   showActions(pulse.actions);
   tickItems();
-  if (wasReading && !pulse.is_reading) load();
+  if (wasReading && !pulse.is_reading) readSoon();
   wasReading = pulse.is_reading;
 }
 
 function onChanges(changes) {
-  if (changes.is_cut) {
-    load();
-    return;
-  }
+  if (changes.is_cut) readSoon();
   moveOrders(changes.orders, openOrder);
   changeItems(changes.items);
   changeExceptions(changes.exceptions);
@@ -97,5 +104,6 @@ byId("theme").addEventListener("click", () => {
 theme(document.documentElement.dataset.theme ?? "auto");
 
 let wasReading = false;
-const stream = new Stream({ pulse: onPulse, changes: onChanges, refresh: load, state: link });
-load();
+let rereading = null;
+const stream = new Stream({ pulse: onPulse, changes: onChanges, refresh: readSoon, state: link });
+begin();

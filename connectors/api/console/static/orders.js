@@ -106,7 +106,9 @@ function update(card, row) {
   const ref = row.ref || row.id; // cut in its middle where it is too long: its end is what tells orders apart
   say(card.querySelector(".head"), ref.slice(0, -TAIL));
   say(card.querySelector(".tail"), ref.slice(-TAIL));
-  say(card.querySelector(".size"), `${row.lines === 1 ? "1 line" : `${row.lines} lines`} · ${row.channel}`);
+  const size = row.lines === 1 ? "1 line" : `${row.lines} lines`;
+  card.firstElementChild.setAttribute("aria-label", `${ref}, ${words(row.status)}, ${size}, ${row.channel}`);
+  say(card.querySelector(".size"), `${size} · ${row.channel}`);
 }
 
 function listOf(stage) {

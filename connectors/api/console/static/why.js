@@ -13,9 +13,34 @@ export function openWhy(item) {
 
 async function content(item) {
   const path = `/v1/items/${encodeURIComponent(item)}/explain?limit=${PAGE}`;
-  const found = await get(path);
+  const [found, atp] = await Promise.all([get(path), get(`/v1/atp/${encodeURIComponent(item)}`)]);
   const list = h("ol", { class: "timeline ledger" }, ...rows(found.rows));
-  return [verdict(found), totals(found), h("section", {}, h("h3", {}, "What changed it"), list, older(path, found.next, list))];
+  return [sum(atp), h("section", {}, h("h3", {}, "Each number from its ledger"), verdict(found), totals(found)),
+    h("section", {}, h("h3", {}, "What changed them"), list, older(path, found.next, list))];
+}
+
+const round = (value) => Math.round(value * 1000) / 1000;
+
+// ATP today from a site's stock. What is left over is supply that comes before the demand it covers, or stock that expires first.
+function sum(atp) {
+  const parts = [
+    ["Usable", (site) => site.on_hand.usable],
+    ["Safety stock", () => -atp.safety_stock],
+    ["Demand", (site) => -site.demand],
+    ["Reserved", (site) => -site.reserved],
+  ];
+  const rest = (site) => round(site.atp - parts.reduce((total, [, of]) => total + of(site), 0));
+  const last = atp.sites.some((site) => rest(site) < 0) ? "Supply in time, less expiry" : "Supply in time";
+  const columns = [...parts, [last, rest]].filter(([, of]) => atp.sites.some((site) => of(site) !== 0));
+  const head = (name) => h("th", { scope: "col", class: "n" }, name);
+  const cell = (value, isFirst) => h("td", { class: value === 0 ? "n zero" : "n" }, isFirst ? number(value) : signed(round(value)));
+  return h("section", {}, h("h3", {}, `${number(atp.promise)} ${atp.uom} can be promised`),
+    h("table", { class: "totals" },
+      h("caption", { class: "sr" }, "How each site's ATP today adds up"),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Site"), ...columns.map(([name]) => head(name)), head("ATP today"), head("Promise"))),
+      h("tbody", {}, ...atp.sites.map((site) => h("tr", {}, h("th", { scope: "row" }, site.site),
+        ...columns.map(([name, of]) => cell(of(site), name === "Usable")),
+        h("td", { class: "n" }, "= ", number(site.atp)), h("td", { class: "n" }, h("b", {}, number(site.promise))))))));
 }
 
 function verdict(found) {
@@ -30,7 +55,7 @@ function totals(found) {
   return h("table", { class: "totals" },
     h("caption", { class: "sr" }, "Sums of the ledger beside the present numbers"),
     h("thead", {}, h("tr", {}, ...head.map((name, n) => h("th", { scope: "col", class: n === 2 || n === 3 ? "n" : "" }, name || h("span", { class: "sr" }, "Agrees"))))),
-    h("tbody", {}, ...found.totals.map((total) => h("tr", {},
+    h("tbody", {}, ...found.totals.filter((total) => total.ledger || total.present).map((total) => h("tr", {},
       h("th", { scope: "row" }, total.site), h("td", {}, measure(total.measure)),
       h("td", { class: "n" }, number(total.ledger)), h("td", { class: "n" }, number(total.present), " ", found.uom),
       h("td", { class: "verdict", data: { state: total.agrees ? "ok" : "bad" } }, icon(total.agrees ? "ok" : "bad", total.agrees ? "agrees" : "differs"))))));
