@@ -63,12 +63,13 @@ class WmsFact:
 
 @dataclass(frozen=True, slots=True)
 class WantedLine:
-    """A line as the channel wants it, in base units."""
+    """A line as the channel wants it, in base units. `price`: of one, none if the order says nothing of note."""
 
     line: int
     item: str
     qty: Decimal
     site: str | None
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

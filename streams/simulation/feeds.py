@@ -127,10 +127,18 @@ class Warehouse:
         return Message("raw.wms", None, json.dumps(told | body).encode(), (), fact, "applied")
 
 
-def placed(channel: str, ref: str, at_ms: int, fact: OrderFact, units: Sequence[Unit]) -> Message:
-    """A channel's order. `units`: what each line is counted in."""
+def placed(channel: str, ref: str, at_ms: int, fact: OrderFact, units: Sequence[Unit], price: str = "12.50") -> Message:
+    """A channel's order. `units`: what each line is counted in. `price`: of lines of which the fact has none, per unit."""
+    prices = [price if w.price is None else plain(w.price * u.size) for w, u in zip(fact.lines, units, strict=True)]
     lines = [
-        {"line": w.line, "item": w.item, "qty": plain(w.qty / u.size), "uom": u.name, "unit_price": "12.50", "currency": "USD"}
+        {
+            "line": w.line,
+            "item": w.item,
+            "qty": plain(w.qty / u.size),
+            "uom": u.name,
+            "unit_price": prices.pop(0),
+            "currency": "USD",
+        }
         | ({} if w.site is None else {"site": w.site})
         for w, u in zip(fact.lines, units, strict=True)
     ]

@@ -47,7 +47,7 @@ def play(world: World, view: View) -> Iterator[Step]:
         ("pick", 5, lambda: floor.pick(view.open_lines())),
         ("ship", 4, floor.ship),
         ("rush", 4, lambda: _rush(world, view, office, floor, shops)),
-        ("rubbish", 1, lambda: world.interleave([*_rubbish(world), *floor.stock()])),
+        ("rubbish", 1, lambda: world.interleave([*rubbish(world), *floor.stock()])),
     )
     for _ in range(world.random.randint(9, 14)):
         world.now_ms += world.random.choice((1, 3, 20, 45, 9 * 60, 26 * 60)) * MINUTE_MS
@@ -62,12 +62,12 @@ def play(world: World, view: View) -> Iterator[Step]:
 
 
 def _step(world: World, label: str, messages: Sequence[Message], commands: Sequence[Reserve | Release] = ()) -> Step:
-    repeated = _with_repetitions(world, list(messages))
+    repeated = repetitions(world, list(messages))
     world.delivered.extend(repeated)
     return Step(label, world.now_ms, tuple(repeated), tuple(commands))
 
 
-def _with_repetitions(world: World, messages: list[Message]) -> list[Message]:
+def repetitions(world: World, messages: list[Message]) -> list[Message]:
     """Every sender is entitled to say a thing again: at once, or much later."""
     dice = world.random
     good = [index for index, message in enumerate(messages) if message.fate != "dead-lettered"]
@@ -86,7 +86,7 @@ def _rush(world: World, view: View, office: Office, floor: Floor, shops: Shops) 
     return world.interleave([*office.day(), *shops.change(), *shops.sell(), *world.disorder(done)])
 
 
-def _rubbish(world: World) -> list[Message]:
+def rubbish(world: World) -> list[Message]:
     """Bytes that mean nothing."""
     dice = world.random
     return [feeds.garbage(dice.choice(GARBAGE_TOPICS), dice.choice(GARBAGE)) for _ in range(dice.randint(1, 2))]

@@ -187,7 +187,7 @@ def atp(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
 
 
 def order_lines(oracle: Oracle, system: Observed) -> Iterator[str]:
-    """How much of each line stands where."""
+    """How much of each line stands where. Lines of orders that crossdock runs are the business of `agreement.py`."""
     statuses = system.order_status()
     known = oracle.known_items()
     orders = OrderOracle(oracle)
@@ -195,6 +195,8 @@ def order_lines(oracle: Oracle, system: Observed) -> Iterator[str]:
         if line.item not in known or not orders.is_settled(order_id):
             continue
         status = statuses.get(order_id)
+        if status is not None and status.decision:
+            continue
         found = next((x for x in status.lines if x.line == number), None) if status else None
         if found is None:
             if line.is_listed:

@@ -14,20 +14,23 @@ from streams.simulation.feeds import BASE
 from streams.simulation.world import ERP_CHANNELS, ItemKind, World, money
 
 Writes = list[tuple[str, dict[str, Any]]]
+Acts = tuple[tuple[Any, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """The ERP's users and its connector."""
+    """The ERP's users and its connector. `acts`: what they do, and how often."""
 
     world: World
+    acts: Acts = ()
 
     def day(self) -> list[Message]:
         """A few transactions, then what the connector delivers of them: perhaps not all yet, perhaps some of it again."""
         w = self.world
         for _ in range(w.random.randint(1, 5)):
             first, second = w.erp.begin(), w.erp.begin()
-            w.random.choices(self._acts, self._weights)[0](self, first)
+            acts = self.acts or ACTS
+            w.random.choices([act for act, _ in acts], [weight for _, weight in acts])[0](self, first)
             if w.random.random() < 0.3:  # a concurrent transaction, written later, committed first
                 self._reprice(second)
                 first[:] = [x for x in first if all((x.table, x.key) != (y.table, y.key) for y in second)]
@@ -231,16 +234,26 @@ class Office:
         for table, row in writes:
             self.world.erp.put(tx, table, row)
 
-    @property
-    def _acts(self) -> list[Any]:
-        return [act for act, _ in ACTS]
+    # --- customers -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _weights(self) -> list[int]:
-        return [weight for _, weight in ACTS]
+    def _judge_customer(self, tx: list[Write]) -> None:
+        """Credit control: another limit, a hold or none, a customer that may not order any more, or one that is new."""
+        w = self.world
+        known = sorted(w.erp.rows["customer"])
+        if w.random.random() < 0.2:
+            w.erp.put(tx, "customer", w.customer_row(f"C-{len(known)}"))
+            return
+        row = w.erp.rows["customer"][w.random.choice(known)]
+        changes: tuple[dict[str, Any], ...] = (
+            {"credit_limit": w.random.choice((None, Decimal(100), Decimal(900), Decimal(5000)))},
+            {"credit_hold": not row["credit_hold"]},
+            {"status": "I" if row["status"] == "A" else "A"},
+            {"email": f"post@{w.number()}.example"},
+        )
+        w.erp.put(tx, "customer", row | w.random.choice(changes))
 
 
-ACTS: tuple[tuple[Any, int], ...] = (
+ACTS: Acts = (
     (Office._reprice, 1),
     (Office._change_item, 2),
     (Office._rebalance, 2),
@@ -252,3 +265,15 @@ ACTS: tuple[tuple[Any, int], ...] = (
     (Office._progress_order, 4),
     (Office._bill, 2),
 )
+
+BESIDE_RUNS: Acts = (
+    (Office._reprice, 1),
+    (Office._change_item, 2),
+    (Office._rebalance, 1),
+    (Office._buy, 3),
+    (Office._progress_purchase, 3),
+    (Office._sell_by_phone, 1),
+    (Office._progress_order, 1),
+    (Office._judge_customer, 3),
+)
+"""Where crossdock runs the channels' orders: the ERP's own, all the same, and its customers."""

@@ -31,8 +31,13 @@ from tables.policy import EndpointPolicy, OrderPolicy, Policy
 
 POINTS = ("before_apply", "after_apply", "before_commit", "after_commit")
 MOST_STEPS = 20_000
+TURNS_BESIDE, TURNS_AGAIN = 0.4, 0.8
 _NOT_RUN, _SERVED = OrderPolicy(), EndpointPolicy()
 Flows = Callable[[Policy], list[Flow]]
+
+
+def _alone() -> bool:
+    return False
 
 
 class NeverRests(Exception):
@@ -53,7 +58,10 @@ def all_topics() -> list[topics.Topic]:
 
 @dataclass(slots=True)
 class Plant:
-    """A log, its workers and their mishaps, all from one seed."""
+    """A log, its workers and their mishaps, all from one seed.
+
+    `beside`: what others do while workers work, one thing at a time; it returns whether there was any. `died` hears of crashes.
+    """
 
     dice: Random
     policy: Policy
@@ -62,6 +70,8 @@ class Plant:
     crash: float
     workers_wanted: int
     flows: Flows = all_flows
+    beside: Callable[[], bool] = _alone
+    died: Callable[[], object] = _alone
     now_ms: int = 0
     crashes: int = 0
     unavailable: int = 0
@@ -92,10 +102,12 @@ class Plant:
         if self.crash and self.dice.random() < self.crash:
             raise Crash(point)
 
-    def _restart(self) -> None:
+    def die(self) -> None:
+        """The process dies, and another one begins with what was durable."""
         self.crashes += 1
         self.log = self.log.reopen()
         self._start()
+        self.died()
 
     # --- input ---------------------------------------------------------------------------------------------------------
 
@@ -106,7 +118,7 @@ class Plant:
                 self.log.append(records)
                 return
             except Crash:
-                self._restart()
+                self.die()
             except Unavailable:
                 self.unavailable += 1
 
@@ -126,9 +138,16 @@ class Plant:
         partition = partition_of(message.key, partitions) if message.key is not None else 0
         return Outgoing(message.topic, partition, message.key, message.value, message.headers)
 
+    def command_event(self, event: Any) -> None:
+        """A command of a person, as the API writes it."""
+        route = topics.ROUTES[type(event)]
+        key = str(getattr(event, route.key)).encode()
+        partition = partition_of(key, route.topic.partitions)
+        self.append([Outgoing(route.topic.name, partition, key, self.codec.encode(event))])
+
     def tick(self) -> None:
         """The clock strikes in every partition of the promise fold's inbox."""
-        event = Tick(**self._header("clock", f"tick:{self.now_ms}"))
+        event = Tick(**self.header("clock", f"tick:{self.now_ms}"))
         value, topic = self.codec.encode(event), topics.PROMISE_INBOX
         self.append([Outgoing(topic.name, index, b"clock", value) for index in range(topic.partitions)])
 
@@ -136,7 +155,7 @@ class Plant:
         """A request of a channel."""
         event: ReserveStock | ReleaseReservation
         name = request_id(command)
-        header = self._header("api", f"api:{name}") | {"item": command.item, "request_id": name}
+        header = self.header("api", f"api:{name}") | {"item": command.item, "request_id": name}
         if isinstance(command, Release):
             event = ReleaseReservation(**header, reservation_id=command.reservation_id)
         else:
@@ -150,10 +169,10 @@ class Plant:
                 uom=None,
                 ttl_ms=command.ttl_ms,
             )
-        topic, key = topics.PROMISE_INBOX, command.item.encode()
-        self.append([Outgoing(topic.name, partition_of(key, topic.partitions), key, self.codec.encode(event))])
+        self.command_event(event)
 
-    def _header(self, source: str, event_id: str) -> dict[str, Any]:
+    def header(self, source: str, event_id: str) -> dict[str, Any]:
+        """The fields every event has."""
         at_ms = {"occurred_at_ms": self.now_ms, "recorded_at_ms": self.now_ms}
         return {
             "event_id": event_id,
@@ -170,22 +189,38 @@ class Plant:
         for _ in range(MOST_STEPS):
             worker = self.dice.choice(self.workers)
             try:
+                if self.beside is not _alone and self.dice.random() < TURNS_BESIDE:
+                    self.beside()
                 if worker.step().inputs == 0 and self.is_done():
-                    return
+                    if not self.beside():
+                        return
+                    while self.dice.random() < TURNS_AGAIN and self.beside():
+                        pass
             except Crash:
-                self._restart()
+                self.die()
             except Unavailable:
                 self.unavailable += 1
         raise NeverRests(f"the workers have not come to rest after {MOST_STEPS} batches")
 
     def is_done(self) -> bool:
         """Whether every input has been read and committed."""
-        return all(self.log.committed(GROUP, at) >= self.log.bounds(at)[1] for at in self.inputs())
+        return all(self._is_read(at) for at in _INPUTS)
+
+    def _is_read(self, at: TopicPartition) -> bool:
+        end = self.log.bounds(at)[1]
+        return end == 0 or self.log.committed(GROUP, at) >= end
 
     def inputs(self) -> list[TopicPartition]:
         """Every partition a flow reads."""
-        read = [topic for topic in all_topics() if topic.is_raw or topic.is_inbox]
-        return [TopicPartition(topic.name, index) for topic in read for index in range(topic.partitions)]
+        return list(_INPUTS)
+
+
+_INPUTS = tuple(
+    TopicPartition(topic.name, index)
+    for topic in all_topics()
+    if topic.is_raw or topic.is_inbox
+    for index in range(topic.partitions)
+)
 
 
 def request_id(command: Reserve | Release) -> str:

@@ -156,7 +156,7 @@ class World:
             for site in self.sites:
                 self.erp.put(tx, "inventory_balance", self.balance_row(kind.item, site, self.some(kind, 0, 40)))
         for number in range(2):
-            self.erp.put(tx, "customer", self._customer_row(f"C-{number}"))
+            self.erp.put(tx, "customer", self.customer_row(f"C-{number}"))
         self.erp.commit(tx)
         self.erp.stream.clear()
 
@@ -186,7 +186,8 @@ class World:
         row = {"site_code": site, "item_no": item, "on_hand": money(on_hand), "allocated": money(0), "on_order": money(0)}
         return row | {"row_version": self.number(), "updated_at": feeds.instant(self.now_ms)}
 
-    def _customer_row(self, customer: str) -> dict[str, Any]:
+    def customer_row(self, customer: str) -> dict[str, Any]:
+        """A customer master row."""
         limit = self.random.choice((None, Decimal("5000"), Decimal("1500.5")))
         names = {"customer_no": customer, "name": f"Customer {customer}", "tax_id": None, "email": None}
         return {**names, "credit_limit": limit, "credit_hold": False, "terms": "NET30 ", "price_list": "STD", "status": "A"}
