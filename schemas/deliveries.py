@@ -18,6 +18,7 @@ class ObligationRaised(Event):
     """Something to be done at `endpoint`. Those of one `aggregate` (an order id) are delivered one at a time, in this order.
 
     `obligation_id` is the idempotency key of every attempt. `kind` names the type of `body` (see `schemas.obligations`).
+    `is_replaceable`: it says how things stand, so the next of its kind says it all; before its first attempt it may give way.
     """
 
     endpoint: str
@@ -25,6 +26,7 @@ class ObligationRaised(Event):
     obligation_id: str
     kind: str
     body: str
+    is_replaceable: bool = False
 
 
 @quick
@@ -74,7 +76,10 @@ class RetryObligation(Event):
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObligationSettled(Event):
-    """What became of an obligation, to the order that raised it. `outcome`: done, refused, exhausted (a person may retry)."""
+    """What became of an obligation, to the order that raised it.
+
+    `outcome`: done, refused, exhausted (a person may retry), replaced (by a newer one of its kind, before it was ever sent).
+    """
 
     order_id: str
     endpoint: str
@@ -91,7 +96,8 @@ class ObligationSettled(Event):
 class EndpointStatus:
     """An endpoint as it stands. `circuit`: closed (served), open (left alone until `retry_at_ms`), half_open (one probe).
 
-    `waiting`: obligations not settled, those in flight and those `exhausted` (given up until a person retries them) among them.
+    `replaced`: obligations that gave way to newer ones. `waiting`: those not settled, in flight and `exhausted` (given up until
+    a person retries them) among them.
     `oldest_ms`: when the oldest that waits was raised.
     """
 
@@ -104,6 +110,7 @@ class EndpointStatus:
     exhausted: int
     done: int
     refused: int
+    replaced: int
     failed: int
     oldest_ms: int | None
     retry_at_ms: int | None

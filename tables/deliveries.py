@@ -60,6 +60,7 @@ class Obligation:
     body: str
     raised_at_ms: int
     trace_id: str
+    is_replaceable: bool = False
     stage: Stage = Stage.QUEUED
     due_ms: int = 0
     attempts: int = 0
@@ -114,6 +115,7 @@ class Endpoint:
     exhausted: int = 0
     done: int = 0
     refused: int = 0
+    replaced: int = 0
     failed: int = 0
     circuit: Circuit = Circuit.CLOSED
     streak: int = 0
@@ -157,6 +159,7 @@ def endpoint_status(t: DeliveryTables, endpoint: str, version: int) -> EndpointS
         exhausted=row.exhausted,
         done=row.done,
         refused=row.refused,
+        replaced=row.replaced,
         failed=row.failed,
         oldest_ms=None if oldest is None else oldest[1].raised_at_ms,
         retry_at_ms=row.retry_at_ms if row.circuit is Circuit.OPEN else None,

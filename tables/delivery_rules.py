@@ -19,7 +19,12 @@ def obligation_raised(p: EndpointPolicies, t: DeliveryTables, e: ObligationRaise
     if (e.endpoint, e.obligation_id) in t.known:
         raise AlreadyApplied
     desk = Desk(p, t, e.endpoint, e)
-    desk.add(e.aggregate, Obligation(e.obligation_id, e.kind, e.body, desk.row.now_ms, e.trace_id))
+    new = Obligation(e.obligation_id, e.kind, e.body, desk.row.now_ms, e.trace_id, e.is_replaceable)
+    last = desk.last(e.aggregate) if e.is_replaceable else None
+    if last is not None and last[1].is_replaceable and last[1].kind == e.kind and not last[1].attempts:
+        yield desk.put_in_place(e.aggregate, *last, new)
+    else:
+        desk.add(e.aggregate, new)
     yield from desk.close()
 
 

@@ -60,6 +60,20 @@ class Desk:
         if first is None:
             self._make_head(aggregate, seq, obligation)
 
+    def last(self, aggregate: str) -> tuple[int, Obligation] | None:
+        """The newest obligation of an aggregate and its arrival."""
+        rows = list(self.tables.obligations.under(self.name, aggregate))
+        return (rows[-1][0][2], rows[-1][1]) if rows else None
+
+    def put_in_place(self, aggregate: str, seq: int, old: Obligation, new: Obligation) -> ObligationSettled:
+        """A new obligation takes the place of one that was never sent, and its turn."""
+        at = Known(aggregate, seq, is_settled=False)
+        self.tables.obligations[self.name, aggregate, seq] = replace(new, raised_at_ms=old.raised_at_ms)
+        self.tables.known[self.name, new.obligation_id] = at
+        self._remember(old.obligation_id, at)
+        self.row = replace(self.row, replaced=self.row.replaced + 1)
+        return self._settled(at, old, "replaced", 0, f"{new.obligation_id} took its place")
+
     def settle(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> Iterator[Any]:
         """It is done or refused: the next of its aggregate is the head."""
         if held.stage is Stage.EXHAUSTED:

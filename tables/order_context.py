@@ -80,7 +80,7 @@ class Run:
         self.t.tasks[self.order_id, kind] = Task(number, obligation_id, True, False, self.now_ms, lines)
         return self.raised(endpoint, obligation_id, body)
 
-    def raised(self, endpoint: str, obligation_id: str, body: Any) -> ObligationRaised:
+    def raised(self, endpoint: str, obligation_id: str, body: Any, *, is_replaceable: bool = False) -> ObligationRaised:
         """An obligation of the order."""
         cause = self.cause
         return ObligationRaised(
@@ -95,6 +95,7 @@ class Run:
             obligation_id=obligation_id,
             kind=KIND_OF[type(body)],
             body=to_json(body),
+            is_replaceable=is_replaceable,
         )
 
 

@@ -81,7 +81,7 @@ def _notify(run: Run) -> Iterator[Any]:
             customer=now.customer,
             at_ms=run.cause.occurred_at_ms,
         )
-        yield run.raised(endpoint, f"{run.order_id}/notify/{sequence}@{endpoint}", body)
+        yield run.raised(endpoint, f"{run.order_id}/notify/{sequence}@{endpoint}", body, is_replaceable=True)
 
 
 # --- rules ---------------------------------------------------------------------------------------------------------------

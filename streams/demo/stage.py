@@ -89,10 +89,10 @@ def _with_endpoints(settings: Settings, sandbox: str) -> Settings:
     channel = {**made.get("channel", {})}
     channel["web"] = {**channel.get("web", {}), "webhook_secret": SECRETS["web"]}
     endpoint = {
-        "erp": {"role": "erp", "url": f"{sandbox}/erp"},
-        "wms": {"role": "wms", "url": f"{sandbox}/wms"},
-        "crm": {"role": "notify", "url": f"{sandbox}/crm/notices", "secret": SECRETS["crm"]},
-        "portal": {"role": "notify", "url": f"{sandbox}/portal/notices", "secret": SECRETS["portal"]},
+        "erp": {"role": "erp", "url": f"{sandbox}/erp", "window": 32},
+        "wms": {"role": "wms", "url": f"{sandbox}/wms", "window": 32},
+        "crm": {"role": "notify", "url": f"{sandbox}/crm/notices", "secret": SECRETS["crm"], "window": 64},
+        "portal": {"role": "notify", "url": f"{sandbox}/portal/notices", "secret": SECRETS["portal"], "window": 64},
     }
     poll = {"marketplace": {"channel": "marketplace", "url": f"{sandbox}/marketplace", "every_s": 0.5}}
     drop = {"edi": {"channel": "edi", "directory": settings.directory / "drop", "every_s": 0.5}}

@@ -81,6 +81,7 @@ ENDPOINT = EndpointStatus(
     in_flight=0,
     exhausted=0,
     done=5,
+    replaced=0,
     refused=0,
     failed=6,
     oldest_ms=0,

@@ -56,7 +56,9 @@ class Counter:
             "trace_id": f"raw/0/{event_id}",
         }
 
-    def owe(self, obligation_id: str, aggregate: str | None = None, endpoint: str = ENDPOINT) -> list[Any]:
+    def owe(
+        self, obligation_id: str, aggregate: str | None = None, endpoint: str = ENDPOINT, *, is_replaceable: bool = False
+    ) -> list[Any]:
         """Raise an obligation: `A1` is one of aggregate `A`."""
         return self.apply(
             ObligationRaised(
@@ -66,6 +68,7 @@ class Counter:
                 obligation_id=obligation_id,
                 kind="release_order",
                 body="{}",
+                is_replaceable=is_replaceable,
             )
         )
 

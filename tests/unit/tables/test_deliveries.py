@@ -37,6 +37,25 @@ def test_of_an_aggregate_one_goes_at_a_time_in_the_order_raised() -> None:
     assert (counter.status().waiting, counter.status().in_flight, counter.status().done) == (1, 1, 2)
 
 
+def test_what_only_says_how_things_stand_gives_way_to_the_next_of_its_kind_until_it_is_sent() -> None:
+    """A notice that waits is replaced in its place; one in flight, or of another nature, is not."""
+    counter = Counter()
+    counter.owe("A1", is_replaceable=True)
+    counter.owe("A2", is_replaceable=True)
+    (told,) = counter.owe("A3", is_replaceable=True)
+    assert (told.obligation_id, told.outcome, told.order_id) == ("A2", "replaced", "A")
+    assert (counter.status().waiting, counter.status().replaced) == (2, 1)
+    with pytest.raises(AlreadyApplied):
+        counter.owe("A2", is_replaceable=True)
+    counter.owe("A4")
+    counter.owe("A5", is_replaceable=True)
+    assert sent(counter.answer("A1")) == ["A3"]
+    assert sent(counter.answer("A3")) == ["A4"]
+    assert sent(counter.answer("A4")) == ["A5"]
+    counter.answer("A5")
+    assert (counter.status().waiting, counter.status().done) == (0, 4)
+
+
 def test_no_more_than_the_window_is_in_flight_and_the_oldest_goes_next() -> None:
     counter = Counter()
     for name in ("A1", "B1", "C1", "D1"):

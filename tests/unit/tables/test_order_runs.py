@@ -135,7 +135,13 @@ def test_an_unknown_customer_holds_the_order() -> None:
 
 
 def priced(y: Yard, price: str) -> None:
-    columns: dict[str, Any] = {"item": "A", "price_list": "STD", "currency": "USD", "valid_from": date(2026, 1, 1), "valid_to": None}
+    columns: dict[str, Any] = {
+        "item": "A",
+        "price_list": "STD",
+        "currency": "USD",
+        "valid_from": date(2026, 1, 1),
+        "valid_to": None,
+    }
     y.bench.apply(row_event(PriceChanged, 1, "c", unit_price=Decimal(price), **columns))
 
 
