@@ -4,6 +4,7 @@ import { byId, icon, say } from "./dom.js";
 import { showEndpoints, showFeeds } from "./deliveries.js";
 import { showActions } from "./demo.js";
 import { changeExceptions, showExceptionCounts, showExceptions } from "./exceptions.js";
+import { moment } from "./format.js";
 import { get } from "./http.js";
 import { changeItems, loadItems, showItemCounts, tickItems } from "./items.js";
 import { openOrder, refreshOrder } from "./order.js";
@@ -11,7 +12,11 @@ import { moveOrders, showBoard, showCounts } from "./orders.js";
 import { showPulse } from "./pulse.js";
 import { Stream } from "./stream.js";
 
-const LINKS = { live: ["ok", "Live"], away: ["bad", "Away, trying again"], wait: ["wait", "Connecting"] };
+const LINKS = {
+  live: ["ok", () => "Live"],
+  away: ["bad", () => `Away since ${moment(new Date())}, trying again`],
+  wait: ["wait", () => "Connecting"],
+};
 const NEWS_MS = 15000;
 const RETRY_MS = 1500;
 const REREAD_MS = 1000;
@@ -66,10 +71,10 @@ function onChanges(changes) {
 function link(state) {
   const place = byId("link");
   if (place.dataset.state === state) return;
-  place.dataset.state = state;
+  place.dataset.state = document.body.dataset.link = state;
   const [glyph, text] = LINKS[state];
   place.querySelector("svg").replaceWith(icon(glyph));
-  say(place.querySelector("span"), text);
+  say(place.querySelector("span"), text());
 }
 
 // What changed is read out at most every few seconds, in one sentence; critical exceptions by name.
