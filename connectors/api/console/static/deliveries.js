@@ -8,13 +8,13 @@ const CIRCUITS = { closed: ["ok", "Serving"], half_open: ["half", "Probing"], op
 
 export function showFeeds(pulse) {
   const now = Date.parse(pulse.at);
-  const order = (feed) => (feed.as_of === null ? 0 : Date.parse(feed.as_of));
-  const rows = [...pulse.feeds].sort((a, b) => order(b) - order(a) || (a.source < b.source ? -1 : 1));
+  // In an order that stays: those that were never heard of come last.
+  const rows = [...pulse.feeds].sort((a, b) => (a.as_of === null) - (b.as_of === null) || (a.source < b.source ? -1 : 1));
   sync(byId("feeds"), rows, (feed) => feed.source, makeFeed, (item, feed) => updateFeed(item, feed, now));
 }
 
 function makeFeed(feed) {
-  return h("li", {}, h("span", { class: "mark" }), h("span", { class: "name" }, feed.source), h("span", { class: "age n" }), h("span", { class: "waiting n" }));
+  return h("li", {}, h("span", { class: "mark" }), h("span", { class: "name" }, feed.source), h("span", { class: "age" }));
 }
 
 function updateFeed(item, feed, now) {
@@ -24,8 +24,8 @@ function updateFeed(item, feed, now) {
     item.dataset.state = state;
     item.querySelector(".mark").replaceChildren(icon(state, { half: "Behind:", off: "Nothing yet:", ok: "Fresh:", wait: "Quiet:" }[state]));
   }
-  say(item.querySelector(".age"), old === null ? "nothing yet" : `${age(old)} ago`);
-  say(item.querySelector(".waiting"), feed.waiting_records ? `${number(feed.waiting_records)} waiting` : "");
+  const waiting = feed.waiting_records ? ` · ${number(feed.waiting_records)} waiting` : "";
+  say(item.querySelector(".age"), (old === null ? "nothing yet" : `${age(old)} ago`) + waiting);
 }
 
 export function showEndpoints(pulse) {
