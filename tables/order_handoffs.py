@@ -17,6 +17,8 @@ from tables.order_context import Run, is_current
 from tables.order_process import Handoff, Task, TaskLine
 from tables.orders import Line, OrderTables
 
+SHORT_PAUSE_MS = 3_600_000
+
 
 def record(t: OrderTables, e: LineExecution, qty: int, short: int) -> None:
     """What the warehouse did for a line of an order crossdock runs. Shipments: of its own item."""
@@ -28,7 +30,9 @@ def record(t: OrderTables, e: LineExecution, qty: int, short: int) -> None:
         case LinePicked():
             held = replace(held, picked_milli=held.picked_milli + qty)
         case LineShorted():
-            held = replace(held, picked_milli=held.picked_milli + qty, short_milli=held.short_milli + short)
+            short_at_ms = held.short_at_ms if qty else max(held.short_at_ms, e.recorded_at_ms)
+            shorted = held.short_milli + short
+            held = replace(held, picked_milli=held.picked_milli + qty, short_milli=shorted, short_at_ms=short_at_ms)
         case LineSubstituted():
             held = replace(held, substituted_milli=held.substituted_milli + qty)
         case LineShipped():
@@ -154,8 +158,22 @@ def _line_releases(run: Run, number: int, line: Line) -> Iterator[TaskLine]:
         if run.policy.sites.site(part.site).physical_owner != "wms":
             continue
         held = sites.get(part.site) or Handoff()
+        if run.now_ms < _rests_until_ms(held):
+            continue
         told = held.instructed_milli - held.withdrawn_milli
         units = min(room, part.qty_milli, part.qty_milli + gone.get(part.site, 0) - told)
         if units > 0:
             yield TaskLine(number, part.site, units)
             room -= units
+
+
+def _rests_until_ms(held: Handoff) -> int:
+    """A warehouse that found nothing is not sent again at once: what is promised may have yet to arrive."""
+    return held.short_at_ms + SHORT_PAUSE_MS if held.short_at_ms else 0
+
+
+def release_again_ms(run: Run) -> Iterator[int]:
+    """When warehouses that found nothing may be sent again."""
+    for number, line in run.live():
+        if line.allocated_milli:
+            yield from (at for row in handoffs(run, number).values() if (at := _rests_until_ms(row)) > run.now_ms)

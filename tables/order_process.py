@@ -87,6 +87,7 @@ class Handoff:
     """Units of a line at a warehouse, adding up: what it was told to ship, and what it said it did.
 
     `withdrawn_milli`: given back when asked. `sure_milli`: it could not give back more, so of this much all is picked or short.
+    `short_at_ms`: when it last found nothing of what it was sent for, 0 if never.
     """
 
     instructed_milli: int = 0
@@ -96,6 +97,7 @@ class Handoff:
     short_milli: int = 0
     shipped_milli: int = 0
     sure_milli: int = 0
+    short_at_ms: int = 0
 
     def taken_milli(self) -> int:
         """Units picked, shipped or served by another item, reported or sure to be."""

@@ -11,7 +11,7 @@ from tables.notes import cleared, note
 from tables.order_billing import unbilled
 from tables.order_checks import DAY_MS, EPOCH, words
 from tables.order_context import Run, is_current
-from tables.order_handoffs import handoffs
+from tables.order_handoffs import handoffs, release_again_ms
 from tables.order_process import Concern, OrderDeadline, Wait
 from tables.orders import Line
 
@@ -84,8 +84,11 @@ def _waits(run: Run) -> dict[str, Waited]:
     if run.process.bill_at_ms is not None:
         found["bill"] = Waited(run.process.bill_at_ms, until_ms=run.process.bill_at_ms)
     invoice = run.task("request_invoice")
-    if invoice is not None and not invoice.is_refused and any(_is_uninvoiced(run, number, line) for number, line in run.lines):
+    if invoice is not None and not invoice.is_refused and (invoice.is_waiting or _is_uninvoiced(run)):
         found["invoice"] = Waited(invoice.number, p.invoice_ms)
+    again_ms = min(release_again_ms(run), default=None)
+    if again_ms is not None:
+        found["again"] = Waited(again_ms, until_ms=again_ms)
     days = [line.answer.promised_on for _, line in live if line.backordered_milli and line.answer and line.answer.promised_on]
     if days:
         first = min(days).toordinal() - EPOCH
@@ -110,9 +113,10 @@ def _is_untouched(run: Run, number: int, line: Line) -> bool:
     return told > max(done.released_milli, done.picked_milli, done.shipped_milli) + done.short_milli
 
 
-def _is_uninvoiced(run: Run, number: int, line: Line) -> bool:
-    billed = run.t.billed.get((run.order_id, number))
-    return billed is not None and billed.requested_milli > line.invoiced_milli
+def _is_uninvoiced(run: Run) -> bool:
+    """Whether the ERP was asked to bill units of which it has shown no invoice yet."""
+    billed = [(run.t.billed.get((run.order_id, number)), line) for number, line in run.lines]
+    return any(row is not None and row.requested_milli > line.invoiced_milli for row, line in billed)
 
 
 # --- exceptions ----------------------------------------------------------------------------------------------------------

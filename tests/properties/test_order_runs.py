@@ -51,6 +51,10 @@ class Story:
                 if process is not None and process.bill_at_ms is not None:
                     yard.pass_ms(max(0, process.bill_at_ms - yard.now))
                     continue
+                again = [key[0] for key in yard.tables.deadlines if key[1] == "again"]
+                if again:  # the warehouse is sent once more for what it did not find
+                    yard.pass_ms(max(0, min(again) - yard.now))
+                    continue
                 return
             if acts and (not busy or dice.random() < 0.15):
                 dice.choice(acts)()

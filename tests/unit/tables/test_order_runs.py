@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from schemas.deliveries import ObligationSettled
 from schemas.inventory import PriceChanged
 from schemas.orders import LineReturned
+from tables.order_handoffs import SHORT_PAUSE_MS
 from tables.policy import DAY_MS, OrderPolicy
 from tests.order_kit import ORDER, cancel, head, set_qty
 from tests.order_run_kit import POLICY, Yard, order
@@ -376,6 +378,33 @@ def test_a_short_is_released_again_from_other_stock() -> None:
     y.rest()
     assert y.asked("release_order") == [{1: 10}, {1: 2}]
     assert (y.units()["backordered"], "backorder_undated" in y.open()) == (4, True)
+
+
+def test_a_warehouse_that_found_nothing_is_sent_again_after_a_while() -> None:
+    """What is promised there may have yet to arrive: sent at once, it would find nothing for ever."""
+    y = placed((1, "A", 4), stock=9)
+    y.wms.short(1, 4)
+    y.rest()
+    assert y.asked("release_order") == [{1: 4}]
+    y.pass_ms(SHORT_PAUSE_MS // 2).rest()
+    assert y.asked("release_order") == [{1: 4}]
+    y.pass_ms(SHORT_PAUSE_MS).rest()
+    assert y.asked("release_order") == [{1: 4}, {1: 4}]
+
+
+def test_units_that_ship_while_an_invoice_is_asked_for_are_waited_for() -> None:
+    """The ERP has shown the first invoice, the agent has not answered yet: the rest is due all the same."""
+    y = placed((1, "A", 4), (2, "B", 2), stock=9)
+    y.wms.pick(1, 4)
+    y.wms.ship(1)
+    y.rest()
+    assert "invoice" not in [key[1] for key in y.tables.waits]
+    task = y.tables.tasks[ORDER, "request_invoice"]
+    y.tables.tasks[ORDER, "request_invoice"] = replace(task, is_waiting=True)
+    y.wms.pick(2, 2)
+    y.wms.ship(2)
+    y.rest()
+    assert "invoice" in [key[1] for key in y.tables.waits]
 
 
 def test_a_short_without_backorder_is_posted_as_less() -> None:
