@@ -171,23 +171,35 @@ class Agreement:
             if event.aggregate not in stuck
         ]
         over = {row.order_id for row in open_ if row.code in UNBILLED}
+        unsure = {row.order_id for row in open_ if row.code == "late_acknowledgement"}
         erp, floor = self.systems.erp_orders(), self.systems.floor()
         for order_id, status in runs.items():
             if order_id not in stuck:
-                wrong += self._ended(status, erp.get(order_id), floor.get(order_id, {}), is_unbilled=order_id in over)
+                is_disputed = order_id in self.systems.meddled and order_id in unsure | over
+                wrong += self._ended(
+                    status, erp.get(order_id), floor.get(order_id, {}), is_unbilled=order_id in over, is_disputed=is_disputed
+                )
         return wrong
 
     def _ended(
-        self, status: OrderStatus, erp: dict[str, dict[str, dict[str, str]]] | None, floor: dict[int, dict[str, Decimal]],
-        *, is_unbilled: bool,
-    ) -> Iterator[str]:  # fmt: skip
-        """I7, I8: what we show is what the ERP has, what has shipped is billed, and the floor is empty."""
+        self,
+        status: OrderStatus,
+        erp: dict[str, dict[str, dict[str, str]]] | None,
+        floor: dict[int, dict[str, Decimal]],
+        *,
+        is_unbilled: bool,
+        is_disputed: bool,
+    ) -> Iterator[str]:
+        """I7, I8: what we show is what the ERP has, what has shipped is billed, and the floor is empty.
+
+        What the ERP's people have changed themselves may stand otherwise there if a person knows (`is_disputed`).
+        """
         for line in status.lines:
             name = f"line {line.line} of {status.order_id} ({line.state}, {status.decision})"
             wanted = units(line.ordered_milli - line.cancelled_milli)
             row = {} if erp is None else erp["lines"].get(str(line.line), {})
             stands = ZERO if not row or row["status"] == "X" else Decimal(row["ordered"])
-            if status.decision == "accepted" and stands != (ZERO if line.state in CLOSED else wanted):
+            if status.decision == "accepted" and not is_disputed and stands != (ZERO if line.state in CLOSED else wanted):
                 yield f"{name}: we show {wanted}, the ERP has {stands}"
             work = floor.get(line.line, NO_WORK)
             done = work.get("picked", ZERO) + work.get("substituted", ZERO)
@@ -206,5 +218,5 @@ class Agreement:
         placed = next(f for f in self.oracle.sales if isinstance(f, OrderFact) and f.order_id == status.order_id)
         if status.decision == "accepted" and placed.partial and not self.oracle.erp_sites:
             for line in status.lines:
-                if line.allocated_milli and line.state not in CLOSED:
+                if line.allocated_milli and line.state not in CLOSED and not line.short_milli:
                     yield f"line {line.line} of {status.order_id}: {units(line.allocated_milli)} are allocated and not released"

@@ -18,13 +18,14 @@ from streams.simulation.observe import ALL, System
 class Heard:
     """By obligation id: what was raised, and settled. `granted`: by order, whether its newest answer grants it.
 
-    `fresh`: orders granted since the last time that were not before.
+    `fresh`: orders granted since the last time that were not before. `attempts`: the most that any obligation took.
     """
 
     raised: dict[str, ObligationRaised] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     granted: dict[str, bool] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
+    attempts: int = 0
     _newest: dict[str, tuple[int, int]] = field(default_factory=dict)
     _read: dict[TopicPartition, int] = field(default_factory=dict)
 
@@ -37,7 +38,8 @@ class Heard:
                 if (held.endpoint, held.kind, held.body) != (event.endpoint, event.kind, event.body):
                     yield f"{event.obligation_id} was raised as two things: {held.body} and {event.body}"
         for event in self._new(system, topics.ORDER_INBOX):
-            if isinstance(event, ObligationSettled) and event.outcome in ("done", "refused"):
+            if isinstance(event, ObligationSettled) and event.outcome in ("done", "refused", "replaced"):
+                self.attempts = max(self.attempts, event.attempts)
                 held_outcome = self.settled.setdefault(event.obligation_id, event.outcome)
                 if held_outcome != event.outcome:
                     yield f"{event.obligation_id} was settled as {held_outcome} and as {event.outcome}"

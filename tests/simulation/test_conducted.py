@@ -1,0 +1,154 @@
+"""Simulations in which crossdock runs the orders: they hold, they are not quiet, and rules broken on purpose are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import streams.orders
+from schemas.deliveries import Dispatch, ObligationSettled
+from schemas.errors import AlreadyApplied
+from streams.agents import delivery
+from streams.simulation.conduct import Conducted
+from streams.simulation.run import simulate
+from tables import order_billing, order_handoffs, order_posting, order_run
+from tables.orders import ErpLine, OrderTables
+from tests.simulation.found import assert_found
+
+SEEDS = range(1, 100, 2)
+
+
+@pytest.mark.parametrize("seed", range(1, 13, 2))
+def test_every_invariant_holds(seed: int) -> None:
+    """Whatever the systems, the agents and the network do."""
+    report = simulate(seed)
+    assert report.is_ok, str(report)
+
+
+def test_the_runs_are_not_quiet() -> None:
+    """A few seeds have it all: orders billed, cancelled, held, withdrawn; agents killed, calls repeated, obligations given up."""
+    kinds: set[str] = set()
+    statuses: set[str] = set()
+    kills = attempts = 0
+    for seed in range(21, 33, 2):
+        run = Conducted(seed)
+        try:
+            assert run.go().is_ok
+            kinds |= {event.kind for event in run.agreement.heard.raised.values()}
+            statuses |= {status.status for status in run.system.order_status().values()}
+            kills += run.agency.kills
+            attempts = max(attempts, run.agreement.heard.attempts)
+        finally:
+            run.close()
+    assert kinds == {"post_order", "release_order", "withdraw_release", "request_invoice", "notify_status"}
+    assert {"invoiced", "cancelled", "held", "backordered"} <= statuses
+    assert kills > 5
+    assert attempts > 2
+
+
+# --- broken on purpose --------------------------------------------------------------------------------------------------
+
+
+def _a_key_for_each_attempt(patch: pytest.MonkeyPatch) -> None:
+    real = delivery._outcome
+
+    async def outcome(dispatch: Dispatch, calls: Any) -> Any:
+        return await real(replace(dispatch, obligation_id=f"{dispatch.obligation_id}#{dispatch.attempt}"), calls)
+
+    patch.setattr(delivery, "_outcome", outcome)
+
+
+def _withdrawals_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    """What the warehouse gives back is thought to be there still."""
+    patch.setattr(order_run, "give_back", lambda t, order_id, task, answer: set())
+
+
+def _nothing_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(order_handoffs, "_surplus", lambda run: ())
+
+
+def _picks_are_billed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(order_billing, "shipped_milli", lambda run, number, line: line.executed.picked_milli)
+
+
+def _posted_twice(patch: pytest.MonkeyPatch) -> None:
+    def post(run: Any) -> Iterator[Any]:
+        for raised in order_posting.post(run):
+            yield raised
+            yield replace(raised, obligation_id=raised.obligation_id + "/again", event_id=raised.event_id + "/again")
+
+    patch.setattr(order_run, "post", post)
+
+
+def _settled_releases_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Every third answer is lost between the folds."""
+
+    def settled(t: OrderTables, e: ObligationSettled) -> Iterator[Any]:
+        if len(e.obligation_id) % 3 == 0:
+            raise AlreadyApplied
+        return order_run.obligation_settled(t, e)
+
+    patch.setitem(streams.orders._RULES, ObligationSettled, settled)
+
+
+def _released_unconfirmed(patch: pytest.MonkeyPatch) -> None:
+    """The ERP's confirmation is not waited for."""
+    confirmed = ErpLine(0, "", "", "", 10**9, 10**9, 0, 0, "A", 0, False, None, None)
+
+    class Sure:
+        """A run in which the ERP has confirmed everything."""
+
+        def __init__(self, run: Any) -> None:
+            self._run = run
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._run, name)
+
+        def erp_line(self, line: Any) -> ErpLine:
+            return confirmed
+
+    real: Any = order_handoffs._line_releases
+    patch.setattr(order_handoffs, "_line_releases", lambda run, number, line: real(Sure(run), number, line))
+
+
+def _credit_has_no_limit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("tables.credit._fits", lambda row, amount, granted: True)
+
+
+def _notices_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that an order was cancelled."""
+    real = order_run._notify
+
+    def notify(run: Any) -> Iterator[Any]:
+        return (raised for raised in real(run) if '"cancelled"' not in raised.body)
+
+    patch.setattr(order_run, "_notify", notify)
+
+
+def _lateness_is_silent(patch: pytest.MonkeyPatch) -> None:
+    """No stage has a deadline."""
+    patch.setattr(order_run, "keep_stages", lambda run: iter(()))
+
+
+BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
+    _a_key_for_each_attempt,
+    _withdrawals_are_ignored,
+    _nothing_is_withdrawn,
+    _picks_are_billed,
+    _posted_twice,
+    _settled_releases_are_dropped,
+    _released_unconfirmed,
+    _credit_has_no_limit,
+    _notices_are_forgotten,
+    _lateness_is_silent,
+)
+
+
+@pytest.mark.parametrize("break_it", BROKEN, ids=lambda broken: broken.__name__.strip("_"))
+def test_a_broken_rule_is_found(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these defects is seen within a few seeds."""
+    break_it(monkeypatch)
+    assert_found(SEEDS)
