@@ -20,10 +20,12 @@ const LINKS = {
 const NEWS_MS = 15000;
 const RETRY_MS = 1500;
 const REREAD_MS = 1000;
+const REFILL_MS = 5000;
 
 // Reads everything anew and shows it; the stream goes on from where that was.
 async function begin() {
   let start;
+  readAt = Date.now();
   try {
     start = await get("/console/start");
   } catch {
@@ -48,14 +50,14 @@ function readSoon() {
 
 function onPulse(pulse) {
   showPulse(pulse);
-  showCounts(pulse);
+  const isShort = showCounts(pulse);
   showItemCounts(pulse);
   showExceptionCounts(pulse);
   showFeeds(pulse);
   showEndpoints(pulse);
   showActions(pulse.actions);
   tickItems();
-  if (wasReading && !pulse.is_reading) readSoon();
+  if ((wasReading && !pulse.is_reading) || (isShort && Date.now() - readAt > REFILL_MS)) readSoon();
   wasReading = pulse.is_reading;
 }
 
@@ -110,5 +112,6 @@ theme(document.documentElement.dataset.theme ?? "auto");
 
 let wasReading = false;
 let rereading = null;
+let readAt = 0;
 const stream = new Stream({ pulse: onPulse, changes: onChanges, refresh: readSoon, state: link });
 begin();

@@ -4,8 +4,10 @@ import { byId, h, icon, say } from "./dom.js";
 import { number, words } from "./format.js";
 
 const SHOWN = 12;
+const FEWEST = 6;
 const TAIL = 6;
 const MOVE_MS = 520;
+const APPEAR_MS = 260;
 const GLYPHS = {
   received: "wait", open: "wait", held: "hold", backordered: "off", partly_allocated: "half", allocated: "box",
   released: "half", picking: "half", staged: "box", partly_shipped: "half", shipped: "ok", invoiced: "ok",
@@ -21,17 +23,22 @@ export function showBoard(board, openOrder) {
   if (focused) cards.get(focused)?.firstElementChild.focus({ preventScroll: true });
 }
 
+// Returns whether a column has run out of cards to show: its orders have to be read again.
 export function showCounts(pulse) {
   let total = 0;
+  let isShort = false;
   for (const [stage, count] of Object.entries(pulse.stages)) {
     const column = byId(`stage-${stage}`);
     total += count;
     say(column.querySelector(".count"), number(count));
     column.classList.toggle("is-empty", count === 0);
-    const hidden = count - listOf(stage).children.length;
+    const held = listOf(stage).children.length;
+    const hidden = count - held;
+    isShort ||= hidden > 0 && held < FEWEST;
     say(column.querySelector(".more"), hidden > 0 ? `and ${number(hidden)} more` : "");
   }
   say(byId("orders-about"), `${number(total)} in all, those that changed last on top`);
+  return isShort;
 }
 
 export function moveOrders(rows, openOrder) {
@@ -69,7 +76,7 @@ function animate(before) {
     const to = card.getBoundingClientRect();
     if (to.width === 0) continue;
     if (!from) {
-      card.animate([{ opacity: 0, transform: "translateY(-0.5rem)" }, { opacity: 1, transform: "none" }], { duration: MOVE_MS, easing: "ease-out" });
+      card.animate([{ opacity: 0.3, transform: "translateY(-0.35rem)" }, { opacity: 1, transform: "none" }], { duration: APPEAR_MS, easing: "ease-out" });
       continue;
     }
     const [x, y] = [from.left - to.left, from.top - to.top];
