@@ -1,5 +1,7 @@
 """Settings: `crossdock.toml` in the working directory, `CROSSDOCK_*` in the environment (which wins). Parsed once.
 
+A `crossdock.toml` in the data directory holds what goes with that data alone; both others win over it.
+
 log = "embedded:./data"          # CROSSDOCK_LOG
 api = "127.0.0.1:8080"           # CROSSDOCK_API
 channels = ["web", "marketplace", "crm", "edi", "phone"]
@@ -118,8 +120,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line over environment over file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Command line over environment over file over the data's own file."""
+        given = {**env_settings(), **getattr(init_settings, "init_kwargs", {})}
+        beside = Path(str(given.get("data", settings_cls.model_fields["data"].default))) / FILE
+        own, its = (TomlConfigSettingsSource(settings_cls, toml_file=file) for file in (FILE, beside))
+        return init_settings, env_settings, own, its
 
     @field_validator("log")
     @classmethod

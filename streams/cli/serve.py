@@ -97,8 +97,8 @@ def serve(app: App, sock: socket.socket) -> None:
 
 def demo(
     is_once: Annotated[bool, typer.Option("--once", help="End after the summary, with 0 if every invariant holds.")] = False,
-    orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 300,
-    rate: Annotated[float, typer.Option(min=0.1, max=500, help="How many of them a second.")] = 30,
+    orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 200,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="How many of them a second.")] = 20,
     garbage: Annotated[int, typer.Option(min=0, max=60, help="How many messages nobody can understand.")] = 12,
     seed: Annotated[int, typer.Option(help="The seed: the same one makes the same orders.")] = 1,
     is_json: AsJson = False,

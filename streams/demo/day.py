@@ -29,6 +29,7 @@ GOOD_LIMIT = 25_000
 RESTOCKED = 0.8  # share of what waits that is brought
 DOUBTFUL = 3  # customers without much credit: some of their orders will be held
 SILENT_S = 1.5
+LONG_SILENT_S = 6.0  # longer than any of the sandbox's steps takes
 QUIET_WITHIN_S = 300.0
 Step = Callable[[str, int, int], None]
 
@@ -160,20 +161,25 @@ class Day:
         return sum(int(self._sandbox.state(name)["outbox"]["waiting"]) for name in ("erp", "wms"))
 
     def wait_until_quiet(self, latencies: Latencies | None = None) -> None:
-        """Until nothing moves: nothing waits anywhere, no order is on its way, and nothing new has come for a while."""
-        quiet_since: float | None = None
-        until = time.monotonic() + QUIET_WITHIN_S
-        while quiet_since is None or time.monotonic() - quiet_since < SILENT_S:
+        """Until nothing moves: nothing waits anywhere, and no order is on its way, or those that are have to wait for long.
+
+        (The warehouse is sent again after an hour for what it did not find.) Raises `RuntimeError` if that takes too long.
+        """
+        began = still_since = time.monotonic()
+        before, most = -1, 1
+        while True:
             self._check_alive()
             if latencies is not None:
                 latencies.look()
-            moving = self.moving()
-            total = max(1, moving, getattr(self, "_most_moving", 1))
-            self._most_moving = total
-            self._step("orders on their way", total - moving, total)
-            is_quiet = not moving and self._app.watch.waiting() == 0 and self._untold() == 0 and not self._obligations()
-            quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
-            if time.monotonic() > until:
+            moving, now = self.moving(), time.monotonic()
+            most = max(most, moving)
+            self._step("orders on their way", most - moving, most)
+            said = sum(entry.end for entry in self._app.watch.inputs())
+            if said != before or self._app.watch.waiting() or self._untold() or self._obligations():
+                before, still_since = said, now
+            if now - still_since > (SILENT_S if not moving else LONG_SILENT_S):
+                return
+            if now - began > QUIET_WITHIN_S:
                 raise RuntimeError(f"not quiet within {QUIET_WITHIN_S:.0f} s: {moving} orders are still on their way")
             time.sleep(0.1)
 

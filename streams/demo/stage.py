@@ -27,7 +27,7 @@ from streams.demo.sandbox import Sandbox, running
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
 from streams.serving import ApiServer
-from streams.settings import Settings
+from streams.settings import FILE, Settings, load
 
 SECRETS = {"web": "demo-web-secret", "crm": "demo-crm-secret", "portal": "demo-portal-secret"}
 GO_ON_RATE = 2.0  # orders a second once the day is over: somebody may be looking
@@ -46,7 +46,8 @@ class Stage:
         self.sandbox: Sandbox = stack.enter_context(
             running(directory / "sandbox", seed, extract, "--step-s", "0.5", "--stock", "40", *secrets)
         )
-        settings = _with_endpoints(settings, self.sandbox.url)
+        (directory / FILE).write_text(_settings_text(settings, self.sandbox.url))
+        settings = load(data=settings.data, log=f"embedded:{directory}", api=settings.api)
         log = stack.enter_context(opened_log(settings, may_create=True))
         self.app = App(settings, log)
         self._client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
@@ -83,20 +84,33 @@ class Stage:
                     time.sleep(1 / rate)
 
 
-def _with_endpoints(settings: Settings, sandbox: str) -> Settings:
-    """The settings with the sandbox's systems to deliver to, and every channel's door open. What a user set stands."""
-    made = settings.model_dump(mode="python", exclude_unset=True, exclude={"endpoint", "poll", "drop"})
-    channel = {**made.get("channel", {})}
-    channel["web"] = {**channel.get("web", {}), "webhook_secret": SECRETS["web"]}
-    endpoint = {
-        "erp": {"role": "erp", "url": f"{sandbox}/erp", "window": 32},
-        "wms": {"role": "wms", "url": f"{sandbox}/wms", "window": 32},
-        "crm": {"role": "notify", "url": f"{sandbox}/crm/notices", "secret": SECRETS["crm"], "window": 64},
-        "portal": {"role": "notify", "url": f"{sandbox}/portal/notices", "secret": SECRETS["portal"], "window": 64},
-    }
-    poll = {"marketplace": {"channel": "marketplace", "url": f"{sandbox}/marketplace", "every_s": 0.5}}
-    drop = {"edi": {"channel": "edi", "directory": settings.directory / "drop", "every_s": 0.5}}
-    return Settings(**(made | {"channel": channel, "endpoint": endpoint, "poll": poll, "drop": drop}))
+def _settings_text(settings: Settings, sandbox: str) -> str:
+    """What the data directory's own file says: the sandbox's systems to deliver to, and every channel's door open."""
+    folder = json.dumps(str(settings.directory / "drop"))
+    doors = f'''
+[channel.web]
+webhook_secret = "{SECRETS["web"]}"
+
+[poll.marketplace]
+channel = "marketplace"
+url = "{sandbox}/marketplace"
+every_s = 0.5
+
+[drop.edi]
+channel = "edi"
+directory = {folder}
+every_s = 0.5
+'''
+    endpoints = (
+        ("erp", "erp", "erp", 32),
+        ("wms", "wms", "wms", 32),
+        ("crm", "notify", "crm/notices", 64),
+        ("portal", "notify", "portal/notices", 64),
+    )
+    for name, role, path, window in endpoints:
+        secret = f'secret = "{SECRETS[name]}"\n' if role == "notify" else ""
+        doors += f'\n[endpoint.{name}]\nrole = "{role}"\nurl = "{sandbox}/{path}"\nwindow = {window}\n{secret}'
+    return f"# Made by crossdock demo: the systems of its sandbox.\n{doors}"
 
 
 def _url_of(sock: socket.socket) -> str:
