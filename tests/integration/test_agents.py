@@ -172,7 +172,9 @@ def test_what_is_owed_is_delivered_signed_in_order_and_within_the_window(plant: 
     assert len(endpoint.calls) == 60
     labels = {"endpoint": NAME, "outcome": "done"}
     assert registry.get_sample_value("crossdock_calls_total", labels) == 60
-    assert registry.get_sample_value("crossdock_call_seconds_count", {"endpoint": NAME}) == 60
+    outcomes = ("done", "refused", "failed")  # a busy machine may have let an attempt run out of time
+    counted = [registry.get_sample_value("crossdock_calls_total", labels | {"outcome": o}) or 0 for o in outcomes]
+    assert registry.get_sample_value("crossdock_call_seconds_count", {"endpoint": NAME}) == sum(counted)
 
 
 def test_what_the_endpoint_refuses_is_told_and_the_next_goes_on(plant: Plant, endpoint: Endpoint) -> None:
