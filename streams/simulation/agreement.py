@@ -44,6 +44,7 @@ class Agreement:
         wrong += self._nobody_is_forgotten(system, runs, open_)
         wrong += self._in_the_erp(runs)
         wrong += self._on_the_floor(runs)
+        wrong += self._kept(system)
         wrong += self._told(runs)
         wrong += self._endpoints(system)
         wrong += self.lending.at_rest(runs, self.heard, self.let_go)
@@ -118,6 +119,21 @@ class Agreement:
         ):
             if shown > is_:
                 yield f"line {line.line} of {order_id}: {shown} {name} are shown, the warehouse has {is_}"
+
+    def _kept(self, system: System) -> Iterator[str]:
+        """I2: units the warehouse may still pick are promised to nobody else: they are given back once it has given them back."""
+        kept = {
+            (order_id, line, part.site): units(part.qty_milli)
+            for (_, order_id, line), demand in system.promise("demands")
+            for part in demand.parts
+        }
+        for order_id, rows in self.systems.wms.state()["orders"].items():
+            for row in rows:
+                over = sum((Decimal(row[name]) for name in ("withdrawn", "picked", "short", "substituted")), ZERO)
+                open_ = Decimal(row["released"]) - over
+                if open_ > kept.get((order_id, row["line"], row["site"]), ZERO):
+                    have = kept.get((order_id, row["line"], row["site"]), ZERO)
+                    yield f"line {row['line']} of {order_id}: {open_} shall be picked at {row['site']}, {have} are kept for it"
 
     def _told(self, runs: dict[str, OrderStatus]) -> Iterator[str]:
         """Whoever is told of orders knows their present status, as soon as nothing is owed."""
