@@ -17,7 +17,6 @@ from streams.simulation.lending import Lending
 from streams.simulation.observe import System, units
 from streams.simulation.oracle import Oracle
 from streams.simulation.systems import NAMES, Systems
-from tables.orders import OrderTables
 
 ENDED = ("refused", "cancelled", "returned", "invoiced")
 CLOSED = ("refused", "cancelled", "short")
@@ -54,7 +53,7 @@ class Agreement:
 
     def _nobody_is_forgotten(self, system: System, runs: dict[str, OrderStatus], open_: set[str | None]) -> Iterator[str]:
         """I9: every order has ended, or a person knows of it, or it is waited for until some instant."""
-        due = {key[2] for tables in system.tables(topics.ORDERS, OrderTables) for key, _ in tables.deadlines.under()}
+        due = {key[2] for key, _ in system.orders("deadlines")}
         for order_id, status in runs.items():
             if status.status not in ENDED and order_id not in open_ and order_id not in due:
                 yield f"{order_id} is {status.status} ({status.decision}), nobody knows of it and nothing is waited for"
