@@ -72,7 +72,7 @@ class Agreement:
         words = self._words()
         for order_id, order in self.systems.erp_orders().items():
             if order_id in self._never:
-                yield f"{order_id} had ended before it was posted, and is in the ERP"
+                yield f"{order_id} was cancelled before it was posted, and is in the ERP"
             for number, row in order["lines"].items():
                 at = (order_id, int(number))
                 ordered, shipped, invoiced = (Decimal(row[name]) for name in ("ordered", "shipped", "invoiced"))
@@ -82,7 +82,8 @@ class Agreement:
                     yield f"the ERP has {ordered} on line {number} of {order_id}, of which at most {words[at][1]} were wanted"
                 if not invoiced <= shipped <= ordered:
                     yield f"line {number} of {order_id} in the ERP: {ordered} ordered, {shipped} shipped, {invoiced} invoiced"
-        self._never |= {name for name, status in runs.items() if status.status in ENDED and name not in posted}
+        wanted = {order_id for (order_id, _), (qty, _) in words.items() if qty}
+        self._never |= {name for name in runs if name not in wanted and name not in posted}
 
     def _on_the_floor(self, runs: dict[str, OrderStatus]) -> Iterator[str]:
         """I8: nothing is billed that has not shipped, nothing ships that is not wanted, nobody works on what was cancelled."""
