@@ -20,6 +20,9 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         yield sock
 
 
+SERVER_FILE = "server.json"  # in the data directory: where the API of a running crossdock is
+
+
 class ApiServer(uvicorn.Server):
     """A server of `create_api`'s application that ends its event streams when it is to end: it would wait for them otherwise."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from schemas.codec import Codec
 from streams.app import all_flows, opened_log
-from streams.bench.outage import EndpointFigures, Load, OutageBench, bench_outage
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
 from streams.cli.session import running
@@ -18,6 +17,9 @@ from streams.demo.sandbox import NoSandbox
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
 from streams.folded_with import mixed
+
+if TYPE_CHECKING:
+    from streams.bench.outage import OutageBench
 
 
 def verify(is_json: AsJson = False, data: Data = None) -> None:
@@ -178,6 +180,8 @@ def outage(
 
     crossdock bench outage --rate 50 --seconds 100 --outage 60
     """
+    from streams.bench.outage import Load, bench_outage  # noqa: PLC0415 - no other command needs it
+
     if away >= seconds:
         raise Mistake(f"The outage lies within the {seconds:g} s that orders come: make --seconds longer than --outage.")
     bar, task = progress("ERP capture", None)
@@ -197,11 +201,12 @@ def outage(
 
 def _show_outage(found: OutageBench) -> None:
     console = out()
-    plain = [(name.replace("_", " "), value) for name, value in asdict(found).items() if isinstance(value, int | float)]
+    shown = asdict(found)
+    plain = [(name.replace("_", " "), value) for name, value in shown.items() if isinstance(value, int | float)]
     console.print(table("Orders with the WMS away", ("measure", "value"), plain, right=("value",)))
-    names = [f.name for f in fields(EndpointFigures)]
-    rows = [(name, *(getattr(figures, n) for n in names)) for name, figures in found.endpoints.items()]
-    console.print(table("What the systems were owed", ("system", *(n.replace("_", " ") for n in names)), rows))
+    rows = [(name, *figures.values()) for name, figures in shown["endpoints"].items()]
+    names = [name.replace("_", " ") for name in next(iter(shown["endpoints"].values()), {})]
+    console.print(table("What the systems were owed", ("system", *names), rows, right=names))
     console.print(table("CPU ms for an order", ("part", "ms"), found.cpu_ms.items(), right=("ms",)))
     for sentence in found.wrong:
         console.print(f"[bold red]WRONG[/]: {escape(sentence)}")

@@ -22,13 +22,13 @@ from schemas.quantity import show, to_decimal
 from streams.app import App, opened_log
 from streams.cli.options import AsJson, Data
 from streams.cli.say import Failed, Mistake, as_json, err, out, table
-from streams.cli.session import SERVER_FILE, running
+from streams.cli.session import running
 from streams.demo.invariants import Invariant
 from streams.demo.outcome import Summary
 from streams.demo.sandbox import NoSandbox
 from streams.demo.stage import Stage
 from streams.engine.process import calm_collector
-from streams.serving import ApiServer, bound
+from streams.serving import SERVER_FILE, ApiServer, bound
 from streams.settings import Settings, load
 
 DEMO_FILE = "demo.txt"

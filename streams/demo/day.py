@@ -28,6 +28,7 @@ ITEMS = 120
 GOOD_LIMIT = 25_000
 RESTOCKED = 0.8  # share of what waits that is brought
 DOUBTFUL = 3  # customers without much credit: some of their orders will be held
+TRUCK_PAUSE_S = 1.0
 SILENT_S = 1.5
 LONG_SILENT_S = 6.0  # longer than any of the sandbox's steps takes
 QUIET_WITHIN_S = 300.0
@@ -140,7 +141,7 @@ class Day:
             try:
                 self._sandbox.receive(*self._trucks[0])
             except httpx.HTTPError:
-                self._unload_after = time.monotonic() + 1
+                self._unload_after = time.monotonic() + TRUCK_PAUSE_S
             else:
                 self._trucks.popleft()
         return len(self._trucks)

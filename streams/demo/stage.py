@@ -17,7 +17,6 @@ import uvicorn
 
 from connectors.api.app import create_api
 from streams.app import App, now_ms, opened_log
-from streams.cli.session import SERVER_FILE
 from streams.demo.channels import wishes
 from streams.demo.controls import Controls
 from streams.demo.day import Day, Step
@@ -25,7 +24,7 @@ from streams.demo.doors import Doors
 from streams.demo.sandbox import Sandbox, running
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
-from streams.serving import ApiServer
+from streams.serving import SERVER_FILE, ApiServer
 from streams.settings import FILE, Settings, load
 
 SECRETS = {"web": "demo-web-secret", "crm": "demo-crm-secret", "portal": "demo-portal-secret"}
@@ -121,11 +120,11 @@ def _url_of(sock: socket.socket) -> str:
 def _served(app: App, sock: socket.socket, url: str) -> Iterator[None]:
     """The API in a thread; its address is in the data directory meanwhile, for the other commands."""
     note = app.settings.directory / SERVER_FILE
-    note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=lambda: server.run(sockets=[sock]), name="api", daemon=True)
     thread.start()
     try:
+        note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
         yield
     finally:
         server.should_exit = True
