@@ -16,7 +16,7 @@ import pytest
 from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded import CannotOpen, EmbeddedLog
-from streams.engine.embedded_files import FORMAT_KEY
+from streams.engine.embedded_files import FORMAT_KEY, Files
 from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -223,12 +223,13 @@ def test_what_could_not_be_synced_is_not_shown(log: EmbeddedLog, monkeypatch: py
     log.create([topic("compact")])
     log.append([record(b"before")])
 
-    def broken() -> None:
+    def broken(_: Files) -> None:
         raise Exception("IO error: fsync")
 
-    monkeypatch.setattr(log.files(), "sync", broken)
-    with pytest.raises(Unavailable, match="open it again"):
-        log.append([record(b"doubtful")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "sync", broken)
+        with pytest.raises(Unavailable, match="open it again"):
+            log.append([record(b"doubtful")])
     assert log.bounds(FIRST)[1] == 1
     with pytest.raises(Unavailable):
         log.latest("t", b"k")
