@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
@@ -38,6 +39,9 @@ _HOPELESS = frozenset(
     }
 )
 
+_LOGGER = logging.getLogger("librdkafka")
+_LOGGER.addHandler(logging.NullHandler())  # errors come back from the calls they make fail; who wants more listens to this
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
@@ -60,7 +64,7 @@ class KafkaSettings:
         return {
             "bootstrap.servers": self.bootstrap,
             "reconnect.backoff.max.ms": 2_000,
-            "log_level": 3,
+            "logger": _LOGGER,
             "error_cb": _heard,
             **self.clients,
         }

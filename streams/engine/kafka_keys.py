@@ -3,6 +3,7 @@
 | key | value |
 |---|---|
 | `d`, topic | `indexed`, if it is declared so |
+| `w` | when following last got on, in ms |
 | `i`, topic | identity of the topic that was followed |
 | `p`, topic, partition | where following goes on |
 | `l`, topic, record key | partition and newest record (compacted topics) |
@@ -30,6 +31,7 @@ from schemas.topics import Topic
 from streams.engine.embedded_files import CannotOpen, number, pack_offset, scan_items, scan_keys_back
 from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
+from streams.engine.kafka_store import MAX_AGE_MS
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.records_codec import decode, encode_body, pack_head
@@ -40,6 +42,7 @@ _PLACE = struct.Struct(">QH")
 _LENGTH = struct.Struct(">H")
 _KEY_LENGTH = struct.Struct(">I")
 _LAST = b"\xff" * _PLACE.size
+_WRITTEN = b"w"
 
 
 class KafkaKeys:
@@ -49,6 +52,8 @@ class KafkaKeys:
         self._settings = settings
         self._topics = topics
         self._db = _opened(path)
+        now_ms = time.time_ns() // 1_000_000
+        self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
         self._lock = threading.Condition()
         self._consumer: Consumer | None = None
         self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
@@ -123,7 +128,7 @@ class KafkaKeys:
         if not self._is_open:
             raise Unavailable("the log is closed")
         identity = self._topics.identity(topic).encode()
-        if self._db.get(b"i" + topic.encode()) != identity:
+        if self._is_old or self._db.get(b"i" + topic.encode()) != identity:
             self._forget(topic)
             self._db.put(b"i" + topic.encode(), identity)
         partitions = range(self._topics.partitions(topic))
@@ -170,6 +175,7 @@ class KafkaKeys:
                 ends.append((topic, partition))
             elif check_message(message):
                 self._put(batch, to_record(message))
+        batch.put(_WRITTEN, pack_offset(time.time_ns() // 1_000_000))
         self._db.write(batch)
         with self._lock:
             for topic, partition in ends:

@@ -107,7 +107,7 @@ class KafkaMember:
                 changed, ends = self._transactor.run(transaction, self.seat.changelog, offsets, self._consumer)
             except Uncertain as error:
                 self._must_renew = True
-                raise Unavailable(str(error)) from error
+                raise (Fenced if error.is_fenced else Unavailable)(str(error)) from error
             self._positions.update(transaction.positions)
             try:
                 for index, rows in changed.items():
@@ -236,8 +236,9 @@ class KafkaMember:
     def _renew(self) -> None:
         """Start over with what is owned, from what the brokers say: a commit's end is not known, or a store is damaged."""
         self._transactor.renew()
-        self._lost |= self._owned
-        self._gained |= self._owned
+        again = self._owned - self._lost
+        self._lost |= again
+        self._gained |= again
         self._must_renew = False
 
     def _seek(self) -> None:

@@ -19,8 +19,9 @@ from streams.engine.log import StoreId, Unavailable
 
 # No flow has an empty name, so no row's key begins so.
 _POSITION, _IDENTITY, _WRITTEN = b"\0position", b"\0identity", b"\0written"
-_MAX_AGE_MS = REMOVED_KEPT_MS // 2
-"""A store that was not written for longer may have missed removals that are no longer in the changelog."""
+MAX_AGE_MS = REMOVED_KEPT_MS // 2
+"""What was not written for longer may have missed removals that are no longer in the changelog."""
+_CACHE = Cache(64 * MB)  # for all stores of the process
 
 
 class Damaged(Unavailable):
@@ -139,7 +140,7 @@ def open_store(path: Path, identity: str) -> KafkaStore:
         shutil.rmtree(path, ignore_errors=True)
         return _opened(path, wanted)
     written_ms = number(store.db.get(_WRITTEN), _now_ms())
-    if store.db.get(_IDENTITY) != wanted or _now_ms() - written_ms > _MAX_AGE_MS:
+    if store.db.get(_IDENTITY) != wanted or _now_ms() - written_ms > MAX_AGE_MS:
         store.wipe()
     return store
 
@@ -165,7 +166,7 @@ def _mark(path: Path) -> Path:
 
 def _options() -> Options:
     blocks = BlockBasedOptions()
-    blocks.set_block_cache(Cache(32 * MB))
+    blocks.set_block_cache(_CACHE)
     blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_bloom_filter(10, False)
     options = Options(raw_mode=True)

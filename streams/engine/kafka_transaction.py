@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as Place
 
-from streams.engine.kafka_clients import KafkaSettings, raise_mapped
+from streams.engine.kafka_clients import FENCED, KafkaSettings, raise_mapped
 from streams.engine.kafka_store import row_prefix
 from streams.engine.log import Fenced, Outgoing, Transaction, Unavailable
 
@@ -16,7 +17,14 @@ Changes = dict[int, list[tuple[bytes, bytes | None]]]
 
 
 class Uncertain(Exception):
-    """The brokers did not say whether a transaction took effect. Its member starts over from what they hold."""
+    """The brokers did not say whether a transaction took effect. Its member starts over from what they hold.
+
+    `is_fenced`: they said no more than that the producer's time is over.
+    """
+
+    def __init__(self, why: str, *, is_fenced: bool = False) -> None:
+        super().__init__(f"the end of a transaction is not known: {why}")
+        self.is_fenced = is_fenced
 
 
 class Transactor:
@@ -62,7 +70,8 @@ class Transactor:
 
     def close(self) -> None:
         """Let the producer go."""
-        self._producer.close()
+        with suppress(KafkaException):  # what it left open is aborted by its successor, or by the brokers in time
+            self._producer.close()
 
     def _started(self) -> Producer:
         producer = self._settings.producer(
@@ -101,7 +110,7 @@ class Transactor:
                     self._abort()
                     raise_mapped(error, "the transaction was aborted")
                 if not reason.retriable() or time.monotonic() > deadline:
-                    raise Uncertain(f"the end of a transaction is not known: {reason.str()}") from error
+                    raise Uncertain(reason.str(), is_fenced=reason.code() in FENCED) from error
 
     def _abort(self) -> None:
         """Nothing of it takes effect: aborted now, or by the next producer of this name, or by the brokers in time."""

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.harness import IMPLEMENTATIONS, Harness
-from tests.contracts.kafka_broker import broker
-
-__all__ = ["broker"]
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.kafka if name == "kafka" else ()) for name in IMPLEMENTATIONS])

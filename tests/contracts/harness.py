@@ -15,12 +15,11 @@ from streams.engine.embedded import EmbeddedLog
 from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import Follower, Log, Member, Outgoing, Reader, TopicPartition
 from streams.engine.memory import MemoryLog
+from tests.kafka_broker import KAFKA
 
 T = TypeVar("T")
 PATIENCE_S = 30.0
 POLL_S = 0.05
-KAFKA = "CROSSDOCK_TEST_KAFKA"
-"""Names the bootstrap address of the broker under test; set by the `broker` fixture unless it is given."""
 _numbers = itertools.count()
 
 

@@ -1,4 +1,4 @@
-"""One broker a test session, started when the first test asks for it. Where none can be started the test fails, with the reason."""
+"""One broker a test session, started when the first test asks for it. Where none can be started, the test says why and fails."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.harness import KAFKA
-
-SCRIPTS = Path(__file__).parents[2] / "infra" / "kafka"
+KAFKA = "CROSSDOCK_TEST_KAFKA"
+"""Names the bootstrap address of the broker under test; set by the `broker` fixture unless it is given."""
+SCRIPTS = Path(__file__).parents[1] / "infra" / "kafka"
 
 
 @pytest.fixture(scope="session")
