@@ -216,8 +216,7 @@ class KafkaMember:
 
     def _prepare(self, index: int) -> None:
         """Open a store and begin to catch it up. The positions first: asking for them waits for a predecessor's transaction."""
-        found = self._committed([*self._inputs(index), self._changelog(index)])
-        self._positions |= {partition: found[partition] for partition in self._inputs(index)}
+        self._positions |= self._committed(self._inputs(index), also=[self._changelog(index)])
         if index not in self._stores:
             self._stores[index] = open_store(self.seat.path / str(index), self._identity)
         self._restorer.begin(index, self._stores[index])
@@ -260,16 +259,17 @@ class KafkaMember:
     def _changelog(self, index: int) -> TopicPartition:
         return TopicPartition(self.seat.changelog, index)
 
-    def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
+        """Where partitions are committed, once no transaction is pending on them and on `also`."""
         try:
-            found = self._consumer.committed(places(partitions), timeout=self._settings.request_s)
+            found = self._consumer.committed(places([*partitions, *also]), timeout=self._settings.request_s)
         except KafkaException as error:
             raise_mapped(error, f"asking how far group {self.seat.group} is")
         for one in found:
             if one.error is not None:
                 raise_mapped(KafkaException(one.error), f"asking how far group {self.seat.group} is")
         offsets = {TopicPartition(one.topic, one.partition): one.offset for one in found}
-        return {p: offset if offset >= 0 else self._low_of(p) for p, offset in offsets.items()}
+        return {p: offsets[p] if offsets[p] >= 0 else self._low_of(p) for p in partitions}
 
     def _require_owned(self, transaction: Transaction) -> set[int]:
         """Which partition numbers a transaction touches. Raises `Fenced` if one is not the member's."""
