@@ -121,6 +121,27 @@ def test_a_directory_belongs_to_one_process(log: KafkaLog, broker: str, tmp_path
     assert values(everything(log, t.name)) == [b"1"]
 
 
+def test_a_static_member_comes_back_to_what_it_had(broker: str, tmp_path: Path) -> None:
+    """A restart within the session moves nothing: the others do not take its partitions meanwhile."""
+    t, group = topic("static", 4), fresh("g")
+    static = replace(settings(broker), session_ms=20_000, is_static=True)
+    log, other_log = KafkaLog(static, tmp_path / "one"), KafkaLog(static, tmp_path / "two")
+    log.create([t])
+    member, owned = member_of(log, group, t)
+    settle([(member, owned)], log, [t])
+    other, others = member_of(other_log, group, t)
+    settle([(member, owned), (other, others)], log, [t])
+    had, held = owned.partitions, others.partitions
+    log.close()
+    log = KafkaLog(static, tmp_path / "one")
+    member, owned = member_of(log, group, t)
+    settle([(member, owned), (other, others)], log, [t])
+    assert (owned.partitions, others.partitions) == (had, held)
+    member.commit(Transaction(positions={min(had): 0}))
+    log.close()
+    other_log.close()
+
+
 def test_no_broker_is_unavailable(tmp_path: Path) -> None:
     """Within the time that was given, with the address named."""
     log = KafkaLog(KafkaSettings("127.0.0.1:1", request_s=0.5), tmp_path)
