@@ -7,9 +7,9 @@ case "${1:-}" in
     cat <<'TEXT'
 usage: infra/demo.sh [options of crossdock demo]
 
-Sets up .venv, then runs `crossdock demo`: on an empty log of its own it takes in a real ERP change feed, a warehouse day
-and four channels' orders, prints what became of them, checks its invariants, and keeps serving the HTTP API until you
-interrupt it.
+Sets up .venv, then runs `crossdock demo`: on an empty log of its own it takes in a real ERP change feed, starts a sandbox (an
+ERP, a WMS, a CRM, a portal and a marketplace as HTTP services of their own process), runs four channels' orders through them
+with the live page open to look at, prints what became of them, checks its invariants, and goes on until you interrupt it.
   --once    exit after the summary, with 0 if every invariant holds
 All options: .venv/bin/crossdock demo --help
 TEXT

@@ -52,8 +52,9 @@ class CustomerLikeness(Event):
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCredit(Event):
-    """An order's open amount, absolute: 0 once it is closed. `revision` rises with each change; answered by `CreditAnswered`.
+    """An order's open amount, absolute. `revision` rises with each change; answered by `CreditAnswered`.
 
+    `is_closed`: nothing of the order is open any more, and its amount is 0; an open order without prices has amount 0 too.
     `is_released`: a person lets the order go on in spite of the customer's credit; it is granted, and counts.
     """
 
@@ -61,6 +62,7 @@ class RequestCredit(Event):
     order_id: str
     revision: int
     amount: Decimal
+    is_closed: bool = False
     is_released: bool = False
 
 

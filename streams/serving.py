@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket the API listens on; port 0 takes a free one. Raises `OSError` if the address is taken."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(512)
+        yield sock
+
+
+SERVER_FILE = "server.json"  # in the data directory: where the API of a running crossdock is
 
 
 class ApiServer(uvicorn.Server):

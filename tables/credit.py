@@ -2,8 +2,8 @@
 
 An order is granted if the customer is known, active and not on hold, and its amount and those granted before stay within the
 limit. What is granted stays granted, whatever becomes of the customer, unless its own amount rises. What is held takes nothing
-of the limit, and is granted, oldest first, as soon as it may. An order first asked for with amount 0 (none of its lines has a
-price) is judged like any other; one that comes to 0 later has ended.
+of the limit, and is granted, oldest first, as soon as it may. An order of amount 0 (none of its lines has a price) is judged
+like any other, until it is closed.
 
 No event looks at all orders of a customer: sums are kept, held orders are reviewed in steps, and only if the least of them fits.
 """
@@ -37,8 +37,8 @@ def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
         raise AlreadyApplied(f"{e.event_id}: order {e.order_id} has asked with revision {held.revision} already")
     before = t.accounts.get((e.customer,)) or _NO_ACCOUNT
     place = held.place if held else before.asked + 1
-    new = Credit(e.revision, e.amount, False, "", "", "", "", (held.answer if held else 0) + 1, place)
-    stays = held is not None and (e.amount == 0 or (held.is_granted and e.amount <= held.amount))
+    new = Credit(e.revision, e.amount, False, "", "", "", "", (held.answer if held else 0) + 1, place, e.is_closed)
+    stays = e.is_closed or (held is not None and held.is_granted and not held.is_closed and e.amount <= held.amount)
     others = _less(before.granted_amount, _taken(held))
     reason, sentence = ("", "") if stays or e.is_released else _verdict(t, e.customer, e.amount, others)
     new = _told(t, e.customer, new, reason, sentence)

@@ -70,7 +70,10 @@ class Account:
 @quick
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What an order was last told. `place`: its age among the customer's orders; `reason` and `sentence` are "" if granted."""
+    """What an order was last told. `place`: its age among the customer's orders; `reason` and `sentence` are "" if granted.
+
+    A closed order asks for nothing; one that is opened again is judged anew.
+    """
 
     revision: int
     amount: Decimal
@@ -81,6 +84,7 @@ class Credit:
     price_list: str
     answer: int
     place: int
+    is_closed: bool = False
 
 
 @quick

@@ -30,14 +30,21 @@ def ask_credit(run: Run) -> Iterator[RequestCredit]:
     live = run.live()
     if held is None and not live:
         return
-    amount = sum((_amount(run, number, line) for number, line in live if not _is_settled(line)), NOTHING)
+    open_lines = [(number, line) for number, line in live if not _is_settled(line)]
+    amount = sum((_amount(run, number, line) for number, line in open_lines), NOTHING)
     released = held.released_amount if held else None
     released = None if released is not None and amount > released else released
     if held is None:
         credit = Credit(1, amount)
-    elif (held.amount, held.is_released) != (amount, released is not None):
-        is_released = released is not None
-        credit = replace(held, revision=held.revision + 1, amount=amount, released_amount=released, is_released=is_released)
+    elif (held.amount, held.is_closed, held.is_released) != (amount, not open_lines, released is not None):
+        credit = replace(
+            held,
+            revision=held.revision + 1,
+            amount=amount,
+            is_closed=not open_lines,
+            released_amount=released,
+            is_released=released is not None,
+        )
     else:
         return
     run.t.credits[(run.order_id,)] = credit
@@ -57,6 +64,7 @@ def _request_credit(run: Run, credit: Credit) -> RequestCredit:
         order_id=run.order_id,
         revision=credit.revision,
         amount=credit.amount,
+        is_closed=credit.is_closed,
         is_released=credit.is_released,
     )
 

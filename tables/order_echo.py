@@ -26,4 +26,7 @@ def heard(t: OrderTables, order_id: str, order_no: str, line_no: int, held: ErpL
             t.told[order_id, line_no] = replace(told, shown_milli=now, pending=told.pending[n + 1 :])
             own, changed_at_ms = (held.own_milli, held.changed_at_ms) if held else (None, 0)
             return replace(new, own_milli=own, told_milli=now, changed_at_ms=changed_at_ms)
+    if held is None and told.pending:
+        # It is there because it was posted, and was changed before it was ever shown: the quantity posted first never will be.
+        t.told[order_id, line_no] = replace(told, shown_milli=told.pending[0].qty_milli, pending=told.pending[1:])
     return replace(new, told_milli=None)

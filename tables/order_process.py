@@ -40,6 +40,7 @@ class Credit:
 
     revision: int
     amount: Decimal
+    is_closed: bool = False
     released_amount: Decimal | None = None
     is_released: bool = False
     answered_revision: int = 0

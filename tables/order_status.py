@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from schemas.orders import LineStatus, OrderStatus
+from tables.order_process import Process
 from tables.order_states import LineTally, status_of
-from tables.orders import Executed, Line, OrderTables
+from tables.orders import Executed, Line, Order, OrderTables
+
+_NOTHING_DONE = Executed()
 
 
 def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | None:
@@ -12,26 +15,13 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
     order = t.orders.get((order_id,))
     if order is None:
         return None
-    lines = [(number, line) for (_, number), line in t.lines.under(order_id) if line.is_listed or line.executed != Executed()]
-    tallies = [
-        LineTally(
-            x.state,
-            wanted_milli=x.wanted_milli,
-            allocated_milli=x.allocated_milli,
-            picked_milli=x.picked_milli,
-            shipped_milli=x.shipped_milli,
-            invoiced_milli=x.invoiced_milli,
-        )
-        for _, x in lines
-    ]
-    is_cancelled = order.is_erp_cancelled or order.cancel_reason is not None
+    lines = _lines(t, order_id)
     process = t.processes.get((order_id,))
-    is_held = process.decision == "held" if process else order.is_held
     return OrderStatus(
         order_id=order_id,
         version=version,
         as_of_ms=order.as_of_ms,
-        status=status_of(tallies, is_held=is_held, is_cancelled=is_cancelled),
+        status=_status(order, [line for _, line in lines], process),
         channel=order.channel,
         external_ref=order.external_ref,
         customer=order.customer,
@@ -42,6 +32,36 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         decision=process.decision if process else "",
         holds=list(process.holds) if process else [],
     )
+
+
+def status_word(t: OrderTables, order_id: str) -> str | None:
+    """The status alone, which is asked for after every event."""
+    order = t.orders.get((order_id,))
+    if order is None:
+        return None
+    return _status(order, [line for _, line in _lines(t, order_id)], t.processes.get((order_id,)))
+
+
+def _lines(t: OrderTables, order_id: str) -> list[tuple[int, Line]]:
+    """The lines anybody has heard of."""
+    return [(number, line) for (_, number), line in t.lines.under(order_id) if line.is_listed or line.executed != _NOTHING_DONE]
+
+
+def _status(order: Order, lines: list[Line], process: Process | None) -> str:
+    tallies = [
+        LineTally(
+            x.state,
+            wanted_milli=x.wanted_milli,
+            allocated_milli=x.allocated_milli,
+            picked_milli=x.picked_milli,
+            shipped_milli=x.shipped_milli,
+            invoiced_milli=x.invoiced_milli,
+        )
+        for x in lines
+    ]
+    is_cancelled = order.is_erp_cancelled or order.cancel_reason is not None
+    is_held = process.decision == "held" if process else order.is_held
+    return status_of(tallies, is_held=is_held, is_cancelled=is_cancelled)
 
 
 def _line_status(number: int, line: Line) -> LineStatus:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,9 @@ def main(
     resent: Annotated[float, _share("Marketplace: share of orders that come again on a later page.")] = 0.1,
     crm_secret: Annotated[str, typer.Option(help="CRM: the key its notices are signed with.")] = CRM_SECRET,
     portal_secret: Annotated[str, typer.Option(help="Portal: likewise.")] = PORTAL_SECRET,
+    is_attached: Annotated[
+        bool, typer.Option("--attached", help="End when standard input does: with whoever started it.")
+    ] = False,
 ) -> None:
     """A small ERP, WMS, CRM, portal and marketplace over HTTP, under /erp /wms /crm /portal /marketplace of one port.
 
@@ -64,6 +68,8 @@ def main(
 
     The address is in DATA/sandbox.json while it runs. What the systems know is in DATA, and survives kill -9.
     """
+    if is_attached:
+        threading.Thread(target=_end_with_input, name="attached", daemon=True).start()
     data.mkdir(parents=True, exist_ok=True)
     step_ms = int(1000 * step_s)
     with _socket(listen) as sock:
@@ -81,6 +87,13 @@ def main(
         except (BadExtract, Busy, Refused) as mistake:
             raise typer.BadParameter(str(mistake)) from None
         _serve(server, sock, data / READY_FILE)
+
+
+def _end_with_input() -> None:
+    """A parent holds the other end of a pipe and never writes: however it ends, even by kill -9, the pipe is closed then."""
+    while os.read(0, 1024):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from connectors.transport import Connections
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
@@ -100,8 +101,7 @@ class AgentHost:
             self._on_halt(f"{type(error).__name__}: {error}")
 
     async def _work(self) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)  # the endpoints' windows bound them
-        async with httpx.AsyncClient(trust_env=False, limits=limits) as http:
+        async with httpx.AsyncClient(transport=Connections(), trust_env=False) as http:
             agents = self._roster(http)
             shift = _Shift({name: asyncio.Queue() for name in agents})
             writing = asyncio.create_task(self._write(shift.answers))

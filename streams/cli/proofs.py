@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from schemas.codec import Codec
 from streams.app import all_flows, opened_log
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
 from streams.cli.session import running
+from streams.demo.sandbox import NoSandbox
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
 from streams.folded_with import mixed
+
+if TYPE_CHECKING:
+    from streams.bench.outage import OutageBench
 
 
 def verify(is_json: AsJson = False, data: Data = None) -> None:
@@ -159,6 +164,52 @@ def reserve(
     out().print(
         table("Reservations over HTTP", ("measure", "value"), [(n, number(round(v, 1))) for n, v in asdict(found).items()])
     )
+
+
+@bench.command()
+def outage(
+    rate: Annotated[float, typer.Option(min=0.5, max=500, help="Orders a second.")] = 50,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="For how long orders come.")] = 100,
+    away: Annotated[
+        float, typer.Option("--outage", min=0, help="For how many seconds of them, in the middle, the WMS is away.")
+    ] = 60,
+    seed: Annotated[int, typer.Option(help="The orders' seed.")] = 1,
+    is_json: AsJson = False,
+) -> None:
+    """Orders of four channels at a steady rate, the WMS away for a while: how long what it was owed takes, in order, each once.
+
+    crossdock bench outage --rate 50 --seconds 100 --outage 60
+    """
+    from streams.bench.outage import Load, bench_outage  # noqa: PLC0415 - no other command needs it
+
+    if away >= seconds:
+        raise Mistake(f"The outage lies within the {seconds:g} s that orders come: make --seconds longer than --outage.")
+    bar, task = progress("ERP capture", None)
+    with bar:
+        told = lambda what, done, total: _tell(bar, task, what, done, total)  # noqa: E731 - one line, used once
+        try:
+            found = bench_outage(Load(rate, seconds, away, seed), told)
+        except (NoSandbox, RuntimeError) as error:
+            raise Failed(str(error)) from None
+    if is_json:
+        as_json(asdict(found))
+    else:
+        _show_outage(found)
+    if found.wrong:
+        raise Failed(f"{len(found.wrong)} things are wrong, first: {found.wrong[0]}")
+
+
+def _show_outage(found: OutageBench) -> None:
+    console = out()
+    shown = asdict(found)
+    plain = [(name.replace("_", " "), value) for name, value in shown.items() if isinstance(value, int | float)]
+    console.print(table("Orders with the WMS away", ("measure", "value"), plain, right=("value",)))
+    rows = [(name, *figures.values()) for name, figures in shown["endpoints"].items()]
+    names = [name.replace("_", " ") for name in next(iter(shown["endpoints"].values()), {})]
+    console.print(table("What the systems were owed", ("system", *names), rows, right=names))
+    console.print(table("CPU ms for an order", ("part", "ms"), found.cpu_ms.items(), right=("ms",)))
+    for sentence in found.wrong:
+        console.print(f"[bold red]WRONG[/]: {escape(sentence)}")
 
 
 def _tell(bar: Any, task: Any, what: str, done: int, total: int) -> None:

@@ -22,13 +22,13 @@ from schemas.quantity import show, to_decimal
 from streams.app import App, opened_log
 from streams.cli.options import AsJson, Data
 from streams.cli.say import Failed, Mistake, as_json, err, out, table
-from streams.cli.session import SERVER_FILE, running
+from streams.cli.session import running
 from streams.demo.invariants import Invariant
 from streams.demo.outcome import Summary
 from streams.demo.sandbox import NoSandbox
 from streams.demo.stage import Stage
 from streams.engine.process import calm_collector
-from streams.serving import ApiServer
+from streams.serving import SERVER_FILE, ApiServer, bound
 from streams.settings import Settings, load
 
 DEMO_FILE = "demo.txt"
@@ -65,12 +65,9 @@ def _settings(data: Path | None, api: str | None) -> Settings:
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket]:
     """The API's socket. Raises `Mistake` if its address is taken."""
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.ExitStack() as stack:
         try:
-            sock.bind((settings.api_host, settings.api_port))
-            sock.listen(512)
+            sock = stack.enter_context(bound(settings.api_host, settings.api_port))
         except OSError as error:
             raise Mistake(
                 f"{settings.api} cannot be used ({error.strerror}). Choose another port; --api 127.0.0.1:0 takes a free one."
@@ -110,6 +107,7 @@ def demo(
     crossdock demo
     crossdock demo --once --orders 500 --seed 7
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # at any time, it is to end what it has started
     settings = _settings(data, api)
     url = running(settings.directory)
     if url is not None:

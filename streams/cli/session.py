@@ -18,9 +18,9 @@ import httpx
 from connectors.api.app import create_api
 from streams.app import App, opened_log
 from streams.cli.say import Failed, Mistake
+from streams.serving import SERVER_FILE
 from streams.settings import Settings
 
-SERVER_FILE = "server.json"
 _BASE = "http://127.0.0.1"
 
 

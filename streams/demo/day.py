@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
 from random import Random
@@ -28,6 +28,7 @@ ITEMS = 120
 GOOD_LIMIT = 25_000
 RESTOCKED = 0.8  # share of what waits that is brought
 DOUBTFUL = 3  # customers without much credit: some of their orders will be held
+TRUCK_PAUSE_S = 1.0
 SILENT_S = 1.5
 LONG_SILENT_S = 6.0  # longer than any of the sandbox's steps takes
 QUIET_WITHIN_S = 300.0
@@ -45,17 +46,18 @@ class Day:
         self._clock_ms = clock_ms
         self._step = step
         self._codec = Codec()
+        self._trucks: deque[tuple[str, str, str]] = deque()  # site, item, quantity
+        self._unload_after = 0.0
         self.messages: Counter[str] = Counter()
 
     def run(self, seed: int, orders: int, garbage_count: int, rate: float) -> tuple[Summary, list[Invariant]]:
         """ERP, stock, orders at `rate` a second, all worked off. Raises `RuntimeError` if a worker halts or it never ends."""
         began = time.monotonic()
-        self._ingest()
+        self.ingest()
         busy_ms, events = self._app.worker.counters.busy_ms, self._app.worker.counters.inputs
         as_erp = as_the_erp(self._app)
         latencies = Latencies(self._app, self._codec)
-        self._sandbox.tell(self._api)
-        self._until_told("the warehouse's stock")
+        self.open_warehouse()
         self._order(self.plan(seed, orders, garbage_count), rate, latencies)
         self.wait_until_quiet(latencies)
         self.messages.update(self._doors.sent)
@@ -88,7 +90,8 @@ class Day:
 
     # --- its parts -------------------------------------------------------------------------------------------------------
 
-    def _ingest(self) -> None:
+    def ingest(self) -> None:
+        """The ERP's capture, worked off."""
         with as_file(files("connectors.erp") / "sample" / "records.jsonl.gz") as capture:
             report = ingest_file(self._app.log, capture, "erp", lambda done, total: self._step("ERP capture", done, total))
         self.messages["erp capture"] = report.records
@@ -99,6 +102,11 @@ class Day:
             self._step("ERP worked off", most - waiting, most)
             self._check_alive()
         self._check_alive()
+
+    def open_warehouse(self) -> None:
+        """Have the sandbox's systems talk to crossdock, and the stock they begin with worked off."""
+        self._sandbox.tell(self._api)
+        self._until_told("the warehouse's stock")
 
     def _order(self, plan: Plan, rate: float, latencies: Latencies) -> None:
         """Bring the wishes in at a steady rate, some of them twice, and the garbage between them."""
@@ -112,6 +120,7 @@ class Day:
             if wish.kind == "order" and placed % every_n == 0 and rubbish:
                 self.send_garbage(*rubbish.pop())
             self._step("orders", placed, plan.orders)
+            self.unload()
             if wish.kind == "order" and placed == plan.orders * 2 // 3:
                 self.restock(rng)
         self._doors.flush()
@@ -123,7 +132,19 @@ class Day:
         for row in every(self._app.published.atp_page, "item"):
             for site in row.sites:
                 if site.backordered_milli > 0 and rng.random() < RESTOCKED:
-                    self._sandbox.receive(site.site, row.item, show(2 * site.backordered_milli))
+                    self._trucks.append((site.site, row.item, show(2 * site.backordered_milli)))
+        self.unload()
+
+    def unload(self) -> int:
+        """Have the warehouse take what trucks have brought; returns for how much they wait, because its system is away."""
+        while self._trucks and time.monotonic() >= self._unload_after:
+            try:
+                self._sandbox.receive(*self._trucks[0])
+            except httpx.HTTPError:
+                self._unload_after = time.monotonic() + TRUCK_PAUSE_S
+            else:
+                self._trucks.popleft()
+        return len(self._trucks)
 
     def _bring(self, wish: Wish, rng: Random, duplicate_rate: float) -> None:
         try:
@@ -171,17 +192,19 @@ class Day:
             self._check_alive()
             if latencies is not None:
                 latencies.look()
-            moving, now = self.moving(), time.monotonic()
+            now = time.monotonic()
+            moving = self.moving()
             most = max(most, moving)
             self._step("orders on their way", most - moving, most)
             said = sum(entry.end for entry in self._app.watch.inputs())
-            if said != before or self._app.watch.waiting() or self._untold() or self._obligations():
+            if said != before or self._app.watch.waiting() or self._untold() or self._obligations() or self.unload():
                 before, still_since = said, now
             if now - still_since > (SILENT_S if not moving else LONG_SILENT_S):
                 return
             if now - began > QUIET_WITHIN_S:
                 raise RuntimeError(f"not quiet within {QUIET_WITHIN_S:.0f} s: {moving} orders are still on their way")
-            time.sleep(0.1)
+            # Asking costs what it is to measure: a twentieth of the time at most goes into it.
+            time.sleep(max(0.1, 20 * (time.monotonic() - now)))
 
     def _obligations(self) -> int:
         return sum(row.waiting - row.exhausted for row in self._app.published.endpoints())

@@ -26,8 +26,9 @@ class NoSandbox(Exception):
 class Sandbox:
     """The systems' addresses, their faults and what they know."""
 
-    def __init__(self, url: str, client: httpx.Client) -> None:
+    def __init__(self, url: str, client: httpx.Client, pid: int = 0) -> None:
         self.url = url
+        self.pid = pid
         self._client = client
 
     def control(self, system: str, **faults: Any) -> dict[str, Any]:
@@ -55,18 +56,20 @@ class Sandbox:
 
 @contextmanager
 def running(directory: Path, seed: int, extract: Path, *options: str) -> Iterator[Sandbox]:
-    """The sandbox as a process of its own, ended at the end. Raises `NoSandbox`."""
+    """The sandbox as a process of its own, ended at the end and with this process, however that ends. Raises `NoSandbox`."""
     if not (ROOT / "infra" / "sandbox").is_dir():
         raise NoSandbox(f"The sandbox's systems are not in {ROOT}: run the demo from a clone of crossdock.")
     directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "infra.sandbox", "--extract", str(extract), "--data", str(directory.resolve())]
-    command += ["--listen", "127.0.0.1:0", "--seed", str(seed), *options]
+    command += ["--listen", "127.0.0.1:0", "--seed", str(seed), "--attached", *options]
     with (directory / "sandbox.log").open("wb") as said:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)  # noqa: S603 - our own command
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=said, stderr=said)  # noqa: S603 - our own command
     try:
         with httpx.Client(timeout=30, trust_env=False) as client:
-            yield Sandbox(_address(process, directory), client)
+            yield Sandbox(_address(process, directory), client, process.pid)
     finally:
+        assert process.stdin is not None
+        process.stdin.close()
         process.terminate()
         try:
             process.wait(20)

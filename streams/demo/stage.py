@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
 from itertools import count
 
@@ -18,7 +17,6 @@ import uvicorn
 
 from connectors.api.app import create_api
 from streams.app import App, now_ms, opened_log
-from streams.cli.session import SERVER_FILE
 from streams.demo.channels import wishes
 from streams.demo.controls import Controls
 from streams.demo.day import Day, Step
@@ -26,26 +24,27 @@ from streams.demo.doors import Doors
 from streams.demo.sandbox import Sandbox, running
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
-from streams.serving import ApiServer
+from streams.serving import SERVER_FILE, ApiServer
 from streams.settings import FILE, Settings, load
 
 SECRETS = {"web": "demo-web-secret", "crm": "demo-crm-secret", "portal": "demo-portal-secret"}
 GO_ON_RATE = 2.0  # orders a second once the day is over: somebody may be looking
+SYSTEMS = ("--step-s", "0.5", "--stock", "40")
 SLOW_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
 
 
 class Stage:
-    """Everything a demonstration needs, running until `stack` is closed."""
+    """Everything a demonstration needs, running until `stack` is closed. `systems`: options of the sandbox."""
 
-    def __init__(self, settings: Settings, sock: socket.socket, seed: int, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, settings: Settings, sock: socket.socket, seed: int, stack: contextlib.ExitStack, systems: Sequence[str] = SYSTEMS
+    ) -> None:
         self._seed = seed
         self.url = _url_of(sock)
         directory = settings.directory
         extract = stack.enter_context(as_file(files("connectors.erp") / "sample" / "final"))
         secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
-        self.sandbox: Sandbox = stack.enter_context(
-            running(directory / "sandbox", seed, extract, "--step-s", "0.5", "--stock", "40", *secrets)
-        )
+        self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, *systems, *secrets))
         (directory / FILE).write_text(_settings_text(settings, self.sandbox.url))
         settings = load(data=settings.data, log=f"embedded:{directory}", api=settings.api)
         log = stack.enter_context(opened_log(settings, may_create=True))
@@ -53,7 +52,7 @@ class Stage:
         self._client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
         folder = directory / "drop"
         folder.mkdir(parents=True, exist_ok=True)
-        self._doors = Doors(self._client, self.url, f"{self.sandbox.url}/marketplace", SECRETS["web"].encode(), folder)
+        self.doors = Doors(self._client, self.url, f"{self.sandbox.url}/marketplace", SECRETS["web"].encode(), folder)
         calm_collector()
         self.app.start()
         stack.callback(self.app.stop)
@@ -64,23 +63,22 @@ class Stage:
     def day(self, step: Step = lambda *_: None) -> Day:
         """The day, made once; `step` is told how far it is."""
         if self._day is None:
-            self._day = Day(self.app, self.sandbox, self._doors, self.url, now_ms, step)
+            self._day = Day(self.app, self.sandbox, self.doors, self.url, now_ms, step)
         return self._day
 
     def go_on(self, rate: float = GO_ON_RATE) -> None:
-        """Go on ordering until interrupted."""
+        """Go on ordering until interrupted (by `KeyboardInterrupt`)."""
         for name in ("erp", "wms"):
             self.sandbox.control(name, **SLOW_FAULTS)
         with contextlib.suppress(KeyboardInterrupt):
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
             for seed in count(self._seed + 1):
                 plan = self.day().plan(seed, 1_000, 0)
                 rng = dice(plan, "delivery")
                 for wish in wishes(plan, now_ms):
                     with contextlib.suppress(httpx.HTTPError):
-                        self._doors.bring(wish)
+                        self.doors.bring(wish)
                         if rng.random() < plan.duplicate_rate:
-                            self._doors.again(wish)
+                            self.doors.again(wish)
                     time.sleep(1 / rate)
 
 
@@ -122,11 +120,11 @@ def _url_of(sock: socket.socket) -> str:
 def _served(app: App, sock: socket.socket, url: str) -> Iterator[None]:
     """The API in a thread; its address is in the data directory meanwhile, for the other commands."""
     note = app.settings.directory / SERVER_FILE
-    note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=lambda: server.run(sockets=[sock]), name="api", daemon=True)
     thread.start()
     try:
+        note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
         yield
     finally:
         server.should_exit = True

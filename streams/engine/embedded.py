@@ -1,6 +1,7 @@
 """The embedded log: a durable partitioned log in one directory and one process, on RocksDB. No server at all.
 
-Records, rows and positions of a commit are one WriteBatch with one synced WAL write: all there or none, also after kill -9.
+Records, rows and positions of a commit are one WriteBatch and one sync of the WAL: all there or none, also after kill -9.
+What is read of records and positions is durable; a row may be seen while its commit is being synced.
 Compacted topics keep the newest record of each key (older ones are deleted in the same batch; a removal stays as a record
 without a value), indexed topics an index by key. `embedded_writer` is group commit, `embedded_group` the readers.
 """
@@ -41,7 +42,7 @@ class EmbeddedLog:
         self._files: Files | None = open_files(self.path / "log", sync=sync)
         self.writer = Writer(self.files, clock_ms)
         self._catalog = Catalog(self.files)
-        self._keys = KeyReader(self.files, self._catalog)
+        self._keys = KeyReader(self.files, self._catalog, self.writer.lock)
         self.part = self._catalog.part
         self._groups: dict[str, Group] = {}
         self._members: list[EmbeddedMember] = []

@@ -91,7 +91,8 @@ class Catalog:
             declared = json.dumps({"id": topic_id, "name": topic.name, **_declaration(topic)}).encode()
             batch.put(b"t" + topic.name.encode(), declared, opened.meta_cf)
         if not batch.is_empty():
-            opened.db.write(batch, opened.durable)
+            opened.write(batch)
+            opened.sync()
         self.topics |= {state.topic.name: state for state in states}
 
     def _require_same(self, known: Topic, topic: Topic) -> None:

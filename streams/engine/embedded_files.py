@@ -24,7 +24,7 @@ from rocksdict import (
     Options,
     Rdict,
     ReadOptions,
-    WriteOptions,
+    WriteBatch,
 )
 
 from streams.engine.log import StoreId, Unavailable
@@ -57,8 +57,20 @@ class Files:
         self.latest, self.latest_cf = db.get_column_family("latest"), db.get_column_family_handle("latest")
         self.bykey, self.bykey_cf = db.get_column_family("bykey"), db.get_column_family_handle("bykey")
         self.meta, self.meta_cf = db.get_column_family("meta"), db.get_column_family_handle("meta")
-        self.durable = WriteOptions()
-        self.durable.sync = sync
+        self._is_synced = sync
+
+    def write(self, batch: WriteBatch) -> None:
+        """Write a batch whole; it is durable after `sync`."""
+        self.db.write(batch)
+
+    def sync(self) -> None:
+        """Make durable what was written.
+
+        RocksDB could do that within the write, but its binding holds the interpreter's lock there: while a disk takes its
+        milliseconds no other thread would run. It does not hold it here.
+        """
+        if self._is_synced:
+            self.db.flush_wal(True)
 
     def close(self) -> None:
         """Release the directory: RocksDB keeps its lock while any handle is alive."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 from rocksdict import WriteBatch
 
@@ -10,17 +12,19 @@ from schemas.records import Record
 from streams.engine import embedded_files as files
 from streams.engine.embedded_catalog import Catalog, Part, TopicState
 from streams.engine.embedded_files import Files, pack_offset
+from streams.engine.log import Unavailable
 from streams.engine.records_codec import decode, timestamp_of
 
 TRIM_RECORDS = 20_000
 
 
 class KeyReader:
-    """Looks records up by their key."""
+    """Looks records up by their key. `lock` is held while what was written is made durable."""
 
-    def __init__(self, opened: Callable[[], Files], catalog: Catalog) -> None:
+    def __init__(self, opened: Callable[[], Files], catalog: Catalog, lock: AbstractContextManager[Any]) -> None:
         self._opened = opened
         self._catalog = catalog
+        self._lock = lock
 
     def latest(self, topic: str, key: bytes) -> Record | None:
         """The newest record of a key in a compacted topic; none if there is none or it was removed."""
@@ -53,7 +57,7 @@ class KeyReader:
             pointer = files.log_key_of_index(entry)
             raw = self._opened().log.get(pointer)
             if raw is not None:  # otherwise trimmed while we look
-                found.append(decode(topic, files.partition_of(pointer), raw))
+                found.append(self._durable(decode(topic, files.partition_of(pointer), raw)))
         found.reverse()
         return found
 
@@ -64,8 +68,17 @@ class KeyReader:
                 return None
             raw = self._opened().log.get(pointer)
             if raw is not None:  # otherwise a newer one came in between
-                record = decode(state.topic.name, files.partition_of(pointer), raw)
+                record = self._durable(decode(state.topic.name, files.partition_of(pointer), raw))
                 return None if record.value is None else record
+
+    def _durable(self, record: Record) -> Record:
+        """The record, once it is durable. Raises `Unavailable` if it cannot become so."""
+        part = self._catalog.part(record.topic, record.partition)
+        if record.offset >= part.end:
+            with self._lock:
+                if record.offset >= part.end:
+                    raise Unavailable("the log could not be written: open it again")
+        return record
 
     def _compacted(self, topic: str) -> TopicState:
         state = self._catalog.topic(topic)
@@ -91,6 +104,7 @@ def trim_part(opened: Files, part: Part, cutoff_ms: int) -> int:
     if trimmed:
         batch.delete_range(part.prefix + pack_offset(part.low), part.prefix + pack_offset(low), opened.log_cf)
         batch.put(b"l" + part.prefix, pack_offset(low), opened.meta_cf)
-        opened.db.write(batch, opened.durable)
+        opened.write(batch)
+        opened.sync()
         part.low = low
     return trimmed

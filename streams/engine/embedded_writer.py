@@ -121,6 +121,11 @@ class Writer:
             for job in jobs:
                 job.error = Unavailable(f"the log could not be written: {error}")
             return
+        try:
+            self._opened().sync()
+        except Exception as error:  # written, but nobody knows what of it is on disk
+            self._stopped = f"the log could not be synced ({error}): open it again"
+            raise Unavailable(self._stopped) from error
         for job in jobs:
             for part, position in job.positions:
                 part.positions[job.group] = position
@@ -164,12 +169,12 @@ class _Batch:
             put(files.position_key(job.group, part.prefix), pack_offset(position), self._files.meta_cf)
 
     def write(self) -> None:
-        """Make the batch durable."""
+        """Write the batch."""
         for name, log_key in self.pointers.items():
             self._batch.put(name, log_key, self._files.latest_cf)
         for part in self._touched:
             self._batch.put(b"e" + part.prefix, files.pack_offset(part.next), self._files.meta_cf)
-        self._files.db.write(self._batch, self._files.durable)
+        self._files.write(self._batch)
 
     def publish(self) -> None:
         """Show the records to readers."""

@@ -17,7 +17,6 @@ from streams.simulation.lending import Lending
 from streams.simulation.observe import System, units
 from streams.simulation.oracle import Oracle
 from streams.simulation.systems import NAMES, Systems
-from tables.orders import OrderTables
 
 ENDED = ("refused", "cancelled", "returned", "invoiced")
 CLOSED = ("refused", "cancelled", "short")
@@ -44,6 +43,7 @@ class Agreement:
         wrong += self._nobody_is_forgotten(system, runs, open_)
         wrong += self._in_the_erp(runs)
         wrong += self._on_the_floor(runs)
+        wrong += self._kept(system)
         wrong += self._told(runs)
         wrong += self._endpoints(system)
         wrong += self.lending.at_rest(runs, self.heard, self.let_go)
@@ -53,7 +53,7 @@ class Agreement:
 
     def _nobody_is_forgotten(self, system: System, runs: dict[str, OrderStatus], open_: set[str | None]) -> Iterator[str]:
         """I9: every order has ended, or a person knows of it, or it is waited for until some instant."""
-        due = {key[2] for tables in system.tables(topics.ORDERS, OrderTables) for key, _ in tables.deadlines.under()}
+        due = {key[2] for key, _ in system.orders("deadlines")}
         for order_id, status in runs.items():
             if status.status not in ENDED and order_id not in open_ and order_id not in due:
                 yield f"{order_id} is {status.status} ({status.decision}), nobody knows of it and nothing is waited for"
@@ -72,7 +72,7 @@ class Agreement:
         words = self._words()
         for order_id, order in self.systems.erp_orders().items():
             if order_id in self._never:
-                yield f"{order_id} had ended before it was posted, and is in the ERP"
+                yield f"{order_id} was cancelled before it was posted, and is in the ERP"
             for number, row in order["lines"].items():
                 at = (order_id, int(number))
                 ordered, shipped, invoiced = (Decimal(row[name]) for name in ("ordered", "shipped", "invoiced"))
@@ -82,7 +82,8 @@ class Agreement:
                     yield f"the ERP has {ordered} on line {number} of {order_id}, of which at most {words[at][1]} were wanted"
                 if not invoiced <= shipped <= ordered:
                     yield f"line {number} of {order_id} in the ERP: {ordered} ordered, {shipped} shipped, {invoiced} invoiced"
-        self._never |= {name for name, status in runs.items() if status.status in ENDED and name not in posted}
+        wanted = {order_id for (order_id, _), (qty, _) in words.items() if qty}
+        self._never |= {name for name in runs if name not in wanted and name not in posted}
 
     def _on_the_floor(self, runs: dict[str, OrderStatus]) -> Iterator[str]:
         """I8: nothing is billed that has not shipped, nothing ships that is not wanted, nobody works on what was cancelled."""
@@ -118,6 +119,21 @@ class Agreement:
         ):
             if shown > is_:
                 yield f"line {line.line} of {order_id}: {shown} {name} are shown, the warehouse has {is_}"
+
+    def _kept(self, system: System) -> Iterator[str]:
+        """I2: units the warehouse may still pick are promised to nobody else: they are given back once it has given them back."""
+        kept = {
+            (order_id, line, part.site): units(part.qty_milli)
+            for (_, order_id, line), demand in system.promise("demands")
+            for part in demand.parts
+        }
+        for order_id, rows in self.systems.wms.state()["orders"].items():
+            for row in rows:
+                over = sum((Decimal(row[name]) for name in ("withdrawn", "picked", "short", "substituted")), ZERO)
+                open_ = Decimal(row["released"]) - over
+                if open_ > kept.get((order_id, row["line"], row["site"]), ZERO):
+                    have = kept.get((order_id, row["line"], row["site"]), ZERO)
+                    yield f"line {row['line']} of {order_id}: {open_} shall be picked at {row['site']}, {have} are kept for it"
 
     def _told(self, runs: dict[str, OrderStatus]) -> Iterator[str]:
         """Whoever is told of orders knows their present status, as soon as nothing is owed."""

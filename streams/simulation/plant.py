@@ -30,7 +30,7 @@ from tables.deliveries import EndpointPolicies
 from tables.policy import EndpointPolicy, OrderPolicy, Policy
 
 POINTS = ("before_apply", "after_apply", "before_commit", "after_commit")
-MOST_STEPS = 20_000
+MOST_STEPS = 8_000
 TURNS_BESIDE, TURNS_AGAIN = 0.4, 0.8
 _NOT_RUN, _SERVED = OrderPolicy(), EndpointPolicy()
 Flows = Callable[[Policy], list[Flow]]

@@ -84,6 +84,8 @@ def test_the_demonstration_holds_its_invariants(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output + str(result.exception)
     found = json.loads(result.stdout)
     assert all(invariant["holds"] and invariant["checked"] for invariant in found["invariants"])
-    assert found["messages"]["erp"] == 17_226
+    assert found["messages"]["erp capture"] == 17_226
+    assert found["obligations_open"] == 0 and min(found["obligations"].values()) > 0
+    assert found["orders_by_status"]["invoiced"] > 10
     assert found["duplicates"] > 1_000
     assert sum(found["dead_letters"].values()) == 12

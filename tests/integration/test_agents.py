@@ -116,6 +116,15 @@ class Plant:
             found += [CODEC.decode(record.value or b"") for record in records]
         return found
 
+    def settled_names(self, count: int) -> list[str]:
+        """What was done. A view may show a commit's newest rows a moment before its records can be read."""
+        until = time.monotonic() + 5
+        while True:
+            names = [s.obligation_id for s in self.settled() if s.outcome == "done"]
+            if len(names) >= count or time.monotonic() > until:
+                return names
+            time.sleep(0.01)
+
     def close(self) -> None:
         if self.host is not None:
             self.dismiss()
@@ -152,7 +161,7 @@ def check_all_told(plant: Plant, endpoint: Endpoint, orders: int, notices: int) 
     """Every notice took effect once, in its order, and its order heard of it once."""
     status = plant.wait_until_settled(orders * notices)
     assert sequences(endpoint) == {f"web:W{n}": list(range(notices)) for n in range(orders)}
-    names = [s.obligation_id for s in plant.settled() if s.outcome == "done"]
+    names = plant.settled_names(orders * notices)
     assert sorted(names) == sorted(f"web:W{n}/{k}" for n in range(orders) for k in range(notices))
     assert (status.circuit, status.waiting, status.in_flight, status.exhausted) == ("closed", 0, 0, 0)
 
@@ -172,7 +181,9 @@ def test_what_is_owed_is_delivered_signed_in_order_and_within_the_window(plant: 
     assert len(endpoint.calls) == 60
     labels = {"endpoint": NAME, "outcome": "done"}
     assert registry.get_sample_value("crossdock_calls_total", labels) == 60
-    assert registry.get_sample_value("crossdock_call_seconds_count", {"endpoint": NAME}) == 60
+    outcomes = ("done", "refused", "failed")  # a busy machine may have let an attempt run out of time
+    counted = [registry.get_sample_value("crossdock_calls_total", labels | {"outcome": o}) or 0 for o in outcomes]
+    assert registry.get_sample_value("crossdock_call_seconds_count", {"endpoint": NAME}) == sum(counted)
 
 
 def test_what_the_endpoint_refuses_is_told_and_the_next_goes_on(plant: Plant, endpoint: Endpoint) -> None:

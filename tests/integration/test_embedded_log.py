@@ -16,7 +16,7 @@ import pytest
 from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded import CannotOpen, EmbeddedLog
-from streams.engine.embedded_files import FORMAT_KEY
+from streams.engine.embedded_files import FORMAT_KEY, Files
 from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
 
 ROOT = Path(__file__).parents[2]
@@ -216,6 +216,33 @@ def test_a_failed_write_takes_no_effect(log: EmbeddedLog, monkeypatch: pytest.Mo
     assert newest.value == b"before"
     assert log.append([record(b"after")]) == [1]
     assert [r.value for r in log.read(FIRST, 0, 10)] == [b"after"]
+
+
+def test_what_could_not_be_synced_is_not_shown(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether it is on disk: the log stops until it is opened again, and then has it whole or not at all."""
+    log.create([topic("compact")])
+    log.append([record(b"before")])
+
+    def broken(_: Files) -> None:
+        raise Exception("IO error: fsync")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "sync", broken)
+        with pytest.raises(Unavailable, match="open it again"):
+            log.append([record(b"doubtful")])
+    assert log.bounds(FIRST)[1] == 1
+    with pytest.raises(Unavailable):
+        log.latest("t", b"k")
+    with pytest.raises(Unavailable, match="open it again"):
+        log.append([record(b"after")])
+    path = log.path
+    log.close()
+    again = EmbeddedLog(path)
+    again.create([topic("compact")])
+    newest = again.latest("t", b"k")
+    assert newest is not None
+    assert (newest.value, again.bounds(FIRST)[1]) in ((b"before", 1), (b"doubtful", 2))
+    again.close()
 
 
 def test_what_is_not_bytes_is_refused_and_the_log_goes_on(log: EmbeddedLog) -> None:

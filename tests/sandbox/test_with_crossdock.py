@@ -15,6 +15,7 @@ import pytest
 
 from connectors.erp.client import ErpClient
 from connectors.outbound import EndpointRefused
+from connectors.transport import Connections
 from connectors.webhooks.client import WebhookClient
 from connectors.wms.client import WmsClient
 from schemas.obligations import (
@@ -48,7 +49,7 @@ def called(work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
     """What the work answers, given an HTTP client."""
 
     async def run() -> T:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(transport=Connections(), trust_env=False) as http:
             return await work(http)
 
     return asyncio.run(run())

@@ -14,7 +14,9 @@ from schemas.errors import AlreadyApplied
 from streams.agents import delivery
 from streams.simulation.conduct import Conducted
 from streams.simulation.run import simulate
-from tables import order_billing, order_handoffs, order_posting, order_run
+from tables import order_billing, order_handoffs, order_lines, order_posting, order_run
+from tables.deliveries import Stage
+from tables.dispatching import Desk
 from tables.orders import ErpLine, OrderTables
 from tests.simulation.found import assert_found
 
@@ -133,6 +135,39 @@ def _lateness_is_silent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(order_run, "keep_stages", lambda run: iter(()))
 
 
+def _given_back_too_early(patch: pytest.MonkeyPatch) -> None:
+    """A cancelled unit can be promised again before the warehouse has given it back."""
+    real = order_lines._run
+
+    def run(*what: Any) -> Any:
+        sources, _ = real(*what)
+        return replace(sources, instructed_milli=0, committed_milli=0), []
+
+    patch.setattr(order_lines, "_run", run)
+
+
+def _leases_never_end(patch: pytest.MonkeyPatch) -> None:
+    """What was lost with an agent is waited for in vain."""
+    real = Desk.come_due
+
+    def come_due(self: Desk, at: Any) -> None:
+        held = self.tables.obligations[self.name, at.aggregate, at.seq]
+        if held.stage is not Stage.IN_FLIGHT:
+            real(self, at)
+
+    patch.setattr(Desk, "come_due", come_due)
+
+
+def _given_up_in_silence(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told of an obligation that is given up."""
+    real = Desk._exhaust
+
+    def exhaust(self: Desk, *what: Any) -> Iterator[Any]:
+        return (event for event in real(self, *what) if isinstance(event, ObligationSettled))
+
+    patch.setattr(Desk, "_exhaust", exhaust)
+
+
 BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _a_key_for_each_attempt,
     _withdrawals_are_ignored,
@@ -144,6 +179,9 @@ BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
     _credit_has_no_limit,
     _notices_are_forgotten,
     _lateness_is_silent,
+    _leases_never_end,
+    _given_up_in_silence,
+    _given_back_too_early,
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from connectors.erp.client import ErpClient
 from connectors.outbound import EndpointFailed, EndpointRefused
+from connectors.transport import Connections
 from connectors.webhooks.client import WebhookClient
 from connectors.webhooks.signature import BadSignature, sign, verify
 from connectors.wms.client import WmsClient
@@ -51,7 +52,7 @@ def called(ask: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
     """One call by a client of its own."""
 
     async def run() -> T:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(transport=Connections(), trust_env=False) as http:
             return await ask(http)
 
     return asyncio.run(run())
@@ -147,7 +148,7 @@ def test_a_withdrawal_of_what_nobody_asked_back_is_no_answer(endpoint: Endpoint,
 
 
 def test_a_notice_is_signed_over_its_raw_body(endpoint: Endpoint) -> None:
-    endpoint.respond = lambda request: Answer(204)
+    endpoint.respond = lambda request: Answer(204, b"")
     hook = f"{endpoint.url}/notices?tenant=7"
     told = called(lambda http: WebhookClient(http, hook, 5, "top secret", lambda: 1_000_999).notify_status(NOTICE, "k"))
     assert told == StatusNotified()

@@ -65,7 +65,14 @@ class Desk:
         return self.apply(say.CustomerProposed(**self.head(event_id, self.sequence), customer=customer, facts=facts))
 
     def ask(
-        self, order: str, amount: str, customer: str = "C1", *, revision: int | None = None, is_released: bool = False
+        self,
+        order: str,
+        amount: str,
+        customer: str = "C1",
+        *,
+        revision: int | None = None,
+        is_released: bool = False,
+        is_closed: bool = False,
     ) -> str:
         key = (customer, order)
         if revision is None:
@@ -76,6 +83,7 @@ class Desk:
             order_id=order,
             revision=revision,
             amount=Decimal(amount),
+            is_closed=is_closed,
             is_released=is_released,
         )
         return self.apply(request)

@@ -100,10 +100,23 @@ def test_an_unknown_customer_waits_for_the_erp_even_with_nothing_to_pay() -> Non
     assert desk.verdicts("a", "b") == ["granted", "credit_limit"]
 
 
+def test_an_order_without_prices_is_held_like_any_other() -> None:
+    """Amount 0 is no way around a hold: only a closed order asks for nothing, and one opened again is judged anew."""
+    desk = Desk()
+    desk.erp(credit_hold=True)
+    desk.ask("a", "5")
+    desk.ask("a", "0")
+    assert desk.verdict("a") == "credit_hold"
+    desk.ask("a", "0", is_closed=True)
+    assert desk.verdict("a") == "granted"
+    desk.ask("a", "0")
+    assert desk.verdict("a") == "credit_hold"
+
+
 def test_an_order_that_ended_is_held_no_longer() -> None:
     desk = Desk()
     desk.ask("a", "5")
-    desk.ask("a", "0")
+    desk.ask("a", "0", is_closed=True)
     assert desk.verdict("a") == "granted"
     assert desk.t.accounts[("C1",)].held == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 
 from schemas.deliveries import ObligationSettled
 from schemas.inventory import PriceChanged
-from schemas.orders import LineReturned
+from schemas.orders import ErpOrderLineChanged, LineReturned
 from tables.order_handoffs import SHORT_PAUSE_MS
 from tables.policy import DAY_MS, OrderPolicy
 from tests.order_kit import ORDER, cancel, head, set_qty
@@ -242,6 +243,21 @@ def test_a_late_echo_does_not_undo_a_newer_change() -> None:
     y.tell(set_qty(1, 12)).rest()
     assert (y.erp.lines[1].ordered, y.units()["ordered"]) == (12_000, 12)
     assert y.asked("post_order") == [{1: 10}, {1: 12}]
+
+
+def test_what_was_posted_and_changed_before_it_was_shown_is_not_waited_for() -> None:
+    """The feed shows a line first as the ERP's people left it; then the channel cancels, and that is posted."""
+    y = Yard(A=100).tell(order((1, "A", 10)))
+    while busy := [name for name in y.busy() if name != "erp"]:
+        y.move(busy[0])
+    shown = [said for said in y.lanes["erp"] if not isinstance(said, ErpOrderLineChanged)]
+    y.erp.change(1, 11)
+    y.collect()
+    y.lanes["erp"] = deque([*shown, *list(y.lanes["erp"])[-2:]])
+    y.rest()
+    assert (y.units()["ordered"], "confirm" in y.waits()) == (11, False)
+    y.tell(cancel()).rest()
+    assert (y.status, y.erp.revisions, y.erp.lines[1].stands()) == ("cancelled", [1, 2], 0)
 
 
 def test_the_erps_own_change_is_followed_and_not_posted_back() -> None:
