@@ -6,8 +6,9 @@ usage() {
   cat <<'TEXT'
 usage: infra/test.sh [--quick]
 
-Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation.
-  --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e and the simulation's seeds
+Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation. The tests on Kafka
+run on a broker that infra/kafka/start.sh starts: that takes Java 17 or newer and, the first time, Maven.
+  --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e, the simulation's seeds, all tests on Kafka
 TEXT
 }
 
@@ -51,10 +52,11 @@ stage "mypy" .venv/bin/mypy
 stage "imports" .venv/bin/lint-imports
 stage "schemas" .venv/bin/python -m schemas.golden --check
 if [ -n "$quick" ]; then
-  stage "tests" .venv/bin/pytest -q -n auto --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
+  stage "tests" .venv/bin/pytest -q -n auto -m "not kafka" --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
 else
   stage "browser" infra/browser.sh
-  stage "tests" .venv/bin/pytest -q -n auto
+  stage "tests" .venv/bin/pytest -q -n auto -m "not kafka"
+  stage "kafka" .venv/bin/pytest -q -m kafka
   stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
 fi
 

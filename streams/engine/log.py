@@ -141,6 +141,7 @@ class Log(Protocol):
     def append(self, records: Sequence[Outgoing]) -> list[int]:
         """Write records, all or none, and return their offsets once they are durable. Safe from any thread.
 
+        On Kafka a call that ends with `Unavailable` may have written some: send all again, receivers count each event once.
         Raises `Unavailable`, `KeyError` for an unknown topic, `ValueError` for a record without a key in a compacted one.
         """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Protocol, TypeVar
 from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded import EmbeddedLog
+from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import Follower, Log, Member, Outgoing, Reader, TopicPartition
 from streams.engine.memory import MemoryLog
+from tests.kafka_broker import KAFKA
 
 T = TypeVar("T")
 PATIENCE_S = 30.0
@@ -54,7 +57,27 @@ class EmbeddedHarness:
         self.log = self.reader = self._own
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], Harness]] = {"memory": MemoryHarness, "embedded": EmbeddedHarness}
+class KafkaHarness:
+    """On the session's broker (`KAFKA`), with quick heartbeats, so that members learn of each other soon."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._settings = KafkaSettings(os.environ[KAFKA], session_ms=6_000, heartbeat_ms=200)
+        self._own = KafkaLog(self._settings, path)
+        self.log: Log = self._own
+        self.reader: Reader = self._own
+
+    def reopen(self) -> None:
+        self._own.close()
+        self._own = KafkaLog(self._settings, self._path)
+        self.log = self.reader = self._own
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Path], Harness]] = {
+    "memory": MemoryHarness,
+    "embedded": EmbeddedHarness,
+    "kafka": KafkaHarness,
+}
 
 
 class Owned:

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Stops the broker that start.sh started in a directory, by its pid. Its data stay.
+set -euo pipefail
+
+[ $# = 1 ] || { echo "usage: infra/kafka/stop.sh DIRECTORY" >&2; exit 2; }
+[ -f "$1/pid" ] || { echo "kafka: no broker runs in $1." >&2; exit; }
+pid=$(cat "$1/pid")
+kill "$pid" 2>/dev/null || true
+for _ in $(seq 100); do
+  kill -0 "$pid" 2>/dev/null || break
+  sleep 0.1
+done
+# A broker that hangs is ended as a crash would end it: what it acknowledged is in its log.
+kill -9 "$pid" 2>/dev/null || true
+rm -f "$1/pid"

@@ -1,0 +1,253 @@
+"""The Kafka log: records, changelogs and positions on the brokers, rows cached in local files.
+
+A commit is one Kafka transaction (`kafka_transaction`), fenced by the group's generation; rows are a cache of a compacted
+changelog (`kafka_store`, `kafka_restore`) and move with their inputs (`kafka_member`). `append` is idempotent, without a
+transaction: its records are contiguous and visible at once, and a call that fails may leave some of its records behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from schemas.records import Record
+from schemas.topics import Topic
+from streams.engine.kafka_clients import KafkaSettings, place, raise_mapped
+from streams.engine.kafka_follow import KafkaFollower, KafkaPages
+from streams.engine.kafka_keys import KafkaKeys
+from streams.engine.kafka_member import KafkaMember, Seat
+from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.kafka_transaction import produce
+from streams.engine.log import Listener, Outgoing, TopicPartition, Unavailable
+
+__all__ = ["KafkaLog", "KafkaSettings"]
+
+
+class KafkaLog:
+    """`Log` and `Reader` on Kafka. `directory` is this process's own: its name in the cluster and its rows are there.
+
+    Raises `Unavailable` if no broker answers, `CannotOpen` if another process uses the directory.
+    """
+
+    def __init__(self, settings: KafkaSettings, directory: str | Path) -> None:
+        self._settings = settings
+        self._directory = Path(directory)
+        self._topics = KafkaTopics(settings)
+        self._keys = KafkaKeys(settings, self._topics, self._directory / "keys")
+        self._name = _name_in(self._directory)
+        self._pages = KafkaPages(settings)
+        self._appender = Appender(settings)
+        self._lock = threading.Lock()
+        self._members: list[KafkaMember] = []
+        self._followers: list[KafkaFollower] = []
+        self._is_open = True
+
+    def create(self, topics: Sequence[Topic]) -> None:
+        """See to it that the topics exist as declared. Raises `ValueError` if one exists with other partitions or cleanup."""
+        self._require_open()
+        self._topics.declare(topics)
+        self._keys.declare(topics)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises `KeyError` for an unknown one, with the known ones named."""
+        return self._topics.partitions(topic)
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """Write records and return their offsets once they are durable. Safe from any thread.
+
+        None is written if one is for an unknown topic or not fit. If the brokers fail in the middle, `Unavailable` is raised
+        although some may be there: send all of them again.
+        """
+        self._require_open()
+        self._topics.check(records)
+        return self._appender.append(records) if records else []
+
+    def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
+        """Up to `limit` committed records from `offset` on."""
+        self._require_open()
+        self._topics.require(partition)
+        return self._pages.read(partition, offset, limit)
+
+    def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """The first kept offset and the end: beyond the last record there may be a transaction's mark."""
+        self._require_open()
+        self._topics.require(partition)
+        return self._pages.bounds(partition)
+
+    def join(self, group: str, topics: Sequence[str], listener: Listener) -> KafkaMember:
+        """Become a member of a group that shares the topics' partitions. Members of a group name the same topics."""
+        self._require_open()
+        counts = {topic: self.partitions(topic) for topic in topics}
+        changelog = Topic(f"{group}.changelog", "row", "engine", 1_000, (), max(counts.values()), "compact")
+        self._topics.grow(changelog)
+        with self._lock:
+            taken = {member.seat.name for member in self._members}
+            slot = next(n for n in range(len(taken) + 1) if f"{group}.{self._name}.{n}" not in taken)
+            path = self._directory / "stores" / group / str(slot)
+            seat = Seat(group, counts, changelog.name, f"{group}.{self._name}.{slot}", path)
+            member = KafkaMember(
+                self._settings,
+                self._topics,
+                seat,
+                listener,
+                lambda partition: self._pages.bounds(partition)[0],
+                self._forget_member,
+            )
+            self._members.append(member)
+        return member
+
+    def follow(self, start: Mapping[TopicPartition, int]) -> KafkaFollower:
+        """Tail partitions from the given offsets."""
+        self._require_open()
+        for partition in start:
+            self._topics.require(partition)
+        follower = KafkaFollower(self._settings, start, self._forget_follower)
+        with self._lock:
+            self._followers.append(follower)
+        return follower
+
+    def committed(self, group: str, partition: TopicPartition) -> int:
+        """The committed position of a group: the log's start if none."""
+        self._require_open()
+        asking = Consumer(self._settings.of_consumers(group))
+        try:
+            (found,) = asking.committed([place(partition)], timeout=self._settings.request_s)
+        except KafkaException as error:
+            raise_mapped(error, f"asking how far group {group} is")
+        finally:
+            asking.close()
+        return found.offset if found.offset >= 0 else self.bounds(partition)[0]
+
+    def latest(self, topic: str, key: bytes) -> Record | None:
+        """The newest record of a key in a compacted topic; none if there is none or it was removed."""
+        return self._keys.latest(topic, key)
+
+    def scan(self, topic: str, after: bytes | None, limit: int) -> list[Record]:
+        """Newest records of a compacted topic in key order, after a key."""
+        return self._keys.scan(topic, after, limit)
+
+    def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
+        """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        return self._keys.by_key(topic, key, limit, before)
+
+    def close(self) -> None:
+        """Release everything. Members and followers are closed too: calls then raise `Unavailable`."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+        readers: list[KafkaMember | KafkaFollower] = [*self._members, *self._followers]
+        for reader in readers:
+            reader.close()
+        self._appender.close()
+        self._keys.close()
+        self._pages.close()
+
+    def _forget_member(self, member: KafkaMember) -> None:
+        with self._lock:
+            self._members = [other for other in self._members if other is not member]
+
+    def _forget_follower(self, follower: KafkaFollower) -> None:
+        with self._lock:
+            self._followers = [other for other in self._followers if other is not follower]
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise Unavailable("the log is closed")
+
+
+class Appender:
+    """Writes outside transactions: one idempotent producer for all threads."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._is_open = True
+        self._producer = self._started()
+        self._thread = threading.Thread(target=self._serve, name="kafka-append", daemon=True)
+        self._thread.start()
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """Offsets of the records. Raises `Unavailable`."""
+        call = _Call(len(records))
+        with self._lock:  # keeps the records of a call together, and the producer in place
+            producer = self._producer
+            for at, record in enumerate(records):
+                try:
+                    produce(producer, record, call.noting(at))
+                except KafkaException as error:
+                    call.failed(error.args[0], len(records) - at)
+                    break
+        # librdkafka gives every record up in `delivery.timeout.ms`, so this ends.
+        call.done.wait()
+        if call.error is not None:
+            if call.error.fatal():
+                self._replace(producer)
+            raise Unavailable(f"records were not written: {call.error.str()}")
+        return call.offsets
+
+    def close(self) -> None:
+        """Write what was handed over, and stop."""
+        self._is_open = False
+        self._thread.join()
+        self._producer.flush(self._settings.request_s)
+        self._producer.close()
+
+    def _started(self) -> Producer:
+        return self._settings.producer(linger_ms=0, delivery_timeout_ms=int(self._settings.request_s * 1000))
+
+    def _replace(self, broken: Producer) -> None:
+        with self._lock:
+            if self._producer is broken:
+                self._producer = self._started()
+
+    def _serve(self) -> None:
+        while self._is_open:
+            self._producer.poll(0.1)
+
+
+class _Call:
+    """What becomes of the records of one `append`."""
+
+    def __init__(self, count: int) -> None:
+        self.offsets = [-1] * count
+        self.error: KafkaError | None = None
+        self.done = threading.Event()
+        self._left = count
+
+    def noting(self, at: int) -> Callable[[KafkaError | None, Message], None]:
+        """The delivery callback of one record."""
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self.failed(error, 1)
+                return
+            offset = message.offset()
+            assert offset is not None
+            self.offsets[at] = offset
+            self._count(1)
+
+        return delivered
+
+    def failed(self, error: KafkaError, count: int) -> None:
+        """So many records were not written."""
+        self.error = self.error or error
+        self._count(count)
+
+    def _count(self, count: int) -> None:
+        self._left -= count
+        if self._left <= 0:
+            self.done.set()
+
+
+def _name_in(directory: Path) -> str:
+    """This process's name in the cluster: made once, kept in its directory."""
+    file = directory / "name"
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        file.write_text(uuid.uuid4().hex[:12])
+    return file.read_text().strip()

@@ -1,0 +1,165 @@
+"""What all Kafka clients share: how they are set up, how their errors are told, and how a message becomes a record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as Place
+
+from schemas.records import Headers, Record
+from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
+
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+_OVERHEAD = 512  # what librdkafka counts for a record beside its bytes, amply
+
+FENCED = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+# Errors of a consumer that time does not heal: everything else librdkafka tries again by itself.
+_HOPELESS = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+
+_LOGGER = logging.getLogger("librdkafka")
+_LOGGER.addHandler(logging.NullHandler())  # errors come back from the calls they make fail; who wants more listens to this
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """How to reach the brokers, and the times that decide how fast a failure is noticed.
+
+    `clients` goes to every client as it is (security). `request_s`: how long a call waits for the brokers before it is
+    `Unavailable`. A transaction that its worker left open hides later records of its partitions for up to `transaction_ms`.
+    """
+
+    bootstrap: str
+    clients: Mapping[str, str] = field(default_factory=dict)
+    session_ms: int = 10_000
+    heartbeat_ms: int = 1_000
+    transaction_ms: int = 15_000
+    request_s: float = 20.0
+    is_static: bool = False
+
+    def of_any(self) -> dict[str, Any]:
+        """What every client gets."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "reconnect.backoff.max.ms": 2_000,
+            "logger": _LOGGER,
+            "error_cb": _heard,
+            **self.clients,
+        }
+
+    def of_consumers(self, group: str) -> dict[str, Any]:
+        """What every consumer gets: it sees committed records only, and commits nothing by itself."""
+        return {
+            **self.of_any(),
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "allow.auto.create.topics": False,
+            "fetch.message.max.bytes": MAX_RECORD_BYTES,
+        }
+
+    def reader(self, *, wait_ms: int = 100) -> Consumer:
+        """A consumer outside any group that says when it has reached the end of a partition."""
+        return Consumer({**self.of_consumers("crossdock-reader"), "enable.partition.eof": True, "fetch.wait.max.ms": wait_ms})
+
+    def producer(self, **more: Any) -> Producer:
+        """An idempotent producer. `more`: further properties, with _ for the dots."""
+        return Producer(
+            {
+                **self.of_any(),
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.max.bytes": MAX_RECORD_BYTES + _OVERHEAD,
+                "queue.buffering.max.messages": 1_000_000,
+                **{name.replace("_", "."): value for name, value in more.items()},
+            }
+        )
+
+
+def _heard(error: KafkaError) -> None:
+    """Errors of the connection come back from the calls they make fail; librdkafka would print them as well."""
+    del error
+
+
+def raise_mapped(error: KafkaException, what: str) -> NoReturn:
+    """`Fenced` or `Unavailable`, which the callers of a log know."""
+    reason = error.args[0]
+    if reason.code() in FENCED:
+        raise Fenced(f"{what}: {reason.str()}; drop the batch and poll again") from error
+    raise Unavailable(f"{what}: {reason.str()}") from error
+
+
+def check_message(message: Message) -> bool:
+    """Whether a polled message is a record. Raises `Unavailable` for an error that time does not heal."""
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal() or error.code() in _HOPELESS:
+        raise Unavailable(f"reading {message.topic() or 'from Kafka'}: {error.str()}")
+    return False
+
+
+def is_end(message: Message) -> bool:
+    """Whether a polled message says that its partition has been read to its end, which is its offset."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
+
+
+def to_record(message: Message) -> Record:
+    """A message as a record."""
+    found = cast("list[tuple[str, bytes | str | None]] | None", message.headers())
+    headers: Headers = tuple((name, _bytes(value)) for name, value in found) if found else ()
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return Record(
+        topic, partition, offset, message.timestamp()[1], _bytes_or_none(message.key()), _bytes_or_none(message.value()), headers
+    )
+
+
+def place(partition: TopicPartition, offset: int | None = None) -> Place:
+    """A partition as confluent-kafka names it."""
+    return Place(partition.topic, partition.partition) if offset is None else Place(partition.topic, partition.partition, offset)
+
+
+def places(partitions: Iterable[TopicPartition]) -> list[Place]:
+    """Partitions as confluent-kafka names them."""
+    return [place(partition) for partition in partitions]
+
+
+def size_of(record: Outgoing) -> int:
+    """How many bytes a record takes of what a message may have."""
+    return sum(len(part or b"") for part in (record.key, record.value)) + sum(len(k) * 4 + len(v) + 16 for k, v in record.headers)
+
+
+def _bytes(value: bytes | str | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def _bytes_or_none(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

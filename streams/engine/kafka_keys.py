@@ -1,0 +1,238 @@
+"""Reads by key: follows compacted and indexed topics into a local database, which can always be made again.
+
+| key | value |
+|---|---|
+| `d`, topic | `indexed`, if it is declared so |
+| `w` | when following last got on, in ms |
+| `i`, topic | identity of the topic that was followed |
+| `p`, topic, partition | where following goes on |
+| `l`, topic, record key | partition and newest record (compacted topics) |
+| `k`, topic, record key, offset, partition | record (indexed topics) |
+
+A topic is followed from the first time it is asked for. That call waits until it is caught up; later ones answer with what has
+come so far.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaException, Message
+from rocksdict import Options, Rdict, WriteBatch
+
+from schemas.records import Record
+from schemas.topics import Topic
+from streams.engine.embedded_files import CannotOpen, number, pack_offset, scan_items, scan_keys_back
+from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
+from streams.engine.kafka_follow import SLICE_S, next_messages
+from streams.engine.kafka_store import MAX_AGE_MS
+from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.log import Outgoing, TopicPartition, Unavailable
+from streams.engine.records_codec import decode, encode_body, pack_head
+
+_CHUNK = 5_000
+_PARTITION = struct.Struct(">H")
+_PLACE = struct.Struct(">QH")
+_LENGTH = struct.Struct(">H")
+_KEY_LENGTH = struct.Struct(">I")
+_LAST = b"\xff" * _PLACE.size
+_WRITTEN = b"w"
+
+
+class KafkaKeys:
+    """`Reader` on Kafka. Safe from any thread. Raises `CannotOpen` if its directory is in use."""
+
+    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, path: Path) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._db = _opened(path)
+        now_ms = time.time_ns() // 1_000_000
+        self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
+        self._lock = threading.Condition()
+        self._consumer: Consumer | None = None
+        self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
+        self._behind: dict[str, set[int]] = {}  # followed topics: partitions not read to their end yet
+        self._failure: str | None = None
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="kafka-keys", daemon=True)
+
+    def declare(self, topics: Sequence[Topic]) -> None:
+        """Remember which topics are indexed: the brokers do not."""
+        for topic in topics:
+            if topic.is_indexed and topic.name not in self._indexed:
+                self._db.put(b"d" + topic.name.encode(), b"indexed")
+                self._indexed.add(topic.name)
+
+    def latest(self, topic: str, key: bytes) -> Record | None:
+        """The newest record of a key in a compacted topic; none if there is none or it was removed."""
+        self._follow_compacted(topic)
+        raw = self._db.get(_named(b"l", topic) + key)
+        return None if raw is None else _decoded(topic, raw)
+
+    def scan(self, topic: str, after: bytes | None, limit: int) -> list[Record]:
+        """Newest records of a compacted topic in key order, after a key."""
+        self._follow_compacted(topic)
+        prefix = _named(b"l", topic)
+        low = prefix if after is None else prefix + after + b"\0"
+        return [_decoded(topic, raw) for _, raw in islice(scan_items(self._db, low, _beyond(prefix)), max(limit, 0))]
+
+    def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
+        """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        self._topics.partitions(topic)
+        if topic not in self._indexed:
+            raise ValueError(f"topic {topic} is not indexed by key: declare it with is_indexed")
+        self._follow(topic)
+        prefix = _named(b"k", topic) + _KEY_LENGTH.pack(len(key)) + key
+        beyond = prefix + (_LAST if before is None else pack_offset(max(before, 0)))
+        found = [self._db.get(entry) for entry in islice(scan_keys_back(self._db, prefix, beyond), max(limit, 0))]
+        return [_decoded(topic, raw) for raw in reversed(found)]
+
+    def close(self) -> None:
+        """Stop following."""
+        with self._lock:
+            self._is_open = False
+            self._lock.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._db.close()
+
+    def _follow_compacted(self, topic: str) -> None:
+        if self._topics.cleanup(topic) != "compact":
+            raise ValueError(f"topic {topic} is not compacted: only compacted topics keep the newest record of a key")
+        self._follow(topic)
+
+    def _follow(self, topic: str) -> None:
+        """See to it that a topic is followed, and wait until it was once read to its end."""
+        behind = self._behind.get(topic)
+        if behind is not None and not behind and self._is_open:
+            return
+        deadline = time.monotonic() + self._settings.request_s
+        with self._lock:
+            if topic not in self._behind:
+                self._begin(topic)
+            while self._behind[topic]:
+                if self._failure or not self._is_open:
+                    raise Unavailable(self._failure or "the log is closed")
+                if not self._lock.wait(deadline - time.monotonic()):
+                    raise Unavailable(f"{topic} is still being read: {len(self._behind[topic])} partitions are not caught up")
+            if not self._is_open:
+                raise Unavailable("the log is closed")
+
+    def _begin(self, topic: str) -> None:
+        if not self._is_open:
+            raise Unavailable("the log is closed")
+        identity = self._topics.identity(topic).encode()
+        if self._is_old or self._db.get(b"i" + topic.encode()) != identity:
+            self._forget(topic)
+            self._db.put(b"i" + topic.encode(), identity)
+        partitions = range(self._topics.partitions(topic))
+        starts = [place(TopicPartition(topic, i), number(self._db.get(_position(topic, i)), 0)) for i in partitions]
+        self._behind[topic] = set(partitions)
+        if self._consumer is None:
+            self._consumer = self._settings.reader(wait_ms=500)
+            self._consumer.assign(starts)
+            self._thread.start()
+        else:
+            self._consumer.incremental_assign(starts)
+
+    def _forget(self, topic: str) -> None:
+        for kind in (b"l", b"k", b"p"):
+            prefix = _named(kind, topic)
+            self._db.delete_range(prefix, _beyond(prefix))
+
+    def _run(self) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        try:
+            while self._is_open:
+                messages = next_messages(consumer, _CHUNK, SLICE_S)
+                if messages:
+                    self._take(messages)
+        except (Unavailable, KafkaException, RuntimeError) as error:
+            with self._lock:
+                self._failure = f"topics are no longer followed: {error}"
+                self._behind = {topic: {0} for topic in self._behind}  # who asks is told
+                self._lock.notify_all()
+        finally:
+            consumer.close()
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        ends: list[tuple[str, int]] = []
+        for message in messages:
+            if is_end(message):
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                assert topic is not None
+                assert partition is not None
+                assert offset is not None
+                batch.put(_position(topic, partition), pack_offset(offset))
+                ends.append((topic, partition))
+            elif check_message(message):
+                self._put(batch, to_record(message))
+        batch.put(_WRITTEN, pack_offset(time.time_ns() // 1_000_000))
+        self._db.write(batch)
+        with self._lock:
+            for topic, partition in ends:
+                self._behind[topic].discard(partition)
+            self._lock.notify_all()
+
+    def _put(self, batch: WriteBatch, record: Record) -> None:
+        topic = record.topic
+        batch.put(_position(topic, record.partition), pack_offset(record.offset + 1))
+        if record.key is None:
+            return
+        if topic in self._indexed:
+            entry = _named(b"k", topic) + _KEY_LENGTH.pack(len(record.key)) + record.key
+            batch.put(entry + _PLACE.pack(record.offset, record.partition), _encoded(record))
+        if self._topics.cleanup(topic) == "compact":
+            newest = _named(b"l", topic) + record.key
+            if record.value is None:
+                batch.delete(newest)
+            else:
+                batch.put(newest, _encoded(record))
+
+
+def _opened(path: Path) -> Rdict:
+    path.mkdir(parents=True, exist_ok=True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_keep_log_file_num(2)
+    try:
+        return Rdict(str(path), options)
+    except Exception as error:
+        if "LOCK" in str(error) and "lock" in str(error).lower():
+            raise CannotOpen(f"{path} is in use by another process: stop it, or give this one a directory of its own") from error
+        shutil.rmtree(path)  # whatever RocksDB finds wrong with it: the brokers have it all
+        return Rdict(str(path), options)
+
+
+def _named(kind: bytes, topic: str) -> bytes:
+    name = topic.encode()
+    return kind + _LENGTH.pack(len(name)) + name
+
+
+def _beyond(prefix: bytes) -> bytes:
+    """The first key after all that begin so. No topic's name ends with the last byte there is."""
+    return prefix[:-1] + bytes((prefix[-1] + 1,))
+
+
+def _position(topic: str, partition: int) -> bytes:
+    return _named(b"p", topic) + _PARTITION.pack(partition)
+
+
+def _encoded(record: Record) -> bytes:
+    body = encode_body(Outgoing(record.topic, record.partition, record.key, record.value, record.headers))
+    return (
+        _PARTITION.pack(record.partition) + pack_head(record.offset, record.timestamp_ms, body.key_length, body.flags) + body.body
+    )
+
+
+def _decoded(topic: str, raw: bytes) -> Record:
+    (partition,) = _PARTITION.unpack_from(raw)
+    return decode(topic, partition, raw[_PARTITION.size :])

@@ -1,0 +1,157 @@
+"""One transaction a commit: records, changelog and offsets, fenced by the group's generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TopicPartition as Place
+
+from streams.engine.kafka_clients import FENCED, KafkaSettings, raise_mapped
+from streams.engine.kafka_store import row_prefix
+from streams.engine.log import Fenced, Outgoing, Transaction, Unavailable
+
+Changes = dict[int, list[tuple[bytes, bytes | None]]]
+
+
+class Uncertain(Exception):
+    """The brokers did not say whether a transaction took effect. Its member starts over from what they hold.
+
+    `is_fenced`: they said no more than that the producer's time is over.
+    """
+
+    def __init__(self, why: str, *, is_fenced: bool = False) -> None:
+        super().__init__(f"the end of a transaction is not known: {why}")
+        self.is_fenced = is_fenced
+
+
+class Transactor:
+    """The transactional producer of one member. Its name is stable, so that its next life ends what this one left open."""
+
+    def __init__(self, settings: KafkaSettings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._producer = self._started()
+
+    def run(
+        self, transaction: Transaction, changelog: str, offsets: list[Place], consumer: Consumer
+    ) -> tuple[Changes, dict[int, int]]:
+        """Commit. Returns the changed rows by partition number as the changelog has them, and where it goes on after them.
+
+        Raises `Fenced` or `Unavailable` if nothing took effect, `Uncertain` if that is not known.
+        """
+        changed = _changes(transaction)
+        ends: dict[int, int] = {}
+        producer = self._producer
+        try:
+            producer.begin_transaction()
+            self._produce(transaction, changelog, changed, ends)
+            # All of it is in the log before the offsets are pending: a successor that waits for these then sees the rows.
+            if producer.flush(self._settings.request_s):
+                raise Unavailable("the brokers did not take all records of a transaction in time")
+            self._send_offsets(offsets, consumer)
+        except KafkaException as error:
+            self._abort()
+            raise_mapped(error, "the transaction was aborted")
+        except BaseException:
+            self._abort()
+            raise
+        self._commit()
+        if missing := changed.keys() - ends.keys():
+            raise Uncertain(f"no offsets were told for the changelog partitions {sorted(missing)}")
+        return changed, ends
+
+    def renew(self) -> None:
+        """A new producer, which ends whatever this one left open. Raises `Unavailable`."""
+        self.close()
+        self._producer = self._started()
+
+    def close(self) -> None:
+        """Let the producer go."""
+        with suppress(KafkaException):  # what it left open is aborted by its successor, or by the brokers in time
+            self._producer.close()
+
+    def _started(self) -> Producer:
+        producer = self._settings.producer(
+            transactional_id=self._name, transaction_timeout_ms=self._settings.transaction_ms, linger_ms=5, compression_type="lz4"
+        )
+        try:
+            producer.init_transactions(self._settings.request_s)
+        except KafkaException as error:
+            raise_mapped(error, f"starting transactions as {self._name}")
+        return producer
+
+    def _produce(self, transaction: Transaction, changelog: str, changed: Changes, ends: dict[int, int]) -> None:
+        for out in transaction.outgoing:
+            produce(self._producer, out)
+        for index, rows in changed.items():
+            last = len(rows) - 1
+            for at, (key, value) in enumerate(rows):
+                produce(self._producer, Outgoing(changelog, index, key, value), _noting(ends) if at == last else None)
+
+    def _send_offsets(self, offsets: list[Place], consumer: Consumer) -> None:
+        metadata = consumer.consumer_group_metadata()
+        # A client that has lost its membership, but not told us yet, would send no generation, which the coordinator lets pass.
+        if not consumer.memberid():
+            raise Fenced("the group has gone on without this member: drop the batch and poll again")
+        self._producer.send_offsets_to_transaction(offsets, metadata, self._settings.request_s)
+
+    def _commit(self) -> None:
+        deadline = time.monotonic() + self._settings.request_s
+        while True:
+            try:
+                self._producer.commit_transaction(self._settings.request_s)
+                return
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if reason.txn_requires_abort():
+                    self._abort()
+                    raise_mapped(error, "the transaction was aborted")
+                if not reason.retriable() or time.monotonic() > deadline:
+                    raise Uncertain(reason.str(), is_fenced=reason.code() in FENCED) from error
+
+    def _abort(self) -> None:
+        """Nothing of it takes effect: aborted now, or by the next producer of this name, or by the brokers in time."""
+        try:
+            self._producer.abort_transaction(self._settings.request_s)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # there was none to abort
+                self.renew()
+
+
+def produce(producer: Producer, out: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None] | None = None) -> None:
+    """Hand a record to a producer, waiting while its queue is full."""
+    options: dict[str, object] = {}
+    if out.timestamp_ms is not None:
+        options["timestamp"] = out.timestamp_ms
+    if out.headers:
+        options["headers"] = list(out.headers)
+    if on_delivery is not None:
+        options["on_delivery"] = on_delivery
+    while True:
+        try:
+            producer.produce(out.topic, out.value, out.key, out.partition, **options)  # type: ignore[arg-type]
+            return
+        except BufferError:
+            producer.poll(0.01)
+
+
+def _noting(ends: dict[int, int]) -> Callable[[KafkaError | None, Message], None]:
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        index, offset = message.partition(), message.offset()
+        if error is None and index is not None and offset is not None:
+            ends[index] = offset + 1
+
+    return delivered
+
+
+def _changes(transaction: Transaction) -> Changes:
+    """The changed rows by partition number, the last change of each."""
+    found: dict[int, dict[bytes, bytes | None]] = {}
+    for store, rows in transaction.rows.items():
+        if rows:
+            prefix = row_prefix(store.flow)
+            found.setdefault(store.partition, {}).update({prefix + key: value for key, value in rows})
+    return {index: list(rows.items()) for index, rows in found.items()}

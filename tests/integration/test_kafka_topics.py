@@ -1,0 +1,150 @@
+"""What the Kafka log makes on the brokers, and what it does with what it finds there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from schemas.records import Record
+from schemas.topics import DAY_MS, Topic
+from streams.engine.embedded_files import CannotOpen
+from streams.engine.kafka import KafkaLog
+from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings
+from streams.engine.log import Outgoing, StoreId, Transaction, Unavailable
+from tests.contracts.harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
+from tests.integration.kafka_worker import settings
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def log(broker: str, tmp_path: Path) -> Iterator[KafkaLog]:
+    made = KafkaLog(settings(broker), tmp_path / "log")
+    yield made
+    made.close()
+
+
+def config_of(broker: str, name: str) -> dict[str, str]:
+    admin = AdminClient({"bootstrap.servers": broker})
+    (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]).values()
+    return {entry.name: entry.value for entry in future.result(10).values()}
+
+
+def deleting(days: int, name: str | None = None) -> Topic:
+    return replace(topic("delete", 1, "delete", name=name), retention_ms=days * DAY_MS)
+
+
+def test_topics_are_kept_as_declared(log: KafkaLog, broker: str) -> None:
+    """Retention is taken over when the declaration changes; partitions and cleanup never change."""
+    kept, compacted, deleted = topic("keep", 1), topic("compact", 2, "compact"), deleting(7)
+    log.create([kept, compacted, deleted])
+    assert config_of(broker, kept.name)["retention.ms"] == "-1"
+    assert config_of(broker, compacted.name)["cleanup.policy"] == "compact"
+    assert config_of(broker, deleted.name)["retention.ms"] == str(7 * DAY_MS)
+    log.create([kept, compacted, deleting(3, deleted.name)])
+    until(lambda: config_of(broker, deleted.name)["retention.ms"] == str(3 * DAY_MS))
+    with pytest.raises(ValueError, match="cleanup=delete, not keep"):
+        log.create([topic("delete", 1, name=deleted.name)])
+
+
+def test_the_changelog_is_compacted_and_grows_with_the_inputs(log: KafkaLog, broker: str) -> None:
+    """A wider input is added to a group: rows and positions stay, the new partitions get an owner."""
+    narrow, wide, group = topic("narrow", 1), topic("wide", 3), fresh("g")
+    log.create([narrow, wide])
+    member = alone(log, group, narrow)
+    member.commit(Transaction(rows={StoreId(group, 0): [(b"a", b"1")]}, positions={at(narrow): 0}))
+    member.close()
+    assert config_of(broker, f"{group}.changelog")["cleanup.policy"] == "compact"
+    assert log.partitions(f"{group}.changelog") == 1
+    member, owned = member_of(log, group, narrow, wide)
+    settle([(member, owned)], log, [narrow, wide])
+    assert log.partitions(f"{group}.changelog") == 3
+    assert member.store(StoreId(group, 0)).get(b"a") == b"1"
+
+
+def test_a_record_that_is_too_large_stops_the_whole_call(log: KafkaLog) -> None:
+    """Before anything of it is written."""
+    t = topic("large", 1)
+    log.create([t])
+    with pytest.raises(ValueError, match="at most"):
+        log.append([*numbered(t.name, 0, [1]), Outgoing(t.name, 0, b"k", bytes(MAX_RECORD_BYTES + 1))])
+    assert log.bounds(at(t)) == (0, 0)
+
+
+def test_many_records_in_one_transaction_and_one_append(log: KafkaLog) -> None:
+    """More than one request holds."""
+    t, group = topic("many", 1), fresh("g")
+    log.create([t])
+    assert log.append(numbered(t.name, 0, range(20_000))) == list(range(20_000))
+    member = alone(log, group, t)
+    rows: list[tuple[bytes, bytes | None]] = [(b"%05d" % n, b"v") for n in range(20_000)]
+    member.commit(Transaction(numbered(t.name, 0, range(20_000, 40_000)), {StoreId(group, 0): rows}, {at(t): 20_000}))
+    found: list[Record] = []
+    while page := log.read(at(t), found[-1].offset + 1 if found else 0, 50_000):
+        found += page
+    assert values(found) == [b"%d" % n for n in range(40_000)]
+    assert list(member.store(StoreId(group, 0)).range(b"", None)) == rows
+
+
+def test_a_store_that_cannot_be_written_is_caught_up(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction took effect, but its rows are not on disk: the member starts over from what the brokers have."""
+    t, group = topic("unwritten", 1), fresh("g")
+    log.create([t])
+    log.append(numbered(t.name, 0, range(4)))
+    member, owned = member_of(log, group, t)
+    settle([(member, owned)], log, [t])
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.engine.kafka_store.KafkaStore.apply", no_room)
+        with pytest.raises(Unavailable, match="no room"):
+            member.commit(Transaction(rows={StoreId(group, 0): [(b"a", b"1")]}, positions={at(t): 3}))
+    member.rewind()
+    assert values(take(member, 1)) == [b"3"]
+    assert member.position(at(t)) == 3
+    assert member.store(StoreId(group, 0)).get(b"a") == b"1"
+
+
+def no_room(*args: object) -> None:
+    raise Unavailable("no room")
+
+
+def test_a_directory_belongs_to_one_process(log: KafkaLog, broker: str, tmp_path: Path) -> None:
+    """Its name in the cluster would be taken twice, and each would end the other's transactions."""
+    t = topic("one-process", 1)
+    log.create([t])
+    with pytest.raises(CannotOpen, match="in use"):
+        KafkaLog(settings(broker), tmp_path / "log")
+    log.append(numbered(t.name, 0, [1]))
+    assert values(everything(log, t.name)) == [b"1"]
+
+
+def test_a_static_member_comes_back_to_what_it_had(broker: str, tmp_path: Path) -> None:
+    """A restart within the session moves nothing: the others do not take its partitions meanwhile."""
+    t, group = topic("static", 4), fresh("g")
+    static = replace(settings(broker), session_ms=20_000, is_static=True)
+    log, other_log = KafkaLog(static, tmp_path / "one"), KafkaLog(static, tmp_path / "two")
+    log.create([t])
+    member, owned = member_of(log, group, t)
+    settle([(member, owned)], log, [t])
+    other, others = member_of(other_log, group, t)
+    settle([(member, owned), (other, others)], log, [t])
+    had, held = owned.partitions, others.partitions
+    log.close()
+    log = KafkaLog(static, tmp_path / "one")
+    member, owned = member_of(log, group, t)
+    settle([(member, owned), (other, others)], log, [t])
+    assert (owned.partitions, others.partitions) == (had, held)
+    member.commit(Transaction(positions={min(had): 0}))
+    log.close()
+    other_log.close()
+
+
+def test_no_broker_is_unavailable(tmp_path: Path) -> None:
+    """Within the time that was given, with the address named."""
+    log = KafkaLog(KafkaSettings("127.0.0.1:1", request_s=0.5), tmp_path)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+        log.create([topic("nowhere", 1)])
+    log.close()
