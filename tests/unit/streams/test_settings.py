@@ -28,6 +28,19 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(monke
     assert load(api="127.0.0.1:3").api_port == 3
 
 
+def test_a_file_beside_the_data_goes_with_them_and_gives_way_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read for that data directory alone, table by table."""
+    for directory in ("mine", "other"):
+        Path(directory).mkdir()
+    Path("mine/crossdock.toml").write_text('horizon_days = 7\npolicy = "discrete"\n[site.DC1]\npast_due = 2\n')
+    Path("crossdock.toml").write_text('policy = "projected"\n[site.DC2]\npast_due = 3\n')
+    found = load(data=Path("mine"))
+    assert (found.horizon_days, found.policy, sorted(found.site)) == (7, "projected", ["DC1", "DC2"])
+    assert load(data=Path("other")).horizon_days == 30
+    monkeypatch.setenv("CROSSDOCK_DATA", "mine")
+    assert load().horizon_days == 7
+
+
 def test_the_log_names_its_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CROSSDOCK_LOG", "embedded:./elsewhere")
     assert load().directory == Path("elsewhere")
