@@ -33,7 +33,8 @@ def ask_credit(run: Run) -> Iterator[RequestCredit]:
     open_lines = [(number, line) for number, line in live if not _is_settled(line)]
     amount = sum((_amount(run, number, line) for number, line in open_lines), NOTHING)
     released = held.released_amount if held else None
-    released = None if released is not None and amount > released else released
+    # A person let go what stood then: more than that, or the order opened again, is asked anew.
+    released = None if released is not None and (amount > released or not open_lines) else released
     if held is None:
         credit = Credit(1, amount)
     elif (held.amount, held.is_closed, held.is_released) != (amount, not open_lines, released is not None):

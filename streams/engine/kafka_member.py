@@ -68,6 +68,8 @@ class KafkaMember:
         self._restorer = Restorer(settings, seat.changelog)
         self._transactor = Transactor(settings, seat.name)
         self._consumer = self._subscribed()
+        # On the member's own connection a question would wait behind its JoinGroup, and that for the other members.
+        self._asking = Consumer(settings.of_consumers(seat.group))
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """The next records of owned partitions. Waits up to `timeout_s` for the first one. Raises `Unavailable` once closed."""
@@ -140,6 +142,7 @@ class KafkaMember:
                 return
             self._is_open = False
             self._consumer.close()
+            self._asking.close()
             self._restorer.close()
             self._transactor.close()
             self._drop(set(self._stores))
@@ -262,7 +265,7 @@ class KafkaMember:
     def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
         """Where partitions are committed, once no transaction is pending on them and on `also`."""
         try:
-            found = self._consumer.committed(places([*partitions, *also]), timeout=self._settings.request_s)
+            found = self._asking.committed(places([*partitions, *also]), timeout=self._settings.request_s)
         except KafkaException as error:
             raise_mapped(error, f"asking how far group {self.seat.group} is")
         for one in found:

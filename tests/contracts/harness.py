@@ -150,8 +150,12 @@ def numbered(name: str, partition: int, numbers: Iterable[int]) -> list[Outgoing
     return [Outgoing(name, partition, b"k%d" % n, b"%d" % n) for n in numbers]
 
 
-def everything(log: Log, name: str) -> list[Record]:
-    """All records of a topic, partition by partition, read page by page."""
+def everything(log: Log, name: str, at_least: int = 0) -> list[Record]:
+    """All records of a topic, partition by partition, once there are so many: a commit's may be readable a moment after it."""
+    return until(lambda: found if len(found := _pages(log, name)) >= at_least else None) if at_least else _pages(log, name)
+
+
+def _pages(log: Log, name: str) -> list[Record]:
     found: list[Record] = []
     for index in range(log.partitions(name)):
         partition = TopicPartition(name, index)

@@ -132,6 +132,18 @@ def test_a_person_lets_an_order_go_on_in_spite_of_credit() -> None:
     assert y.erp.lines[1].ordered == 10_000
 
 
+def test_what_a_person_let_go_ends_with_the_order() -> None:
+    """An order that is opened again is asked anew: in between, another may have been granted the credit."""
+    y = Yard(A=100)
+    y.desk.erp("C1", credit_limit=Decimal(5))
+    y.tell(order((1, "A", 10), price="2.50")).rest().release("credit_limit").rest()
+    y.erp.cancel()
+    assert y.rest().status == "cancelled"
+    y.erp.change(1, 10)
+    y.rest()
+    assert (y.decision, y.holds, y.open()) == ("held", ["credit_limit"], {"credit_hold"})
+
+
 def test_an_unknown_customer_holds_the_order() -> None:
     y = placed((1, "A", 10), customer="C404")
     assert (y.decision, y.holds) == ("held", ["unknown_customer"])
