@@ -152,7 +152,8 @@ def numbered(name: str, partition: int, numbers: Iterable[int]) -> list[Outgoing
 
 def everything(log: Log, name: str, at_least: int = 0) -> list[Record]:
     """All records of a topic, partition by partition, once there are so many: a commit's may be readable a moment after it."""
-    return until(lambda: found if len(found := _pages(log, name)) >= at_least else None) if at_least else _pages(log, name)
+    until(lambda: len(_pages(log, name)) >= at_least)
+    return _pages(log, name)
 
 
 def _pages(log: Log, name: str) -> list[Record]:
