@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute, parse_json
 from connectors.api.models import CancelIn, ReleaseIn
-from connectors.api.ports import Ports
+from connectors.api.ports import Accepted, Ports
 from connectors.api.problems import Problem
 from connectors.api.promises import Before, Limit, Text
 from connectors.api.render import plain, reply
@@ -40,12 +40,14 @@ def _body(example: Any, *media: str) -> dict[str, Any]:
 def router(ports: Ports) -> APIRouter:
     """The routes over their ports."""
     routes = APIRouter(route_class=ExactRoute, tags=["orders"])
-    _writes(routes, ports)
+    _placing(routes, ports)
+    _interventions(routes, ports)
+    _door(routes, ports)
     _reads(routes, ports)
     return routes
 
 
-def _writes(routes: APIRouter, ports: Ports) -> None:
+def _placing(routes: APIRouter, ports: Ports) -> None:
     @routes.post(
         "/v1/orders",
         status_code=202,
@@ -62,9 +64,10 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
         if not isinstance(parse_json(body), dict):
             raise Problem(422, "body: an order is one JSON object. See /docs for an example.")
         order_id, accepted = await run_in_threadpool(ports.orders.place, body)
-        location = f"/v1/orders/{quote(order_id, safe=':')}"
-        return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
+        return _on_its_way(order_id, accepted)
 
+
+def _interventions(routes: APIRouter, ports: Ports) -> None:
     @routes.post(
         "/v1/orders/{order_id:path}/cancel",
         status_code=202,
@@ -74,9 +77,7 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
         """Ask to cancel an order or a line of it, as far as that can still be done; the order's state says how far it was."""
         wish = body or CancelIn()
         accepted = ports.orders.cancel(order_id, wish.line, wish.reason)
-        return reply(
-            {"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": f"/v1/orders/{quote(order_id, safe=':')}"}
-        )
+        return _on_its_way(order_id, accepted)
 
     @routes.post(
         "/v1/orders/{order_id:path}/release",
@@ -86,9 +87,10 @@ def _writes(routes: APIRouter, ports: Ports) -> None:
     def release(order_id: str, body: ReleaseIn) -> Response:
         """Let a held order go on, in spite of one of the reasons it is held for, or of all."""
         accepted = ports.holds.release(order_id, body.reason or "", body.person, body.note)
-        location = f"/v1/orders/{quote(order_id, safe=':')}"
-        return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
+        return _on_its_way(order_id, accepted)
 
+
+def _door(routes: APIRouter, ports: Ports) -> None:
     @routes.post(
         "/v1/ingest/{source}",
         status_code=202,
@@ -136,6 +138,11 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
     def order(order_id: str) -> Response:
         """The state of an order. The id is `<channel>:<external reference>`."""
         return reply(_status(ports, order_id))
+
+
+def _on_its_way(order_id: str, accepted: Accepted) -> Response:
+    location = f"/v1/orders/{quote(order_id, safe=':')}"
+    return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
 
 
 def _status(ports: Ports, order_id: str) -> OrderStatus:

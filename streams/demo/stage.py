@@ -30,7 +30,8 @@ from streams.settings import FILE, Settings, load
 SECRETS = {"web": "demo-web-secret", "crm": "demo-crm-secret", "portal": "demo-portal-secret"}
 GO_ON_RATE = 2.0  # orders a second once the day is over: somebody may be looking
 SYSTEMS = ("--step-s", "0.5", "--stock", "40")
-SLOW_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
+FEED_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
+"""The share of the ERP's and the WMS's own messages that come twice, and out of order."""
 
 
 class Stage:
@@ -45,6 +46,8 @@ class Stage:
         extract = stack.enter_context(as_file(files("connectors.erp") / "sample" / "final"))
         secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
         self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, *systems, *secrets))
+        for name in ("erp", "wms"):
+            self.sandbox.control(name, **FEED_FAULTS)
         (directory / FILE).write_text(_settings_text(settings, self.sandbox.url))
         settings = load(data=settings.data, log=f"embedded:{directory}", api=settings.api)
         log = stack.enter_context(opened_log(settings, may_create=True))
@@ -68,8 +71,6 @@ class Stage:
 
     def go_on(self, rate: float = GO_ON_RATE) -> None:
         """Go on ordering until interrupted (by `KeyboardInterrupt`)."""
-        for name in ("erp", "wms"):
-            self.sandbox.control(name, **SLOW_FAULTS)
         with contextlib.suppress(KeyboardInterrupt):
             for seed in count(self._seed + 1):
                 plan = self.day().plan(seed, 1_000, 0)
