@@ -1,110 +1,114 @@
 #!/usr/bin/env bash
-# Starts one Kafka broker (KRaft, no Docker) on free loopback ports and prints its bootstrap address once it is ready.
+# Starts Kafka brokers (KRaft, no Docker) on free loopback ports and prints their bootstrap addresses once they are ready.
 # Needs Java 17 or newer and, the first time, Maven: the jars go to .tools/kafka.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
   cat <<'TEXT'
-usage: infra/kafka/start.sh DIRECTORY
+usage: infra/kafka/start.sh [--brokers N] [--proxied] DIRECTORY
 
-Keeps data, log and pid of the broker in DIRECTORY (made if it is not there). A broker stopped with stop.sh DIRECTORY
-and started again keeps its port and its topics.
+Keeps data, log and pid of the broker in DIRECTORY (made if it is not there), of several brokers in DIRECTORY/1, DIRECTORY/2
+and so on. Brokers stopped with stop.sh DIRECTORY and started again keep their ports and their topics.
+  --brokers N   a cluster: everything is kept min(N, 3) times, and a write needs all of these copies but one.
+                broker.sh stops, kills and starts one of its brokers
+  --proxied     a second listener for each broker, advertised at a port where nothing listens yet: put a proxy there that
+                forwards. DIRECTORY/proxied says "advertised=port listening=port" of each broker
 TEXT
 }
 
-fail() {
-  printf 'kafka: %s\n' "$@" >&2
-  exit 1
-}
-
-[ $# = 1 ] || { usage >&2; exit 2; }
-case "$1" in -h | --help) usage; exit ;; esac
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
-python=$root/.venv/bin/python
+brokers=1 proxied=
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -h | --help) usage; exit ;;
+    --brokers) brokers=${2:-}; shift 2 ;;
+    --proxied) proxied=yes; shift ;;
+    -*) echo "start.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
+    *) break ;;
+  esac
+done
+[ $# = 1 ] && [[ "$brokers" =~ ^[1-9]$ ]] || { usage >&2; exit 2; }
 mkdir -p "$1"
 directory=$(cd "$1" && pwd)
 
-command -v java >/dev/null || fail "java was not found." "Install Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless) and run this again."
-[ -x "$python" ] || fail "there is no .venv: run infra/setup.sh first."
-if [ -f "$directory/pid" ] && kill -0 "$(cat "$directory/pid")" 2>/dev/null; then
-  fail "a broker already runs in $directory (pid $(cat "$directory/pid")): infra/kafka/stop.sh $directory stops it."
-fi
+require_tools
+for node in $(nodes_of "$directory"); do
+  ! is_running "$node" || fail "a broker already runs in $node (pid $(cat "$node/pid")): infra/kafka/stop.sh $directory stops it."
+done
+find_jars
 
-# The jars of this pom: made once, and put in place whole.
-jars=$root/.tools/kafka/$(cksum <"$here/pom.xml" | cut -d' ' -f1)
-if [ ! -d "$jars" ]; then
-  command -v mvn >/dev/null || fail "mvn was not found, and the broker's jars are not in .tools yet." "Install Maven (Debian: apt-get install maven) and run this again."
-  echo "kafka: fetching the broker's jars into .tools (once)" >&2
-  mkdir -p "$root/.tools/kafka"
-  fetched=$(mktemp -d "$root/.tools/kafka/fetch.XXXXXX")
-  mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$fetched" >&2 ||
-    fail "Maven could not fetch the jars; the reason is above." "Check that it reaches its repository, then run this again."
-  mv -T "$fetched" "$jars" 2>/dev/null || rm -rf "$fetched" # another start was faster
-fi
-
-if [ ! -f "$directory/server.properties" ]; then
-  read -r port controller < <("$python" - <<'PYTHON'
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(listener.getsockname()[1] for listener in held))
-PYTHON
-  )
-  cat >"$directory/server.properties" <<PROPERTIES
+# write_node NODE NUMBER VOTERS PORT CONTROLLER_PORT [LISTENING ADVERTISED]
+write_node() {
+  local copies=$((brokers < 3 ? brokers : 3)) listeners=PLAINTEXT://127.0.0.1:$4 advertised=PLAINTEXT://127.0.0.1:$4 map=PLAINTEXT:PLAINTEXT
+  local enough=$((copies > 1 ? copies - 1 : 1))
+  if [ $# -gt 5 ]; then
+    listeners+=,PROXIED://127.0.0.1:$6 advertised+=,PROXIED://127.0.0.1:$7 map+=,PROXIED:PLAINTEXT
+    echo "advertised=$7 listening=$6" >>"$directory/proxied"
+  fi
+  mkdir -p "$1"
+  cat >"$1/server.properties" <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
+node.id=$2
+controller.quorum.voters=$3
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=$directory/data
+inter.broker.listener.name=PLAINTEXT
+listeners=$listeners,CONTROLLER://127.0.0.1:$5
+advertised.listeners=$advertised
+listener.security.protocol.map=$map,CONTROLLER:PLAINTEXT
+log.dirs=$1/data
 auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor=$copies
+min.insync.replicas=$enough
+offsets.topic.replication.factor=$copies
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=$copies
+transaction.state.log.min.isr=$enough
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+share.coordinator.state.topic.replication.factor=$copies
+share.coordinator.state.topic.min.isr=$enough
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4
 PROPERTIES
+}
+
+write_nodes() {
+  local each=$((${proxied:+2} + 2)) ports voters= number
+  read -ra ports < <(free_ports $((brokers * each)))
+  for number in $(seq "$brokers"); do
+    voters+=${voters:+,}$number@127.0.0.1:${ports[((number - 1) * each + 1)]}
+  done
+  if [ "$brokers" = 1 ]; then
+    write_node "$directory" 1 "$voters" "${ports[@]}"
+    return
+  fi
+  for number in $(seq "$brokers"); do
+    write_node "$directory/$number" "$number" "$voters" "${ports[@]:$(((number - 1) * each)):$each}"
+  done
+}
+
+nodes=$(nodes_of "$directory")
+if [ ! -f "${nodes%%$'\n'*}/server.properties" ]; then
+  write_nodes
+  nodes=$(nodes_of "$directory")
+  id=$(new_cluster_id)
+  for node in $nodes; do
+    format_node "$node" "$id"
+  done
 fi
-address=$(sed -n 's/^advertised.listeners=PLAINTEXT:\/\///p' "$directory/server.properties")
-
-java=(java -Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn)
-
-if [ ! -d "$directory/data" ]; then
-  id=$("$python" -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')
-  "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$directory/server.properties" >"$directory/broker.log" 2>&1 ||
-    fail "formatting $directory failed:" "$(tail -5 "$directory/broker.log")"
-fi
-
-"${java[@]}" kafka.Kafka "$directory/server.properties" >>"$directory/broker.log" 2>&1 </dev/null &
-pid=$!
-echo "$pid" >"$directory/pid"
-
-# Ready is: it answers a client, and has registered itself.
-"$python" - "$address" "$pid" <<'PYTHON' || { kill "$pid" 2>/dev/null; rm -f "$directory/pid"; fail "the broker did not become ready:" "$(tail -5 "$directory/broker.log")"; }
-import os, sys, time
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-address, pid = sys.argv[1], int(sys.argv[2])
-admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "reconnect.backoff.max.ms": 200})
-deadline = time.monotonic() + 60
-while time.monotonic() < deadline:
-    os.kill(pid, 0)
-    try:
-        if admin.list_topics(timeout=1).brokers:
-            sys.exit(0)
-    except KafkaException:
-        time.sleep(0.1)
-sys.exit(1)
-PYTHON
-echo "$address"
+trap 'for node in $nodes; do end_node "$node"; done' EXIT # all or none
+for node in $nodes; do
+  launch_node "$node"
+done
+addresses=
+for node in $nodes; do
+  await_node "$node"
+  addresses+=${addresses:+,}$(address_of "$node")
+done
+trap - EXIT
+echo "$addresses"

@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
-# Stops the broker that start.sh started in a directory, by its pid. Its data stay.
+# Stops the brokers that start.sh started in a directory, by their pids. Their data stay.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [ $# = 1 ] || { echo "usage: infra/kafka/stop.sh DIRECTORY" >&2; exit 2; }
-[ -f "$1/pid" ] || { echo "kafka: no broker runs in $1." >&2; exit; }
-pid=$(cat "$1/pid")
-kill "$pid" 2>/dev/null || true
-for _ in $(seq 100); do
-  kill -0 "$pid" 2>/dev/null || break
-  sleep 0.1
+found=
+for node in $(nodes_of "$1"); do
+  [ -f "$node/pid" ] && found=yes
+  end_node "$node" &
 done
-# A broker that hangs is ended as a crash would end it: what it acknowledged is in its log.
-kill -9 "$pid" 2>/dev/null || true
-rm -f "$1/pid"
+wait
+[ -n "$found" ] || echo "kafka: no broker runs in $1." >&2
