@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from connectors.api import customers, operations, orders, problems, promises, webhooks
+from connectors.api import customers, operations, orders, problems, promises, registry, webhooks
 from connectors.api.console import pages
 from connectors.api.console.stream import Viewers
 from connectors.api.http import Guard
@@ -15,6 +15,8 @@ _ABOUT = """Available to promise and order status, exact and explainable.
 
 Quantities are decimal numbers in an item's base unit, exact to three decimals; send them as numbers or as text. Errors are
 `application/problem+json` and say what to do. Pages carry `next`: send it back for the page that follows.
+
+`/registry` answers as a Confluent Schema Registry to those who read: the schemas of all records on our topics.
 """
 
 
@@ -26,6 +28,7 @@ def create_api(ports: Ports) -> FastAPI:
     app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
     for part in (promises, orders, customers, webhooks, operations):
         app.include_router(part.router(ports))
+    app.include_router(registry.router())
     if ports.console is not None:
         viewers = Viewers(ports.console)
         app.include_router(pages.router(ports.console, viewers))
