@@ -62,9 +62,9 @@ new_cluster_id() {
   "$python" -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))'
 }
 
-# format_node NODE CLUSTER_ID
+# format_node NODE CLUSTER_ID [OPTION...]
 format_node() {
-  "${java[@]}" kafka.tools.StorageTool format -t "$2" -c "$1/server.properties" >"$1/broker.log" 2>&1 ||
+  "${java[@]}" kafka.tools.StorageTool format -t "$2" -c "$1/server.properties" "${@:3}" >"$1/broker.log" 2>&1 ||
     fail "formatting $1 failed:" "$(tail -5 "$1/broker.log")"
 }
 

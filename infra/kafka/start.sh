@@ -3,10 +3,11 @@
 # Needs Java 17 or newer and, the first time, Maven: the jars go to .tools/kafka.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$here/secure.sh"
 
 usage() {
   cat <<'TEXT'
-usage: infra/kafka/start.sh [--brokers N] [--proxied] DIRECTORY
+usage: infra/kafka/start.sh [--brokers N] [--proxied] [--secure USERS] DIRECTORY
 
 Keeps data, log and pid of the broker in DIRECTORY (made if it is not there), of several brokers in DIRECTORY/1, DIRECTORY/2
 and so on. Brokers stopped with stop.sh DIRECTORY and started again keep their ports and their topics.
@@ -14,20 +15,26 @@ and so on. Brokers stopped with stop.sh DIRECTORY and started again keep their p
                 broker.sh stops, kills and starts one of its brokers
   --proxied     a second listener for each broker, advertised at a port where nothing listens yet: put a proxy there that
                 forwards. DIRECTORY/proxied says "advertised=port listening=port" of each broker
+  --secure U,V  one broker that lets users in by SASL_SSL with SCRAM-SHA-512, and by SSL with a client certificate, each at a
+                listener of its own, to do what ACLs say; the address printed is its administrator's, without a lock.
+                The users' passwords and certificates, and what their clients have to be told, are in DIRECTORY/security
+                (see clients.json). Needs openssl
 TEXT
 }
 
-brokers=1 proxied=
+brokers=1 proxied= users=
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help) usage; exit ;;
     --brokers) brokers=${2:-}; shift 2 ;;
     --proxied) proxied=yes; shift ;;
+    --secure) users=${2:-}; [[ "$users" =~ ^[a-z][a-z0-9,._-]*$ ]] || { usage >&2; exit 2; }; shift 2 ;;
     -*) echo "start.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
     *) break ;;
   esac
 done
 [ $# = 1 ] && [[ "$brokers" =~ ^[1-9]$ ]] || { usage >&2; exit 2; }
+[ "$brokers" = 1 ] || [ -z "$users" ] || fail "--secure is for one broker, not for $brokers: leave one of the options out."
 mkdir -p "$1"
 directory=$(cd "$1" && pwd)
 
@@ -85,6 +92,7 @@ write_nodes() {
   done
   if [ "$brokers" = 1 ]; then
     write_node "$directory" 1 "$voters" "${ports[@]}"
+    [ -z "$users" ] || secure_node "$directory" "$users"
     return
   fi
   for number in $(seq "$brokers"); do
@@ -98,7 +106,8 @@ if [ ! -f "${nodes%%$'\n'*}/server.properties" ]; then
   nodes=$(nodes_of "$directory")
   id=$(new_cluster_id)
   for node in $nodes; do
-    format_node "$node" "$id"
+    scram_of "$node" # sets scram
+    format_node "$node" "$id" "${scram[@]}"
   done
 fi
 trap 'for node in $nodes; do end_node "$node"; done' EXIT # all or none
