@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -32,7 +32,8 @@ from streams import quotes
 from streams.engine.flow import Fold, Translator
 from streams.engine.keys import KeyCodec
 from streams.engine.keys import after as after_all
-from streams.engine.log import Log, Reader, Store, StoreId, TopicPartition
+from streams.engine.log import Log, TopicPartition
+from streams.engine.log import ReadableLog as ReadableLog  # noqa: PLC0414 - its importers move to the engine
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
@@ -42,18 +43,6 @@ from tables.table import row_types
 
 SEPARATOR = "|"
 MOST_ENDPOINTS = 1_000
-
-
-class ReadableLog(Log, Reader, Protocol):
-    """A log that also answers by key, and shows committed rows and positions of any group."""
-
-    def store(self, store: StoreId) -> Store:
-        """The committed rows of a store."""
-        ...
-
-    def committed(self, group: str, partition: TopicPartition) -> int:
-        """The committed position of a group."""
-        ...
 
 
 class Published:

@@ -9,7 +9,7 @@ without a value), indexed topics an index by key. `embedded_writer` is group com
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from schemas.records import Record
@@ -20,7 +20,7 @@ from streams.engine.embedded_group import MAX_POLL_BYTES, EmbeddedFollower, Embe
 from streams.engine.embedded_keys import KeyReader, trim_part
 from streams.engine.embedded_writer import Job, Writer, prepare
 from streams.engine.groups import Group, Membership
-from streams.engine.log import Listener, Outgoing, StoreId, TopicPartition, Unavailable
+from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
 from streams.engine.records_codec import decode
 
 __all__ = ["CannotOpen", "EmbeddedLog"]
@@ -126,6 +126,23 @@ class EmbeddedLog:
         """The committed position of a group: the log's start if none."""
         position = self.part(*partition).positions.get(group)
         return self.bounds(partition)[0] if position is None else position
+
+    def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The committed positions of a group and where the partitions end."""
+        return {partition: (self.committed(group, partition), self.part(*partition).end) for partition in partitions}
+
+    def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
+        """Nothing to do: all rows are here."""
+
+    def kept(self) -> list[Kept]:
+        """None: the rows are the log's own, and always as they were committed."""
+        return []
+
+    def findings(self, topics: Sequence[Topic]) -> list[str]:
+        """Topics that are missing: one that exists otherwise than declared is refused by `create`."""
+        return [
+            f"topic {t.name} is missing: start crossdock once, it makes it" for t in topics if t.name not in self._catalog.topics
+        ]
 
     def scan_log(self, part: Part, offset: int, end: int) -> Iterator[bytes]:
         """Raw records of a partition with `offset <= their offset < end`, as of the call."""

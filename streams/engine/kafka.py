@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.records import Record
 from schemas.topics import Topic
-from streams.engine.kafka_clients import KafkaSettings, place, raise_mapped
+from streams.engine.kafka_admin import KafkaAdmin
+from streams.engine.kafka_clients import KafkaSettings
 from streams.engine.kafka_follow import KafkaFollower, KafkaPages
 from streams.engine.kafka_keys import KafkaKeys
 from streams.engine.kafka_member import KafkaMember, Seat
+from streams.engine.kafka_shelf import KafkaShelf
+from streams.engine.kafka_standby import KafkaStandby
+from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.kafka_transaction import produce
-from streams.engine.log import Listener, Outgoing, TopicPartition, Unavailable
+from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
 
 __all__ = ["KafkaLog", "KafkaSettings"]
 
@@ -42,6 +46,10 @@ class KafkaLog:
         self._pages = KafkaPages(settings)
         self._appender = Appender(settings)
         self._lock = threading.Lock()
+        self._admin = KafkaAdmin(settings)
+        self._shelves: dict[str, KafkaShelf] = {}
+        self._flows: dict[str, KafkaShelf] = {}
+        self._standbys: dict[str, KafkaStandby] = {}
         self._members: list[KafkaMember] = []
         self._followers: list[KafkaFollower] = []
         self._is_open = True
@@ -82,17 +90,16 @@ class KafkaLog:
         """Become a member of a group that shares the topics' partitions. Members of a group name the same topics."""
         self._require_open()
         counts = {topic: self.partitions(topic) for topic in topics}
-        changelog = Topic(f"{group}.changelog", "row", "engine", 1_000, (), max(counts.values()), "compact")
-        self._topics.grow(changelog)
+        shelf = self._shelf(group, counts)
         with self._lock:
             taken = {member.seat.name for member in self._members}
             slot = next(n for n in range(len(taken) + 1) if f"{group}.{self._name}.{n}" not in taken)
-            path = self._directory / "stores" / group / str(slot)
-            seat = Seat(group, counts, changelog.name, f"{group}.{self._name}.{slot}", path)
+            seat = Seat(group, counts, _changelog(group), f"{group}.{self._name}.{slot}")
             member = KafkaMember(
                 self._settings,
                 self._topics,
                 seat,
+                shelf,
                 listener,
                 lambda partition: self._pages.bounds(partition)[0],
                 self._forget_member,
@@ -110,17 +117,49 @@ class KafkaLog:
             self._followers.append(follower)
         return follower
 
+    def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
+        """Keep the rows of these flows on this machine, whoever owns their partitions: for `store`, and as warm standby.
+
+        Flows that are kept already go on. Raises `Unavailable`, and `KeyError` for an unknown topic.
+        """
+        self._require_open()
+        shelf = self._shelf(group, {topic: self.partitions(topic) for topic in topics})
+        with self._lock:
+            self._flows |= dict.fromkeys(flows, shelf)
+            if group not in self._standbys:
+                shelf.is_kept = True
+                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, _changelog(group))
+
+    def store(self, store: StoreId) -> KafkaRows:
+        """The committed rows of a kept flow, whoever owns the partition. Raises `Unavailable` if they are not here or not yet.
+
+        While others own it, they are as old as `kept` says. Each `get` and `range` sees whole commits of the owner.
+        """
+        self._require_open()
+        shelf = self._flows.get(store.flow)
+        if shelf is None:
+            raise Unavailable(f"the rows of {store.flow} are not kept by this process: ask one that has the role serve")
+        return shelf.rows(store)
+
+    def kept(self) -> list[Kept]:
+        """How far the rows of this machine are, kept or restored for a member."""
+        return [kept for shelf in list(self._shelves.values()) for kept in shelf.kept()]
+
     def committed(self, group: str, partition: TopicPartition) -> int:
         """The committed position of a group: the log's start if none."""
+        return self.progress(group, [partition])[partition][0]
+
+    def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The committed positions of a group and where the partitions end, in a few requests."""
         self._require_open()
-        asking = Consumer(self._settings.of_consumers(group))
-        try:
-            (found,) = asking.committed([place(partition)], timeout=self._settings.request_s)
-        except KafkaException as error:
-            raise_mapped(error, f"asking how far group {group} is")
-        finally:
-            asking.close()
-        return found.offset if found.offset >= 0 else self.bounds(partition)[0]
+        wanted = list(partitions)
+        for partition in wanted:
+            self._topics.require(partition)
+        return self._admin.progress(group, wanted)
+
+    def findings(self, topics: Sequence[Topic]) -> list[str]:
+        """What an operator has to put right on the brokers for these topics, each with what to do. Raises `Unavailable`."""
+        return self._admin.findings(topics)
 
     def latest(self, topic: str, key: bytes) -> Record | None:
         """The newest record of a key in a compacted topic; none if there is none or it was removed."""
@@ -143,9 +182,25 @@ class KafkaLog:
         readers: list[KafkaMember | KafkaFollower] = [*self._members, *self._followers]
         for reader in readers:
             reader.close()
+        for standby in self._standbys.values():
+            standby.close()
+        for shelf in self._shelves.values():
+            shelf.close()
         self._appender.close()
         self._keys.close()
         self._pages.close()
+
+    def _shelf(self, group: str, counts: Mapping[str, int]) -> KafkaShelf:
+        """The stores of a group, whose changelog has as many partitions as its widest input."""
+        changelog = Topic(_changelog(group), "row", "engine", 1_000, (), max(counts.values()), "compact")
+        self._topics.grow(changelog)
+        with self._lock:
+            if group not in self._shelves:
+                path = self._directory / "stores" / group
+                self._shelves[group] = KafkaShelf(group, path, lambda: self._topics.identity(changelog.name))
+            shelf = self._shelves[group]
+            shelf.widen(changelog.partitions)
+        return shelf
 
     def _forget_member(self, member: KafkaMember) -> None:
         with self._lock:
@@ -242,6 +297,10 @@ class _Call:
         self._left -= count
         if self._left <= 0:
             self.done.set()
+
+
+def _changelog(group: str) -> str:
+    return f"{group}.changelog"
 
 
 def _name_in(directory: Path) -> str:

@@ -49,6 +49,7 @@ class KafkaSettings:
 
     `clients` goes to every client as it is (security). `request_s`: how long a call waits for the brokers before it is
     `Unavailable`. A transaction that its worker left open hides later records of its partitions for up to `transaction_ms`.
+    `replication`: of topics that are made (-1: what the brokers have as their default).
     """
 
     bootstrap: str
@@ -58,6 +59,7 @@ class KafkaSettings:
     transaction_ms: int = 15_000
     request_s: float = 20.0
     is_static: bool = False
+    replication: int = -1
 
     def of_any(self) -> dict[str, Any]:
         """What every client gets."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import RLock
 
 from confluent_kafka import Consumer, KafkaException, Message
@@ -19,7 +18,8 @@ from schemas.records import Record
 from streams.engine.kafka_clients import KafkaSettings, check_message, place, places, raise_mapped, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_restore import Restorer
-from streams.engine.kafka_store import KafkaRows, KafkaStore, open_store
+from streams.engine.kafka_shelf import KafkaShelf
+from streams.engine.kafka_store import KafkaRows, Lease
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.kafka_transaction import Transactor, Uncertain
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
@@ -27,13 +27,12 @@ from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transa
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where a member sits: its group's topics and changelog, its own name (stable over restarts) and directory."""
+    """Where a member sits: its group's topics and changelog, and its own name (stable over restarts)."""
 
     group: str
     topics: Mapping[str, int]
     changelog: str
     name: str
-    path: Path
 
 
 class KafkaMember:
@@ -44,6 +43,7 @@ class KafkaMember:
         settings: KafkaSettings,
         topics: KafkaTopics,
         seat: Seat,
+        shelf: KafkaShelf,
         listener: Listener,
         low_of: Callable[[TopicPartition], int],
         on_close: Callable[[KafkaMember], None],
@@ -54,11 +54,11 @@ class KafkaMember:
         self._listener = listener
         self._low_of = low_of
         self._on_close = on_close
-        self._identity = topics.identity(seat.changelog)
+        self._shelf = shelf
         self._lock = RLock()
         self._is_open = True
         self._must_renew = False
-        self._stores: dict[int, KafkaStore] = {}
+        self._leases: dict[int, Lease] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._owned: set[int] = set()  # told to the listener
         self._assigned: set[int] = set()  # whose inputs are being fetched
@@ -92,7 +92,7 @@ class KafkaMember:
         with self._lock:
             if store.partition not in self._owned:
                 raise self._fenced(f"the rows of {store.flow}/{store.partition}")
-            return KafkaRows(self._stores[store.partition], store)
+            return KafkaRows(self._leases[store.partition].store, store)
 
     def commit(self, transaction: Transaction) -> None:
         """All of the transaction, durably, or nothing. Raises `Fenced` or `Unavailable`."""
@@ -104,7 +104,7 @@ class KafkaMember:
             fences = touched or {min(self._owned, default=0)}
             offsets = [place(partition, position) for partition, position in transaction.positions.items()]
             # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
-            offsets += [place(self._changelog(i), self._stores[i].position if i in self._stores else 0) for i in sorted(fences)]
+            offsets += [place(self._changelog(i), self._changelog_position(i)) for i in sorted(fences)]
             try:
                 changed, ends = self._transactor.run(transaction, self.seat.changelog, offsets, self._consumer)
             except Uncertain as error:
@@ -113,7 +113,7 @@ class KafkaMember:
             self._positions.update(transaction.positions)
             try:
                 for index, rows in changed.items():
-                    self._stores[index].apply(rows, ends[index])
+                    self._leases[index].apply(rows, ends[index])
             except Unavailable:
                 self._must_renew = True
                 raise
@@ -131,10 +131,6 @@ class KafkaMember:
         with self._lock:
             self._seeks = {p: self._positions[p] for index in self._assigned for p in self._inputs(index)}
 
-    def restoring(self) -> dict[int, tuple[int, int]]:
-        """Partition numbers that are being caught up: how far they are, and where they have to get to."""
-        return {i: (self._stores[i].position, end) for i, end in dict(self._restorer.targets).items() if i in self._stores}
-
     def close(self) -> None:
         """Leave the group: a waiting `poll` ends, partitions go to the others."""
         with self._lock:
@@ -145,7 +141,7 @@ class KafkaMember:
             self._asking.close()
             self._restorer.close()
             self._transactor.close()
-            self._drop(set(self._stores))
+            self._drop(set(self._leases))
         self._on_close(self)
 
     # --- ownership --------------------------------------------------------------------------------------------------------
@@ -181,12 +177,13 @@ class KafkaMember:
         self._lost |= gone
 
     def _step(self, max_records: int, timeout_s: float) -> list[Record]:
-        if self._must_renew or any(store.is_damaged for store in self._stores.values()):
+        if self._must_renew or any(lease.store.is_damaged for lease in self._leases.values()):
             self._renew()
         self._seek()
-        is_busy = bool(self._gained or self._restorer.targets)
+        is_busy = bool(self._gained or self._restorer.is_busy)
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
         self._take_changes(timeout_s)
+        self._note_fresh()
         return [to_record(message) for message in messages if check_message(message) and self._is_wanted(message)]
 
     def _is_wanted(self, message: Message) -> bool:
@@ -205,7 +202,7 @@ class KafkaMember:
         for index in sorted(self._gained):
             self._prepare(index)
             self._gained.discard(index)
-        if self._restorer.targets:
+        if self._restorer.is_busy:
             ready = self._restorer.step(timeout_s)
             for index in ready:
                 if index in self._assigned:
@@ -214,26 +211,36 @@ class KafkaMember:
                     self._consumer.incremental_assign([place(p, self._positions[p]) for p in self._inputs(index)])
                 self._assigned.add(index)
                 self._owned.add(index)
+                self._leases[index].role = "owned"
+            self._note_fresh()
             if ready:
                 self._listener.assigned(self._partitions(set(ready)))
 
     def _prepare(self, index: int) -> None:
         """Open a store and begin to catch it up. The positions first: asking for them waits for a predecessor's transaction."""
         self._positions |= self._committed(self._inputs(index), also=[self._changelog(index)])
-        if index not in self._stores:
-            self._stores[index] = open_store(self.seat.path / str(index), self._identity)
-        self._restorer.begin(index, self._stores[index])
+        if index not in self._leases:
+            self._leases[index] = self._shelf.take(index, "restored")
+        self._restorer.begin(index, self._leases[index])
 
     def _drop(self, indices: set[int]) -> None:
         for index in indices:
             self._owned.discard(index)
             self._restorer.forget(index)
-            store = self._stores.pop(index, None)
-            if store is not None:
-                store.close()
+            lease = self._leases.pop(index, None)
+            if lease is not None:
+                self._shelf.give_back(index, lease)
             for partition in self._inputs(index):
                 self._positions.pop(partition, None)
                 self._seeks.pop(partition, None)
+
+    def _note_fresh(self) -> None:
+        """Its owner has all of a store."""
+        now_ms = time.time_ns() // 1_000_000
+        for index in self._owned:
+            lease = self._leases[index]
+            if lease.is_held:
+                lease.store.fresh_ms = now_ms
 
     def _renew(self) -> None:
         """Start over with what is owned, from what the brokers say: a commit's end is not known, or a store is damaged."""
@@ -261,6 +268,9 @@ class KafkaMember:
 
     def _changelog(self, index: int) -> TopicPartition:
         return TopicPartition(self.seat.changelog, index)
+
+    def _changelog_position(self, index: int) -> int:
+        return self._leases[index].store.position if index in self._leases else 0
 
     def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
         """Where partitions are committed, once no transaction is pending on them and on `also`."""

@@ -2,16 +2,22 @@
 
 A row's key here is its key in the changelog. Rows and the changelog position they reflect change in one WriteBatch, so that
 after kill -9 the store is at some position of the changelog, and catches up from there.
+
+One `KafkaStore` in a process holds the directory, and any thread may read it. Who changes it holds its `Lease`; taking it ends
+the one before, so what a former holder still has in hand changes nothing.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import RLock
+from typing import Literal
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from streams.engine.embedded_files import MB, CannotOpen, number, pack_offset, scan_items
 from streams.engine.kafka_topics import REMOVED_KEPT_MS
@@ -19,9 +25,15 @@ from streams.engine.log import StoreId, Unavailable
 
 # No flow has an empty name, so no row's key begins so.
 _POSITION, _IDENTITY, _WRITTEN = b"\0position", b"\0identity", b"\0written"
+_BEYOND = b"\xff" * 8  # all keys
 MAX_AGE_MS = REMOVED_KEPT_MS // 2
 """What was not written for longer may have missed removals that are no longer in the changelog."""
 _CACHE = Cache(64 * MB)  # for all stores of the process
+_READERS_S = 5.0
+"""How long opening waits for readers of the process that still hold the directory's former handle."""
+
+Row = tuple[bytes, bytes | None]
+Role = Literal["owned", "restored", "followed"]
 
 
 class Damaged(Unavailable):
@@ -35,66 +47,169 @@ def row_prefix(flow: str) -> bytes:
 
 
 class KafkaStore:
-    """An open store. `position`: the changelog offset it goes on from."""
+    """An open store. `position`: the changelog offset it goes on from. `fresh_ms`: when it was last known to have all."""
 
-    def __init__(self, path: Path, db: Rdict, identity: bytes) -> None:
-        self._path = path
-        self._db: Rdict | None = db
-        self._identity = identity
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
         self.is_damaged = False
-        self.position = number(db.get(_POSITION), 0)
+        self.position = 0
+        self.fresh_ms: int | None = None
+        self.lease: Lease | None = None
+        self._identity = identity.encode()
+        self._lock = RLock()
+        self._db: Rdict | None = None
+        self._is_unlogged = False
 
     @property
     def db(self) -> Rdict:
-        """The database. Raises `Unavailable` once closed."""
-        if self._db is None:
-            raise Unavailable(f"the store {self._path} is closed")
-        return self._db
+        """The database, for one call. Raises `Unavailable` while it is closed."""
+        db = self._db
+        if db is None:
+            raise Unavailable(f"the store {self.path} is closed")
+        return db
 
-    def apply(self, rows: Iterable[tuple[bytes, bytes | None]], position: int) -> None:
-        """Change rows (none: removed) and note the changelog position they reflect, in one write."""
+    def open(self) -> None:
+        """Open it if it is not; begin anew if it is damaged, too old, or of another changelog. Raises `CannotOpen` if in use."""
+        with self._lock:
+            if self.is_damaged or (self._db is None and _mark(self.path).exists()):
+                self.close()
+                shutil.rmtree(self.path)
+                self.is_damaged = False
+            if self._db is not None:
+                return
+            try:
+                db = _opened(self.path)
+            except (CannotOpen, Unavailable):
+                raise
+            except Exception:  # whatever RocksDB finds wrong with it: the changelog has it all
+                shutil.rmtree(self.path, ignore_errors=True)
+                db = _opened(self.path)
+            self._db, self.position = db, number(db.get(_POSITION), 0)
+            written_ms = number(db.get(_WRITTEN), _now_ms())
+            if db.get(_IDENTITY) != self._identity or _now_ms() - written_ms > MAX_AGE_MS:
+                self.wipe()
+
+    def rename(self, identity: str) -> None:
+        """The changelog's identity, if it is another one now: rows of the former are wiped."""
+        with self._lock:
+            if identity.encode() != self._identity:
+                self._identity = identity.encode()
+                self.wipe()
+
+    def apply(self, rows: Iterable[Row], position: int, *, logged: bool = True) -> None:
+        """Change rows (none: removed) and note the changelog position they reflect, in one write.
+
+        Not `logged`: it may be lost with the process, whole batches from the end, until it is flushed.
+        """
         batch = WriteBatch(raw_mode=True)
+        put, delete = batch.put, batch.delete
         for key, value in rows:
             if value is None:
-                batch.delete(key)
+                delete(key)
             else:
-                batch.put(key, value)
-        batch.put(_POSITION, pack_offset(position))
-        batch.put(_WRITTEN, pack_offset(_now_ms()))
-        self.guard(lambda: self.db.write(batch))
-        self.position = position
+                put(key, value)
+        put(_POSITION, pack_offset(position))
+        put(_WRITTEN, pack_offset(_now_ms()))
+        with self._lock:
+            self._write(batch, logged=logged)
+            self.position = position
 
     def wipe(self) -> None:
-        """Begin again with nothing."""
-        self.close()
-        shutil.rmtree(self._path)
-        opened = _opened(self._path, self._identity)
-        self._db, self.position, self.is_damaged = opened.db, 0, False
+        """Begin again with nothing. Readers are turned away until it is caught up."""
+        with self._lock:
+            self.fresh_ms = None
+            batch = WriteBatch(raw_mode=True)
+            batch.delete_range(b"", _BEYOND)
+            batch.put(_IDENTITY, self._identity)
+            self._write(batch)
+            self.position = 0
 
-    def guard(self, read: Callable[[], object]) -> object:
-        """What a call of the database gives. Raises `Damaged`, with the store marked, if RocksDB cannot do it."""
+    def take(self, role: Role) -> Lease:
+        """The right to change it: whoever had it has it no longer."""
+        with self._lock:
+            self.lease = Lease(self, role)
+            return self.lease
+
+    def damaged(self, error: Exception) -> Damaged:
+        """Mark the store, for the next one who opens it."""
+        self.is_damaged = True
+        self.fresh_ms = None
+        with suppress(OSError):
+            _mark(self.path).touch()
+        return Damaged(f"the store {self.path} cannot be used ({error}): it is made again from its changelog")
+
+    def close(self) -> None:
+        """Release the directory, as soon as the calls of other threads that are under way have ended."""
+        with self._lock:
+            db, self._db, self.fresh_ms = self._db, None, None
+            if db is not None and self._is_unlogged and not self.is_damaged:
+                self._flush(db)
+            # Not `db.close()`: that would fail reads under way. The last of them to end releases it.
+
+    def _write(self, batch: WriteBatch, *, logged: bool = True) -> None:
         try:
-            return read()
+            if logged and self._is_unlogged:
+                self._flush(self.db)  # else the write-ahead log would go on after a gap
+            self.db.write(batch, _LOGGED if logged else _UNLOGGED)
+            self._is_unlogged = not logged
         except Unavailable:
             raise
         except Exception as error:
             raise self.damaged(error) from error
 
-    def damaged(self, error: Exception) -> Damaged:
-        """Mark the store, for the next one who opens it."""
-        self.is_damaged = True
-        _mark(self._path).touch()
-        return Damaged(f"the store {self._path} cannot be used ({error}): it is made again from its changelog")
+    def _flush(self, db: Rdict) -> None:
+        try:
+            db.flush()
+            self._is_unlogged = False
+        except Exception as error:
+            raise self.damaged(error) from error
 
-    def close(self) -> None:
-        """Release the directory."""
-        opened, self._db = self._db, None
-        if opened is not None:
-            opened.close()
+
+class Lease:
+    """The right to change a store, until another takes it. `restored`: changes that were read from the changelog under it."""
+
+    def __init__(self, store: KafkaStore, role: Role) -> None:
+        self.store = store
+        self.role = role
+        self.end = store.position
+        self.restored = 0
+        self._began_s = time.monotonic()
+        self._ended_s = self._began_s
+
+    @property
+    def is_held(self) -> bool:
+        """Nobody has taken it since."""
+        return self.store.lease is self
+
+    def apply(self, rows: Iterable[Row], position: int) -> None:
+        """Change the store, unless another has taken it: he has read the same from the changelog."""
+        with self.store._lock:
+            if self.is_held:
+                self.store.apply(rows, position)
+                self.end = max(self.end, position)
+
+    def restore(self, rows: list[Row], position: int, *, logged: bool) -> None:
+        """Change the store by what was read from the changelog, unless another has taken it."""
+        with self.store._lock:
+            if self.is_held:
+                self.store.apply(rows, position, logged=logged)
+                self.restored += len(rows)
+                self._ended_s = time.monotonic()
+
+    def release(self) -> None:
+        """Let another have it."""
+        with self.store._lock:
+            if self.is_held:
+                self.store.lease = None
+
+    @property
+    def rows_per_s(self) -> int:
+        """How fast it was read."""
+        return round(self.restored / max(self._ended_s - self._began_s, 0.001))
 
 
 class KafkaRows:
-    """The committed rows of one `StoreId`."""
+    """The committed rows of one `StoreId`. Raises `Unavailable` while they are not caught up, or closed, or damaged."""
 
     def __init__(self, store: KafkaStore, which: StoreId) -> None:
         self._store = store
@@ -102,19 +217,28 @@ class KafkaRows:
         self._beyond = self._prefix[:-1] + b"\1"
 
     def get(self, key: bytes) -> bytes | None:
-        """The row, or none. Raises `Damaged`."""
+        """The row, or none."""
+        store = self._store
+        db = store.db
         try:
-            row: bytes | None = self._store.db.get(self._prefix + key)
-        except Unavailable:
-            raise
+            row: bytes | None = db.get(self._prefix + key)
         except Exception as error:
-            raise self._store.damaged(error) from error
+            raise store.damaged(error) from error
+        if store.fresh_ms is None:
+            raise self._stale()
         return row
 
     def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with `low <= key < high`, as of the call. Raises `Damaged`."""
-        rows = scan_items(self._store.db, self._prefix + low, self._beyond if high is None else self._prefix + high)
+        """Rows with `low <= key < high`, as of the call."""
+        store = self._store
+        rows = scan_items(store.db, self._prefix + low, self._beyond if high is None else self._prefix + high)
+        if store.fresh_ms is None:
+            raise self._stale()
         return self._read(rows)
+
+    def _stale(self) -> Unavailable:
+        """Asked for after the read: whoever wipes a store says so first."""
+        return Unavailable(f"the store {self._store.path} is not caught up with its changelog: try again")
 
     def _read(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         length = len(self._prefix)
@@ -129,35 +253,37 @@ class KafkaRows:
 
 def open_store(path: Path, identity: str) -> KafkaStore:
     """Open a store, or begin it anew if it is damaged, too old, or of another changelog. Raises `CannotOpen` if it is in use."""
-    if _mark(path).exists():
-        shutil.rmtree(path)
-    wanted = identity.encode()
-    try:
-        store = _opened(path, wanted)
-    except CannotOpen:
-        raise
-    except Exception:  # whatever RocksDB finds wrong with it: the changelog has it all
-        shutil.rmtree(path, ignore_errors=True)
-        return _opened(path, wanted)
-    written_ms = number(store.db.get(_WRITTEN), _now_ms())
-    if store.db.get(_IDENTITY) != wanted or _now_ms() - written_ms > MAX_AGE_MS:
-        store.wipe()
+    store = KafkaStore(path, identity)
+    store.open()
     return store
 
 
-def _opened(path: Path, identity: bytes) -> KafkaStore:
+def _opened(path: Path) -> Rdict:
     path.mkdir(parents=True, exist_ok=True)
-    try:
-        db = Rdict(str(path), _options())
-    except Exception as error:
-        if "LOCK" in str(error) and "lock" in str(error).lower():
-            raise CannotOpen(
-                f"the store {path} is in use by another process: stop it, or give this one a directory of its own"
-            ) from error
-        raise
-    if db.get(_IDENTITY) is None and db.get(_POSITION) is None:
-        db.put(_IDENTITY, identity)
-    return KafkaStore(path, db, identity)
+    deadline = time.monotonic() + _READERS_S
+    while True:
+        try:
+            return Rdict(str(path), _options())
+        except Exception as error:
+            said = str(error)
+            if "LOCK" not in said or "lock" not in said.lower():
+                raise
+            if "current process" not in said:
+                raise CannotOpen(
+                    f"the store {path} is in use by another process: stop it, or give this one a directory of its own"
+                ) from error
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the store {path} is still being read: try again") from error
+        time.sleep(0.02)
+
+
+def _unlogged() -> WriteOptions:
+    options = WriteOptions()
+    options.disable_wal = True  # type: ignore[method-assign,assignment]  # the stub has it as a method
+    return options
+
+
+_LOGGED, _UNLOGGED = WriteOptions(), _unlogged()
 
 
 def _mark(path: Path) -> Path:

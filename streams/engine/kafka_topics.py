@@ -110,7 +110,9 @@ class KafkaTopics:
             }
 
     def _make(self, topics: Sequence[Topic]) -> None:
-        futures = self._admin.create_topics([NewTopic(t.name, t.partitions, -1, config=_config(t)) for t in topics])
+        futures = self._admin.create_topics(
+            [NewTopic(t.name, t.partitions, self._settings.replication, config=self._config(t)) for t in topics]
+        )
         others: list[Topic] = []
         for topic in topics:
             try:
@@ -123,6 +125,11 @@ class KafkaTopics:
         self._cleanups |= {topic.name: topic.cleanup for topic in topics if topic not in others}
         if others:
             self._require_same(others)
+
+    def _config(self, topic: Topic) -> dict[str, str]:
+        replicas = self._settings.replication
+        # With every replica required, one broker less would stop all writing.
+        return _config(topic) | ({"min.insync.replicas": str(max(1, replicas - 1))} if replicas > 0 else {})
 
     def _await(self, counts: dict[str, int]) -> None:
         """Until the brokers tell of what they have made."""

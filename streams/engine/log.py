@@ -10,9 +10,9 @@ One test suite (`tests/contracts`) runs on each. Whatever a log does inside, it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from schemas.records import Headers, Record
 from schemas.topics import Topic
@@ -154,6 +154,14 @@ class Log(Protocol):
         """The first kept offset and the next one to be written."""
         ...
 
+    def committed(self, group: str, partition: TopicPartition) -> int:
+        """The committed position of a group: the log's start if none."""
+        ...
+
+    def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The committed positions of a group and where the partitions end, in few requests. At rest both are the same."""
+        ...
+
     def join(self, group: str, topics: Sequence[str], listener: Listener) -> Member:
         """Become a member of a group that shares the topics' partitions."""
         ...
@@ -180,4 +188,53 @@ class Reader(Protocol):
 
     def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How far this machine's rows of one partition number of a group are.
+
+    `state`: `owned` by a member of this process, being `restored` for one, or `followed` while others own it. `position`, `end`:
+    changelog offsets. `caught_up_ms`: when all that was committed was last known to be here; none: not yet, and nothing is read
+    from it. `restored`, `rows_per_s`: changes read from the changelog since it was last opened or taken over, and how fast.
+    `problem`: why it does not get on.
+    """
+
+    group: str
+    partition: int
+    state: Literal["owned", "restored", "followed"]
+    position: int
+    end: int
+    caught_up_ms: int | None
+    restored: int = 0
+    rows_per_s: int = 0
+    problem: str | None = None
+
+    @property
+    def remaining(self) -> int:
+        """How many changes are to be read at most, until it is as far as is known."""
+        return max(0, self.end - self.position)
+
+
+class ReadableLog(Log, Reader, Protocol):
+    """A log that also answers by key, and shows committed rows of any flow."""
+
+    def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
+        """Keep the rows of these flows on this machine, whoever owns their partitions: for `store`, and as warm standby."""
+        ...
+
+    def store(self, store: StoreId) -> Store:
+        """The committed rows of a store, whoever owns it. Raises `Unavailable` if they are not kept here or not caught up yet.
+
+        Each `get` and `range` sees whole commits of the owner, never half of one; two calls may see different ones.
+        """
+        ...
+
+    def kept(self) -> list[Kept]:
+        """What is kept, and how far it is. Nothing on a log that has the rows itself."""
+        ...
+
+    def findings(self, topics: Sequence[Topic]) -> list[str]:
+        """What is not as it has to be for these topics, each with what to do. Nothing: all is well. Raises `Unavailable`."""
         ...

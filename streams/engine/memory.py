@@ -8,7 +8,7 @@ calls `reopen` and starts over on what was durable.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from threading import Lock
@@ -16,7 +16,7 @@ from threading import Lock
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.groups import Group, Membership
-from streams.engine.log import Listener, Outgoing, Store, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.log import Kept, Listener, Outgoing, Store, StoreId, TopicPartition, Transaction, Unavailable
 
 
 class Crash(Exception):
@@ -183,6 +183,21 @@ class MemoryLog:
         """The committed position of a group: the log's start if none."""
         position = self._data.positions.get((group, partition))
         return self.bounds(partition)[0] if position is None else position
+
+    def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """The committed positions of a group and where the partitions end."""
+        return {partition: (self.committed(group, partition), self.bounds(partition)[1]) for partition in partitions}
+
+    def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
+        """Nothing to do: all rows are here."""
+
+    def kept(self) -> list[Kept]:
+        """None: the rows are the log's own."""
+        return []
+
+    def findings(self, topics: Sequence[Topic]) -> list[str]:
+        """Topics that are missing."""
+        return [f"topic {t.name} is missing: create it" for t in topics if t.name not in self._data.topics]
 
     def latest(self, topic: str, key: bytes) -> Record | None:
         """The newest record of a key in a compacted topic; none if there is none or it was removed."""

@@ -106,6 +106,7 @@ class Worker:
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
         self._must_rewind = False
+        self._group = group
         self._member = log.join(group, list(self._flows), self)
 
     def run(self, stop: Stop) -> None:
@@ -158,9 +159,8 @@ class Worker:
 
     def lag(self) -> dict[TopicPartition, int]:
         """How many records each owned partition has that are not applied and committed yet."""
-        return {
-            partition: self._log.bounds(partition)[1] - position for partition, position in list(self.counters.positions.items())
-        }
+        progress = self._log.progress(self._group, list(self.counters.positions))
+        return {partition: max(0, end - position) for partition, (position, end) in progress.items()}
 
     # --- membership (`Listener`) ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,75 @@
+"""Questions to the brokers about groups and topics, each in few requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from schemas.topics import Topic
+from streams.engine.kafka_clients import KafkaSettings, place, places, raise_mapped
+from streams.engine.kafka_findings import findings
+from streams.engine.log import TopicPartition
+
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+class KafkaAdmin:
+    """Safe from any thread."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._admin = AdminClient(settings.of_any())
+
+    def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """Committed positions of a group (the log's start if none), and the ends of what is decided. Raises `Unavailable`."""
+        wanted = list(dict.fromkeys(partitions))
+        if not wanted:
+            return {}
+        committed = self.committed(group, wanted)
+        ends = self.ends(wanted)
+        unread = [partition for partition in wanted if partition not in committed]
+        committed |= self._offsets(unread, _EARLIEST, IsolationLevel.READ_COMMITTED) if unread else {}
+        return {partition: (committed[partition], ends[partition]) for partition in wanted}
+
+    def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Committed positions of a group: only where there is one."""
+        what = f"asking how far group {group} is"
+        asked = ConsumerGroupTopicPartitions(group, places(partitions))
+        (future,) = self._admin.list_consumer_group_offsets([asked], request_timeout=self._settings.request_s).values()
+        found: dict[TopicPartition, int] = {}
+        for one in self._result(future, what).topic_partitions:
+            if one.error is not None:
+                raise_mapped(KafkaException(one.error), what)
+            if one.offset >= 0:
+                found[TopicPartition(one.topic, one.partition)] = one.offset
+        return found
+
+    def ends(self, partitions: Iterable[TopicPartition], *, decided: bool = True) -> dict[TopicPartition, int]:
+        """Where partitions end: before the first open transaction, or (not `decided`) after all that was written."""
+        level = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
+        return self._offsets(partitions, _LATEST, level)
+
+    def findings(self, topics: Sequence[Topic]) -> list[str]:
+        """What is not as it has to be for these topics, each with what to do."""
+        return findings(self._settings, self._admin, topics)
+
+    def _offsets(
+        self, partitions: Iterable[TopicPartition], spec: OffsetSpec, level: IsolationLevel
+    ) -> dict[TopicPartition, int]:
+        asked: dict[Place, OffsetSpec] = {place(partition): spec for partition in partitions}
+        futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._settings.request_s)
+        return {
+            TopicPartition(at.topic, at.partition): self._result(future, f"asking for {at.topic}/{at.partition}").offset
+            for at, future in futures.items()
+        }
+
+    def _result(self, future: Any, what: str) -> Any:
+        try:
+            return future.result(self._settings.request_s + 5)
+        except KafkaException as error:
+            raise_mapped(error, what)
