@@ -17,14 +17,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.kafka_admin import KafkaAdmin
-from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.kafka_clients import KafkaSettings, said_of
 from streams.engine.kafka_follow import KafkaFollower, KafkaPages
 from streams.engine.kafka_keys import KafkaKeys
 from streams.engine.kafka_member import KafkaMember, Seat
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_standby import KafkaStandby
 from streams.engine.kafka_store import KafkaRows
-from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.kafka_topics import KafkaTopics, changelog_name, changelog_of
 from streams.engine.kafka_transaction import produce
 from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
 
@@ -94,7 +94,7 @@ class KafkaLog:
         with self._lock:
             taken = {member.seat.name for member in self._members}
             slot = next(n for n in range(len(taken) + 1) if f"{group}.{self._name}.{n}" not in taken)
-            seat = Seat(group, counts, _changelog(group), f"{group}.{self._name}.{slot}")
+            seat = Seat(group, counts, changelog_name(group), f"{group}.{self._name}.{slot}")
             member = KafkaMember(
                 self._settings,
                 self._topics,
@@ -128,7 +128,7 @@ class KafkaLog:
             self._flows |= dict.fromkeys(flows, shelf)
             if group not in self._standbys:
                 shelf.is_kept = True
-                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, _changelog(group))
+                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, changelog_name(group))
 
     def store(self, store: StoreId) -> KafkaRows:
         """The committed rows of a kept flow, whoever owns the partition. Raises `Unavailable` if they are not here or not yet.
@@ -192,7 +192,7 @@ class KafkaLog:
 
     def _shelf(self, group: str, counts: Mapping[str, int]) -> KafkaShelf:
         """The stores of a group, whose changelog has as many partitions as its widest input."""
-        changelog = Topic(_changelog(group), "row", "engine", 1_000, (), max(counts.values()), "compact")
+        changelog = changelog_of(group, counts.values())
         self._topics.grow(changelog)
         with self._lock:
             if group not in self._shelves:
@@ -242,7 +242,7 @@ class Appender:
         if call.error is not None:
             if call.error.fatal():
                 self._replace(producer)
-            raise Unavailable(f"records were not written: {call.error.str()}")
+            raise Unavailable(f"records were not written: {said_of(call.error)}")
         return call.offsets
 
     def close(self) -> None:
@@ -297,10 +297,6 @@ class _Call:
         self._left -= count
         if self._left <= 0:
             self.done.set()
-
-
-def _changelog(group: str) -> str:
-    return f"{group}.changelog"
 
 
 def _name_in(directory: Path) -> str:

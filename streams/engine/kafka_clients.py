@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
@@ -38,6 +39,19 @@ _HOPELESS = frozenset(
         KafkaError.FENCED_INSTANCE_ID,
     }
 )
+
+_DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+_AWAY = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._MSG_TIMED_OUT})
+_REFUSAL_S = 60.0
+READERS = "crossdock-reader"
+"""The group named by consumers that are in none."""
 
 _LOGGER = logging.getLogger("librdkafka")
 _LOGGER.addHandler(logging.NullHandler())  # errors come back from the calls they make fail; who wants more listens to this
@@ -86,7 +100,7 @@ class KafkaSettings:
 
     def reader(self, *, wait_ms: int = 100) -> Consumer:
         """A consumer outside any group that says when it has reached the end of a partition."""
-        return Consumer({**self.of_consumers("crossdock-reader"), "enable.partition.eof": True, "fetch.wait.max.ms": wait_ms})
+        return Consumer({**self.of_consumers(READERS), "enable.partition.eof": True, "fetch.wait.max.ms": wait_ms})
 
     def producer(self, **more: Any) -> Producer:
         """An idempotent producer. `more`: further properties, with _ for the dots."""
@@ -102,9 +116,24 @@ class KafkaSettings:
         )
 
 
+_refusal = (-_REFUSAL_S, "")  # when a broker last did not let a client of this process in, and why
+
+
 def _heard(error: KafkaError) -> None:
-    """Errors of the connection come back from the calls they make fail; librdkafka would print them as well."""
-    del error
+    """Errors of the connection come back from the calls they make fail, but only as "failed": here is why."""
+    global _refusal  # noqa: PLW0603 - told by librdkafka, of any client
+    if error.code() in {KafkaError._AUTHENTICATION, KafkaError._SSL} or "SSL routines" in error.str():
+        _refusal = (time.monotonic(), error.str().partition(" (after ")[0])
+
+
+def said_of(error: KafkaError) -> str:
+    """An error in words, with what to do about it where that is known."""
+    if error.code() in _DENIED:
+        return f"{error.str()} This user may not do that: `crossdock topics --acls` shows what each role has to be allowed."
+    when_s, why = _refusal
+    if error.code() in _AWAY and time.monotonic() - when_s < _REFUSAL_S:
+        return f"the brokers do not let this user in ({why}): look at the user, password and certificates in kafka.clients"
+    return error.str()
 
 
 def raise_mapped(error: KafkaException, what: str) -> NoReturn:
@@ -112,7 +141,7 @@ def raise_mapped(error: KafkaException, what: str) -> NoReturn:
     reason = error.args[0]
     if reason.code() in FENCED:
         raise Fenced(f"{what}: {reason.str()}; drop the batch and poll again") from error
-    raise Unavailable(f"{what}: {reason.str()}") from error
+    raise Unavailable(f"{what}: {said_of(reason)}") from error
 
 
 def check_message(message: Message) -> bool:
@@ -121,7 +150,7 @@ def check_message(message: Message) -> bool:
     if error is None:
         return True
     if error.fatal() or error.code() in _HOPELESS:
-        raise Unavailable(f"reading {message.topic() or 'from Kafka'}: {error.str()}")
+        raise Unavailable(f"reading {message.topic() or 'from Kafka'}: {said_of(error)}")
     return False
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, Message
 
-from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, raise_mapped
+from streams.engine.kafka_clients import READERS, KafkaSettings, check_message, is_end, place, raise_mapped
 from streams.engine.kafka_follow import next_messages
 from streams.engine.kafka_store import Lease, Row
 from streams.engine.log import TopicPartition
@@ -145,7 +145,7 @@ class Restorer:
             self._consumer = None
 
     def _bounds(self, index: int) -> tuple[int, int]:
-        asking = Consumer({**self._settings.of_consumers("crossdock-reader"), "isolation.level": "read_uncommitted"})
+        asking = Consumer({**self._settings.of_consumers(READERS), "isolation.level": "read_uncommitted"})
         try:
             low, end = asking.get_watermark_offsets(
                 place(TopicPartition(self._changelog, index)), timeout=self._settings.request_s

@@ -25,6 +25,16 @@ REMOVED_KEPT_MS = 7 * DAY_MS
 """How long a compacted topic keeps a removal. Whoever kept rows of it for longer without reading on starts anew."""
 
 
+def changelog_name(group: str) -> str:
+    """The topic that keeps the rows of a group's flows."""
+    return f"{group}.changelog"
+
+
+def changelog_of(group: str, partitions: Iterable[int]) -> Topic:
+    """The same as it has to exist, for a group whose inputs have so many partitions: as many as the widest."""
+    return Topic(changelog_name(group), "row", "engine", 1_000, (), max(partitions), "compact")
+
+
 class KafkaTopics:
     """What exists, asked once and remembered: partitions and cleanup of a topic do not change."""
 
@@ -103,6 +113,7 @@ class KafkaTopics:
         try:
             found = self._admin.list_topics(timeout=self._settings.request_s).topics
         except KafkaException as error:
+            self._admin.poll(0)  # hears why
             raise_mapped(error, f"asking {self._settings.bootstrap} for its topics")
         with self._lock:
             self._counts |= {
@@ -158,8 +169,11 @@ class KafkaTopics:
                 ConfigResource(ResourceType.TOPIC, t.name, incremental_configs=[entry])
                 for t, entry in zip(changed, wanted, strict=True)
             ]
-            for future in self._admin.incremental_alter_configs(resources).values():
-                future.result(self._settings.request_s)
+            for resource, future in self._admin.incremental_alter_configs(resources).items():
+                try:
+                    future.result(self._settings.request_s)
+                except KafkaException as error:
+                    raise_mapped(error, f"setting the retention of {resource.name}")
 
     def _read_cleanups(self, names: Sequence[str]) -> dict[str, int]:
         """Learn how topics forget; their retention (-1: never)."""
