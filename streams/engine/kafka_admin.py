@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.topics import Topic
-from streams.engine.kafka_clients import KafkaSettings, place, places, raise_mapped
+from streams.engine.kafka_clients import KafkaSettings, asked, place, places
 from streams.engine.kafka_findings import findings
 from streams.engine.log import TopicPartition
 
@@ -38,16 +37,19 @@ class KafkaAdmin:
 
     def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Committed positions of a group: only where there is one."""
-        what = f"asking how far group {group} is"
-        asked = ConsumerGroupTopicPartitions(group, places(partitions))
-        (future,) = self._admin.list_consumer_group_offsets([asked], request_timeout=self._settings.request_s).values()
-        found: dict[TopicPartition, int] = {}
-        for one in self._result(future, what).topic_partitions:
-            if one.error is not None:
-                raise_mapped(KafkaException(one.error), what)
-            if one.offset >= 0:
-                found[TopicPartition(one.topic, one.partition)] = one.offset
-        return found
+        request = ConsumerGroupTopicPartitions(group, places(partitions))
+
+        def call() -> dict[TopicPartition, int]:
+            (future,) = self._admin.list_consumer_group_offsets([request], request_timeout=self._settings.request_s).values()
+            found: dict[TopicPartition, int] = {}
+            for one in future.result().topic_partitions:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+                if one.offset >= 0:
+                    found[TopicPartition(one.topic, one.partition)] = one.offset
+            return found
+
+        return asked(call, f"asking how far group {group} is", self._settings.request_s)
 
     def ends(self, partitions: Iterable[TopicPartition], *, decided: bool = True) -> dict[TopicPartition, int]:
         """Where partitions end: before the first open transaction, or (not `decided`) after all that was written."""
@@ -61,15 +63,10 @@ class KafkaAdmin:
     def _offsets(
         self, partitions: Iterable[TopicPartition], spec: OffsetSpec, level: IsolationLevel
     ) -> dict[TopicPartition, int]:
-        asked: dict[Place, OffsetSpec] = {place(partition): spec for partition in partitions}
-        futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._settings.request_s)
-        return {
-            TopicPartition(at.topic, at.partition): self._result(future, f"asking for {at.topic}/{at.partition}").offset
-            for at, future in futures.items()
-        }
+        request: dict[Place, OffsetSpec] = {place(partition): spec for partition in partitions}
 
-    def _result(self, future: Any, what: str) -> Any:
-        try:
-            return future.result(self._settings.request_s + 5)
-        except KafkaException as error:
-            raise_mapped(error, what)
+        def call() -> dict[TopicPartition, int]:
+            futures = self._admin.list_offsets(request, isolation_level=level, request_timeout=self._settings.request_s)
+            return {TopicPartition(at.topic, at.partition): future.result().offset for at, future in futures.items()}
+
+        return asked(call, f"asking where {len(request)} partitions end", self._settings.request_s)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as Place
@@ -14,6 +14,7 @@ from confluent_kafka import TopicPartition as Place
 from schemas.records import Headers, Record
 from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
 
+T = TypeVar("T")
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 _OVERHEAD = 512  # what librdkafka counts for a record beside its bytes, amply
 
@@ -26,6 +27,22 @@ FENCED = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.REBALANCE_IN_PROGRESS,
+    }
+)
+# What brokers say of a partition or group while they hand it over, or have only just made it.
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._TRANSPORT,
     }
 )
 # Errors of a consumer that time does not heal: everything else librdkafka tries again by itself.
@@ -142,6 +159,21 @@ def raise_mapped(error: KafkaException, what: str) -> NoReturn:
     if reason.code() in FENCED:
         raise Fenced(f"{what}: {reason.str()}; drop the batch and poll again") from error
     raise Unavailable(f"{what}: {said_of(reason)}") from error
+
+
+def asked(call: Callable[[], T], what: str, patience_s: float) -> T:
+    """What a question to the brokers gives, asked again while a partition or group has only just found its broker.
+
+    Raises `Fenced` or `Unavailable`.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise_mapped(error, what)
+        time.sleep(0.05)
 
 
 def check_message(message: Message) -> bool:

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, Message
 
 from schemas.records import Record
-from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, raise_mapped, to_record
+from streams.engine.kafka_clients import KafkaSettings, asked, check_message, is_end, place, to_record
 from streams.engine.log import TopicPartition, Unavailable
 
 SLICE_S = 0.1
@@ -67,13 +67,14 @@ class KafkaPages:
 
     def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         """The first kept offset, and the end of what is decided: no transaction before it is open."""
+
+        def call() -> tuple[int, int]:
+            return self._consumer.get_watermark_offsets(place(partition), timeout=self._settings.request_s)
+
         try:
-            low, high = self._consumer.get_watermark_offsets(place(partition), timeout=self._settings.request_s)
-        except KafkaException as error:
-            raise_mapped(error, f"asking for {partition.topic}/{partition.partition}")
+            return asked(call, f"asking for {partition.topic}/{partition.partition}", self._settings.request_s)
         except RuntimeError as error:
             raise Unavailable("the log is closed") from error
-        return low, high
 
     def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
         """Up to `limit` records from `offset` on, but no further than the end when called."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import RLock
 
@@ -15,7 +16,8 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from schemas.records import Record
-from streams.engine.kafka_clients import KafkaSettings, check_message, place, places, raise_mapped, to_record
+from streams.engine.kafka_clients import KafkaSettings, asked, check_message, place, places, to_record
+from streams.engine.kafka_ends import Ends
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_restore import Restorer
 from streams.engine.kafka_shelf import KafkaShelf
@@ -23,6 +25,9 @@ from streams.engine.kafka_store import KafkaRows, Lease
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.kafka_transaction import Transactor, Uncertain
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
+
+_REST_S = 1.0
+"""How long nothing has come before a member commits that it has read to the end, and how seldom it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class KafkaMember:
         self._gained: set[int] = set()
         self._lost: set[int] = set()
         self._seeks: dict[TopicPartition, int] = {}
+        self._ends = Ends()
+        self._busy_s = time.monotonic()
         self._restorer = Restorer(settings, seat.changelog)
         self._transactor = Transactor(settings, seat.name)
         self._consumer = self._subscribed()
@@ -81,6 +88,8 @@ class KafkaMember:
                     raise Unavailable("the member has left its group")
                 try:
                     found = self._step(max_records, min(left_s, SLICE_S))
+                    if not found and time.monotonic() - self._busy_s > _REST_S:
+                        self._rest()
                 except BaseException:
                     self.rewind()  # what was fetched with it is dropped
                     raise
@@ -99,18 +108,22 @@ class KafkaMember:
         with self._lock:
             self._topics.check(transaction.outgoing)
             touched = self._require_owned(transaction)
-            if not (transaction.outgoing or transaction.rows or transaction.positions):
+            rest = self._at_rest(transaction.positions)
+            if not (transaction.outgoing or transaction.rows or transaction.positions or rest):
                 return
             fences = touched or {min(self._owned, default=0)}
             offsets = [place(partition, position) for partition, position in transaction.positions.items()]
             # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
             offsets += [place(self._changelog(i), self._changelog_position(i)) for i in sorted(fences)]
+            offsets += [place(partition, position) for partition, position in rest.items()]
             try:
                 changed, ends = self._transactor.run(transaction, self.seat.changelog, offsets, self._consumer)
             except Uncertain as error:
                 self._must_renew = True
                 raise (Fenced if error.is_fenced else Unavailable)(str(error)) from error
+            self._busy_s = time.monotonic()
             self._positions.update(transaction.positions)
+            self._positions.update(rest)
             try:
                 for index, rows in changed.items():
                     self._leases[index].apply(rows, ends[index])
@@ -130,6 +143,7 @@ class KafkaMember:
         """Read owned partitions again from their committed positions."""
         with self._lock:
             self._seeks = {p: self._positions[p] for index in self._assigned for p in self._inputs(index)}
+            self._ends.forget(self._seeks)
 
     def close(self) -> None:
         """Leave the group: a waiting `poll` ends, partitions go to the others."""
@@ -154,6 +168,7 @@ class KafkaMember:
             "session.timeout.ms": settings.session_ms,
             "heartbeat.interval.ms": settings.heartbeat_ms,
             "fetch.wait.max.ms": 100,
+            "enable.partition.eof": True,
         }
         if settings.is_static:
             config["group.instance.id"] = self.seat.name
@@ -184,13 +199,33 @@ class KafkaMember:
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
         self._take_changes(timeout_s)
         self._note_fresh()
-        return [to_record(message) for message in messages if check_message(message) and self._is_wanted(message)]
+        found: list[Record] = []
+        for message in messages:
+            if message.error() is None:
+                if self._is_wanted(message):
+                    found.append(to_record(message))
+            elif not check_message(message) and self._is_wanted(message):
+                self._ends.note(message)
+        if found:
+            self._ends.hand_out(found)
+            self._busy_s = time.monotonic()
+        return found
 
     def _is_wanted(self, message: Message) -> bool:
         topic, index = message.topic(), message.partition()
-        assert topic is not None
-        assert index is not None
-        return index in self._owned and TopicPartition(topic, index) not in self._seeks
+        return index in self._owned and (topic, index) not in self._seeks
+
+    def _at_rest(self, busy: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Ends of owned partitions that can be committed, but for those that move anyway."""
+        ends = self._ends.at_rest(self._positions)
+        return {p: end for p, end in ends.items() if p not in busy and p.partition in self._owned - self._lost}
+
+    def _rest(self) -> None:
+        """Commit that everything has been read. If it fails, the next one that succeeds does it."""
+        self._busy_s = time.monotonic()
+        if self._at_rest({}):
+            with suppress(Fenced, Unavailable):
+                self.commit(Transaction())
 
     def _take_changes(self, timeout_s: float) -> None:
         if self._lost:
@@ -230,6 +265,7 @@ class KafkaMember:
             lease = self._leases.pop(index, None)
             if lease is not None:
                 self._shelf.give_back(index, lease)
+            self._ends.forget(self._inputs(index))
             for partition in self._inputs(index):
                 self._positions.pop(partition, None)
                 self._seeks.pop(partition, None)
@@ -274,13 +310,11 @@ class KafkaMember:
 
     def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
         """Where partitions are committed, once no transaction is pending on them and on `also`."""
-        try:
-            found = self._asking.committed(places([*partitions, *also]), timeout=self._settings.request_s)
-        except KafkaException as error:
-            raise_mapped(error, f"asking how far group {self.seat.group} is")
-        for one in found:
-            if one.error is not None:
-                raise_mapped(KafkaException(one.error), f"asking how far group {self.seat.group} is")
+        found = asked(
+            lambda: _stable(self._asking.committed(places([*partitions, *also]), timeout=self._settings.request_s)),
+            f"asking how far group {self.seat.group} is",
+            self._settings.request_s,
+        )
         offsets = {TopicPartition(one.topic, one.partition): one.offset for one in found}
         return {p: offsets[p] if offsets[p] >= 0 else self._low_of(p) for p in partitions}
 
@@ -299,3 +333,11 @@ class KafkaMember:
 
     def _fenced(self, what: str) -> Fenced:
         return Fenced(f"a member of group {self.seat.group} no longer owns {what}: drop the batch and poll again")
+
+
+def _stable(found: list[Place]) -> list[Place]:
+    """Committed offsets, if all could be told."""
+    for one in found:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return found

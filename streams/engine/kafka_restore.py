@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, Message
 
-from streams.engine.kafka_clients import READERS, KafkaSettings, check_message, is_end, place, raise_mapped
+from streams.engine.kafka_clients import READERS, KafkaSettings, asked, check_message, is_end, place
 from streams.engine.kafka_follow import next_messages
 from streams.engine.kafka_store import Lease, Row
 from streams.engine.log import TopicPartition
@@ -146,12 +146,13 @@ class Restorer:
 
     def _bounds(self, index: int) -> tuple[int, int]:
         asking = Consumer({**self._settings.of_consumers(READERS), "isolation.level": "read_uncommitted"})
+        which = TopicPartition(self._changelog, index)
+        patience_s = self._settings.request_s
         try:
-            low, end = asking.get_watermark_offsets(
-                place(TopicPartition(self._changelog, index)), timeout=self._settings.request_s
+            return asked(
+                lambda: asking.get_watermark_offsets(place(which), timeout=patience_s),
+                f"asking for {self._changelog}/{index}",
+                patience_s,
             )
-        except KafkaException as error:
-            raise_mapped(error, f"asking for {self._changelog}/{index}")
         finally:
             asking.close()
-        return low, end

@@ -13,7 +13,7 @@ from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded import EmbeddedLog
 from streams.engine.kafka import KafkaLog, KafkaSettings
-from streams.engine.log import Follower, Log, Member, Outgoing, Reader, TopicPartition
+from streams.engine.log import Follower, Log, Member, Outgoing, ReadableLog, Reader, TopicPartition
 from streams.engine.memory import MemoryLog
 from tests.kafka_broker import KAFKA
 
@@ -26,7 +26,7 @@ _numbers = itertools.count()
 class Harness(Protocol):
     """A log under test. `reopen` closes it and opens it again, as a new process would."""
 
-    log: Log
+    log: ReadableLog
     reader: Reader
 
     def reopen(self) -> None: ...
@@ -36,7 +36,7 @@ class MemoryHarness:
     def __init__(self, path: Path) -> None:
         del path
         self._own = MemoryLog(clock_ms=lambda: 1_000)
-        self.log: Log = self._own
+        self.log: ReadableLog = self._own
         self.reader: Reader = self._own
 
     def reopen(self) -> None:
@@ -48,7 +48,7 @@ class EmbeddedHarness:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._own = EmbeddedLog(path)
-        self.log: Log = self._own
+        self.log: ReadableLog = self._own
         self.reader: Reader = self._own
 
     def reopen(self) -> None:
@@ -64,7 +64,7 @@ class KafkaHarness:
         self._path = path
         self._settings = KafkaSettings(os.environ[KAFKA], session_ms=6_000, heartbeat_ms=200)
         self._own = KafkaLog(self._settings, path)
-        self.log: Log = self._own
+        self.log: ReadableLog = self._own
         self.reader: Reader = self._own
 
     def reopen(self) -> None:

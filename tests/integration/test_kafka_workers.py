@@ -109,7 +109,7 @@ def test_a_damaged_store_is_made_again(a_days_log: KafkaLog, broker: str, tmp_pa
     counted = fates(worker)
     worker.close()
     log.close()
-    stores = list((directory / "stores" / group / "0").iterdir())
+    stores = list((directory / "stores" / group).iterdir())
     assert len(stores) == 4
     for store in stores:
         if damage == "gone":
