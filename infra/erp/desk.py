@@ -13,7 +13,7 @@ from infra.erp.database import Cursor
 
 @dataclass(slots=True)
 class Desk:
-    """What somebody at the ERP picks from. `places`: (site, item) with a balance."""
+    """What somebody at the ERP picks from. `places`: (site, item) with a balance; all desks share them."""
 
     dice: Random
     places: list[tuple[str, str]]
@@ -49,8 +49,12 @@ class Desk:
         return self.dice.choice(found) if found else None
 
 
-def desk_of(cursor: Cursor, dice: Random) -> Desk:
-    """A desk that knows what the database holds now."""
+def places_in(cursor: Cursor) -> list[tuple[str, str]]:
+    """Where the database has stock now: (site, item)."""
     places = cursor.execute("SELECT site_code, item_no FROM inventory_balance ORDER BY item_no, site_code").fetchall()
-    customers = cursor.execute("SELECT customer_no FROM customer ORDER BY customer_no").fetchall()
-    return Desk(dice, [(row[0], row[1]) for row in places], [row[0] for row in customers])
+    return [(row[0], row[1]) for row in places]
+
+
+def customers_in(cursor: Cursor) -> list[str]:
+    """The customers there are now."""
+    return [row[0] for row in cursor.execute("SELECT customer_no FROM customer ORDER BY customer_no")]

@@ -22,7 +22,7 @@ from psycopg import errors
 
 from infra.erp import master, purchasing, sales
 from infra.erp.database import Connection, Cursor, NoDatabase, connected
-from infra.erp.desk import Desk, desk_of
+from infra.erp.desk import Desk, customers_in, places_in
 
 Work = Callable[[Cursor, Desk], None]
 LONG_S = (0.5, 2.0)
@@ -114,9 +114,12 @@ class Load:
     def run(self) -> Report:
         """Work for `seconds`, or until stopped. Raises `NoDatabase`, or what ended a session."""
         with connected(self.url) as connection, connection.cursor() as cursor:
-            if not desk_of(cursor, Random()).places:  # noqa: S311 - reproducible, not secret
-                raise NoDatabase("The ERP's tables are empty: fill them with python -m infra.erp.seed first.")
-        threads = [threading.Thread(target=self._session, args=(number,), daemon=True) for number in range(self.sessions)]
+            places, customers = places_in(cursor), customers_in(cursor)
+        if not places:
+            raise NoDatabase("The ERP's tables are empty: fill them with python -m infra.erp.seed first.")
+        dice = [Random(f"{self.seed}/{number}") for number in range(self.sessions)]  # noqa: S311 - reproducible, not secret
+        desks = [Desk(one, places, list(customers)) for one in dice]
+        threads = [threading.Thread(target=self._session, args=sat_at, daemon=True) for sat_at in enumerate(desks)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -130,26 +133,23 @@ class Load:
         """End soon; `run` returns once all sessions have."""
         self._stop.set()
 
-    def _session(self, number: int) -> None:
+    def _session(self, number: int, desk: Desk) -> None:
         try:
             with connected(self.url) as connection:
-                self._work(connection, number)
+                self._work(connection, number, desk)
         except (NoDatabase, psycopg.Error) as error:
             self._failed.append(error)
             self._stop.set()
 
-    def _work(self, connection: Connection, number: int) -> None:
-        dice = Random(f"{self.seed}/{number}")  # noqa: S311 - reproducible, not secret
+    def _work(self, connection: Connection, number: int, desk: Desk) -> None:
         with connection.cursor() as cursor:
-            desk = desk_of(cursor, dice)
-            connection.commit()
             works, weights = [work for work, _ in WORK], [weight for _, weight in WORK]
             once = list(ONCE) if number == 0 and self.alters else []
             began, done = time.monotonic(), 0
             while (passed := time.monotonic() - began) < self.seconds and not self._stop.is_set():
                 if once and passed > once[0][0] * self.seconds:
                     self._do(cursor, desk, once.pop(0)[1], "once")
-                work = dice.choices(works, weights)[0]
+                work = desk.dice.choices(works, weights)[0]
                 self._do(cursor, desk, work, work.__name__)
                 done += 1
                 self._stop.wait(max(0.0, began + done * self.sessions / self.rate - time.monotonic()))

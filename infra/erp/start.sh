@@ -55,7 +55,17 @@ if [ ! -f "$directory/port" ]; then
   chmod a+r "$directory/password"
   server initdb --username=erp --pwfile="$directory/password" --auth=scram-sha-256 --encoding=UTF8 --locale=C >"$directory/initdb.log" 2>&1 ||
     fail "initdb failed:" "$(tail -5 "$directory/initdb.log")"
-  port=$("$python" -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+  # Below the ports that the system gives to outgoing connections, one of which could otherwise keep the server from coming back.
+  port=$("$python" - <<'PYTHON'
+import random, socket
+while True:
+    try:
+        print(socket.create_server(("127.0.0.1", random.randrange(20_000, 30_000))).getsockname()[1])
+        break
+    except OSError:
+        continue
+PYTHON
+  )
   "${as[@]}" tee -a "$directory/data/postgresql.conf" >/dev/null <<CONF
 $(cat "$here/postgresql.conf")
 listen_addresses = '127.0.0.1'
