@@ -90,32 +90,31 @@ class Host(ABC):
     async def _feed(self, shift: Shift) -> None:
         """Hand each dispatch over until the host is to stop."""
 
-    def _decoded(self, value: bytes | None) -> Dispatch:
-        found: Dispatch = self._codec.decode(value or b"")
-        return found
 
-    def _places(self) -> list[TopicPartition]:
-        topic = topics.DISPATCH.name
-        return [TopicPartition(topic, partition) for partition in range(self._log.partitions(topic))]
+def places(log: Log) -> list[TopicPartition]:
+    """All partitions of dispatches."""
+    topic = topics.DISPATCH.name
+    return [TopicPartition(topic, partition) for partition in range(log.partitions(topic))]
 
-    def _still_leased(self, at: TopicPartition) -> int:
-        """An offset before which nothing is leased any more."""
-        low, offset = self._log.bounds(at)
-        horizon_ms = self._clock_ms() - self._leases.longest_ms
-        while offset > low:
-            offset = max(low, offset - PAGE)
-            found = self._log.read(at, offset, 1)
-            if found and found[0].timestamp_ms < horizon_ms:
-                break
-        return offset
+
+def first_leased(log: Log, at: TopicPartition, horizon_ms: int) -> int:
+    """An offset before which nothing was written after an instant: what is leased still is behind it."""
+    low, offset = log.bounds(at)
+    while offset > low:
+        offset = max(low, offset - PAGE)
+        found = log.read(at, offset, 1)
+        if found and found[0].timestamp_ms < horizon_ms:
+            break
+    return offset
 
 
 class AgentHost(Host):
     """Agents on the embedded log: one host serves every partition."""
 
     async def _feed(self, shift: Shift) -> None:
-        ends = {at: self._log.bounds(at)[1] for at in self._places()}
-        positions = {at: await asyncio.to_thread(self._still_leased, at) for at in ends}
+        ends = {at: self._log.bounds(at)[1] for at in places(self._log)}
+        horizon_ms = self._clock_ms() - self._leases.longest_ms
+        positions = {at: await asyncio.to_thread(first_leased, self._log, at, horizon_ms) for at in ends}
         failures = 0
         while not self._stopping.is_set():
             try:
@@ -132,7 +131,7 @@ class AgentHost(Host):
                 for record in await asyncio.to_thread(follower.poll, PAGE, POLL_S):
                     at = TopicPartition(record.topic, record.partition)
                     positions[at] = record.offset + 1
-                    dispatch = self._decoded(record.value)
+                    dispatch: Dispatch = self._codec.decode(record.value or b"")
                     is_old = record.offset < ends[at]
                     if dispatch.lease_until_ms > self._clock_ms() and not (is_old and not self._leases.is_open(dispatch)):
                         shift.hand_over(dispatch)

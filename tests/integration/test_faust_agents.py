@@ -1,0 +1,450 @@
+"""Agents on Faust and a real broker: killed, stopped past their session, wedged. Nothing is lost, each effect is there once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from prometheus_client import CollectorRegistry
+
+from schemas import topics
+from schemas.deliveries import DeliveryTick, Dispatch, ObligationRaised, ObligationSettled
+from schemas.obligations import NotifyStatus, to_json
+from streams.agents.faust_app import ActApp
+from streams.agents.faust_host import FaustHost
+from streams.deliveries import deliveries_fold
+from streams.engine.kafka import KafkaLog
+from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
+from streams.engine.partitions import partition_of
+from streams.engine.worker import Worker
+from tables.deliveries import EndpointPolicies
+from tests.contracts.harness import fresh, until
+from tests.endpoint_kit import Endpoint
+from tests.integration.faust_agents import CODEC, PATIENCE, host, now_ms, portals, settings
+from tests.kafka_broker import SCRIPTS
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.kafka
+INBOX = topics.DELIVERY_INBOX
+_names = itertools.count()
+
+
+class Plant:
+    """The delivery fold at work on a broker, woken every so often, and an endpoint that counts what took effect."""
+
+    def __init__(self, broker: str, directory: Path) -> None:
+        self.broker = broker
+        self.directory = directory
+        self.endpoint = Endpoint()
+        self.group = fresh("act")
+        self.log = KafkaLog(settings(broker), directory / "fold")
+        self.log.create(topics.DEFINED)
+        policies = {name: portal.to_policy() for name, portal in portals(self.endpoint.url).items()}
+        self._worker = Worker(self.log, [deliveries_fold(EndpointPolicies(policies))], CODEC, group=fresh("fold"))
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._work, self._tick)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        self._worker.run(self._stop)
+
+    def _tick(self) -> None:
+        """What the clock does for the fold; here always, because who ticks is what some tests are about."""
+        while not self._stop.wait(0.25):
+            now = now_ms()
+            tick = DeliveryTick(
+                event_id=f"{now}", source=topics.CLOCK, source_position=now, occurred_at_ms=now, recorded_at_ms=now, trace_id="t"
+            )  # fmt: skip
+            self._append([Outgoing(INBOX.name, n, b"clock", CODEC.encode(tick)) for n in range(INBOX.partitions)])
+
+    def _append(self, records: list[Outgoing]) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.log.append(records)
+            except (Unavailable, Fenced):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            else:
+                return
+
+    def owe(self, orders: int, notices: int, endpoints: list[str] | None = None) -> set[str]:
+        """Notices of orders nobody has heard of, spread over endpoints; their names."""
+        names = endpoints or [f"portal{n}" for n in range(8)]
+        batch, owed = f"web:{next(_names)}", []
+        for number, order in itertools.product(range(notices), range(orders)):
+            endpoint, name = names[order % len(names)], f"{batch}-{order}/{number}"
+            body = to_json(NotifyStatus(f"{batch}-{order}", number, "accepted", "web", batch, "C-1", 0))
+            raised = ObligationRaised(
+                event_id=name, source="orders", source_position=number, occurred_at_ms=0, recorded_at_ms=now_ms(), trace_id=name,
+                endpoint=endpoint, aggregate=f"{batch}-{order}", obligation_id=name, kind="notify_status", body=body,
+            )  # fmt: skip
+            key = endpoint.encode()
+            owed.append((name, Outgoing(INBOX.name, partition_of(key, INBOX.partitions), key, CODEC.encode(raised))))
+        self._append([record for _, record in owed])
+        return {name for name, _ in owed}
+
+    def done(self, owed: set[str]) -> int:
+        """How many of what is owed has taken effect."""
+        return len({request.key for request in list(self.endpoint.effects)} & owed)
+
+    def settled(self, owed: set[str]) -> list[ObligationSettled]:
+        """What the orders were told of it."""
+        found = []
+        for n in range(topics.ORDER_INBOX.partitions):
+            records = self.log.read(TopicPartition(topics.ORDER_INBOX.name, n), 0, 10_000)
+            found += [CODEC.decode(record.value or b"") for record in records]
+        return [event for event in found if event.obligation_id in owed]
+
+    def check_all_told(self, owed: set[str], patience_s: float = 60) -> list[ObligationSettled]:
+        """Each notice took effect once, those of an order in their order, and each order heard of each once: done."""
+        wait(lambda: len(self.settled(owed)) >= len(owed), patience_s, lambda: f"{self.done(owed)} of {len(owed)} took effect")
+        effects = [request for request in self.endpoint.effects if request.key in owed]
+        assert Counter(request.key for request in effects) == Counter(owed)
+        told: dict[str, list[int]] = {}
+        for request in effects:
+            told.setdefault(request.json["order_id"], []).append(request.json["sequence"])
+        assert all(numbers == sorted(numbers) for numbers in told.values())
+        settled = self.settled(owed)
+        assert Counter((event.obligation_id, event.outcome) for event in settled) == Counter((name, "done") for name in owed)
+        return settled
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._worker.close()
+        self.log.close()
+        self.endpoint.close()
+
+
+def wait(is_so: Any, patience_s: float, say: Any = lambda: "") -> None:
+    deadline = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.05)
+
+
+def emptied(broker: str) -> None:
+    """No topic of ours: what other tests have left there is not for these agents."""
+    admin = AdminClient({"bootstrap.servers": broker})
+    names = {topic.name for topic in topics.DEFINED}
+    there = names & set(admin.list_topics(timeout=10).topics)
+    for future in (admin.delete_topics(list(there)) if there else {}).values():
+        future.result(30)
+    until(lambda: not names & set(admin.list_topics(timeout=10).topics))
+
+
+@pytest.fixture(scope="module")
+def plant(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    emptied(broker)
+    plant = Plant(broker, tmp_path_factory.mktemp("faust"))
+    yield plant
+    plant.close()
+
+
+class Process:
+    """A process of agents; `ticks` counts how often its timer ran."""
+
+    def __init__(self, plant: Plant) -> None:
+        directory = plant.directory / f"act{next(_names)}"
+        program = [sys.executable, "-m", "tests.integration.faust_agents", plant.broker, str(directory), plant.endpoint.url]
+        self.process = subprocess.Popen(
+            [*program, plant.group], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.said: list[str] = []
+        self.errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=lambda: self.said.extend(self._lines(self.process.stdout)), daemon=True),
+            threading.Thread(target=lambda: self.errors.extend(self._lines(self.process.stderr)), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @staticmethod
+    def _lines(pipe: Any) -> Iterator[str]:
+        for line in pipe:
+            yield line.strip()
+
+    @property
+    def ticks(self) -> int:
+        return self.said.count("tick")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Ask it to stop, and require that it does so in good order."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(60) == 0, self.errors
+        for thread in self._threads:
+            thread.join()
+        assert self.said[-1] == "ended"
+        assert not [word for word in self.said if word.startswith("halted")]
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait(60)
+
+
+@contextmanager
+def processes(plant: Plant, count: int) -> Iterator[list[Process]]:
+    made = [Process(plant) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for one in made:
+            if one.process.poll() is None:
+                one.kill()
+            for pipe in (one.process.stdin, one.process.stdout, one.process.stderr):
+                assert pipe is not None
+                pipe.close()
+
+
+def test_killed_agents_lose_nothing_and_their_timers_go_on_elsewhere(plant: Plant) -> None:
+    """kill -9 in the middle of calls, one process after the other; the last one does what is left."""
+    plant.endpoint.slow_s = 0.1
+    with processes(plant, 2) as both:
+        wait(lambda: any(one.ticks for one in both), 60)
+        owed = plant.owe(orders=24, notices=4)
+        wait(lambda: plant.done(owed) > 10, 60)
+        leader, other = sorted(both, key=lambda one: -one.ticks)
+        leader.kill()
+        assert plant.done(owed) < len(owed)
+        plant.check_all_told(owed)
+        wait(lambda: other.ticks > 0, 60)
+        other.end()
+
+
+def test_what_the_dead_had_in_hand_is_made_again_before_its_lease_runs_out(plant: Plant) -> None:
+    """Whoever gets a partition looks back at what is leased and not answered: the attempts stay the first ones."""
+    plant.endpoint.slow_s = 0.3
+    with processes(plant, 1) as (first,):
+        owed = plant.owe(orders=6, notices=3, endpoints=["patient"])
+        wait(lambda: plant.done(owed) > 3, 60)
+        first.kill()
+        with processes(plant, 1) as (second,):
+            settled = plant.check_all_told(owed)
+            second.end()
+    assert {event.attempts for event in settled} == {1}
+
+
+def test_stopped_past_their_session_and_continued_they_repeat_nothing_and_work_on(plant: Plant) -> None:
+    """SIGSTOP is a long pause of the machine: another has the partitions meanwhile, and the zombie finds its place again."""
+    plant.endpoint.slow_s = 0.1
+    with processes(plant, 1) as (zombie,):
+        owed = plant.owe(orders=16, notices=3)
+        wait(lambda: plant.done(owed) > 5, 60)
+        zombie.signal(signal.SIGSTOP)
+        with processes(plant, 1) as (other,):
+            plant.check_all_told(owed)
+            more = plant.owe(orders=16, notices=3)
+            zombie.signal(signal.SIGCONT)
+            plant.check_all_told(more)
+            other.end()
+        plant.check_all_told(plant.owe(orders=16, notices=1))
+        zombie.end()
+
+
+class Hosted:
+    """Hosts of agents in this process; `ticks` are counted for each."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.halted: list[str] = []
+        self.ticks: Counter[int] = Counter()
+        self.hosts: list[FaustHost] = []
+        self.registries: list[CollectorRegistry] = []
+
+    def hire(self, tick: Any = None) -> FaustHost:
+        plant, n = self.plant, len(self.hosts)
+
+        def count() -> None:
+            self.ticks[n] += 1
+            if tick is not None:
+                tick()
+
+        made, registry = host(plant.log, plant.broker, plant.endpoint.url, plant.group, self.halted.append, count)
+        made.start()
+        self.hosts.append(made)
+        self.registries.append(registry)
+        return made
+
+    def lives(self, n: int) -> float:
+        return self.registries[n].get_sample_value("crossdock_agent_lives_total") or 0
+
+
+@pytest.fixture
+def hosted(plant: Plant) -> Iterator[Hosted]:
+    plant.endpoint.slow_s = 0.0
+    hosted = Hosted(plant)
+    yield hosted
+    for one in hosted.hosts:
+        one.stop()
+
+
+@pytest.fixture
+def apps(monkeypatch: pytest.MonkeyPatch) -> list[ActApp]:
+    """The Faust apps, as they are begun."""
+    begun: list[ActApp] = []
+
+    def noted(self: ActApp, *args: Any) -> None:
+        original(self, *args)
+        begun.append(self)
+
+    original: Any = ActApp.__init__
+    monkeypatch.setattr(ActApp, "__init__", noted)
+    return begun
+
+
+def test_a_consumer_that_stops_delivering_is_found_and_replaced(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+    """Faust's known way to fail: a member in good standing that asks for records and gets none."""
+
+    async def fetch_nothing(consumer: Any, *_: Any, **__: Any) -> dict[Any, Any]:
+        with consumer._subscription.fetch_context():
+            await asyncio.sleep(0.1)
+        return {}
+
+    hosted.hire()
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    (app,) = apps
+    app.consumer._thread._fetch_records = fetch_nothing  # type: ignore[attr-defined]
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    assert hosted.lives(0) == 2
+    assert not hosted.halted
+
+
+def test_a_crash_of_faust_begins_a_new_life_and_calls_in_flight_go_on(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+    plant.endpoint.slow_s = 0.5
+    hosted.hire()
+    owed = plant.owe(orders=4, notices=2, endpoints=["patient"])
+    wait(lambda: plant.endpoint.at_once > 0, 60)
+    (app,) = apps
+    crash = app.crash(RuntimeError("as if its producer had failed"))
+    app.loop.call_soon_threadsafe(lambda: app.add_future(crash))
+    settled = plant.check_all_told(owed)
+    assert {event.attempts for event in settled} == {1}
+    assert len([call for call in plant.endpoint.calls if call.key in owed]) == len(owed)
+    wait(lambda: hosted.lives(0) == 2, 60)
+    assert not hosted.halted
+
+
+def test_an_event_loop_that_hangs_gives_its_partitions_up(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+    """Its client goes on saying that all is well, from a thread of its own: that it asks for nothing gives it away."""
+    hosted.hire()
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    hangs = threading.Event()
+    apps[0].loop.call_soon_threadsafe(hangs.wait)
+    try:
+        hosted.hire()
+        plant.check_all_told(plant.owe(orders=8, notices=1))
+        assert hosted.ticks[1] > 0
+    finally:
+        hangs.set()
+    hosted.hosts[1].stop()
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+
+
+def test_a_spare_that_had_nothing_to_do_for_long_takes_over(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+    """aiokafka sends a member without partitions away for its idleness, for good. One process ticks."""
+    for _ in range(topics.DISPATCH.partitions + 1):
+        hosted.hire()
+    wait(lambda: sorted(len(app.owned()) for app in apps) == [0, 1, 1, 1, 1], 60)
+    before = hosted.ticks.copy()
+    time.sleep(PATIENCE.away_s + 2)
+    assert len(hosted.ticks - before) == 1
+    (spare,) = (n for n, app in enumerate(apps) if not app.owned())
+    assert hosted.lives(spare) == 1
+    for n, one in enumerate(hosted.hosts):
+        if n != spare:
+            one.stop()
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    assert hosted.lives(spare) == 1
+
+
+def dispatch(name: str, endpoint: str) -> tuple[bytes, bytes, int]:
+    """Key, value and partition of an attempt that no fold knows of."""
+    body = to_json(NotifyStatus(name, 0, "accepted", "web", name, "C-1", 0))
+    event = Dispatch(
+        event_id=name, source="deliveries", source_position=1, occurred_at_ms=0, recorded_at_ms=0, trace_id=name,
+        endpoint=endpoint, aggregate=name, obligation_id=name, kind="notify_status", body=body, attempt=1,
+        lease_until_ms=now_ms() + 60_000,
+    )  # fmt: skip
+    return endpoint.encode(), CODEC.encode(event), partition_of(endpoint.encode(), topics.DISPATCH.partitions)
+
+
+def test_what_is_undone_is_not_acted_on_what_is_garbled_is_passed_over_and_any_compression_is_read(
+    plant: Plant, hosted: Hosted
+) -> None:
+    """A dispatch in a transaction that was aborted was never made. Nobody answers here: no fold knows of these."""
+    hosted.hire()
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    undone = Producer({"bootstrap.servers": plant.broker, "transactional.id": fresh("undone")})
+    undone.init_transactions()
+    undone.begin_transaction()
+    key, value, partition = dispatch("undone", "portal1")
+    undone.produce(topics.DISPATCH.name, value, key, partition)
+    undone.flush()
+    time.sleep(1.5)  # it is on the broker: whoever reads uncommitted records has it
+    undone.abort_transaction()
+    kinds = ["none", "gzip", "snappy", "lz4", "zstd"]
+    for kind in kinds:
+        producer = Producer({"bootstrap.servers": plant.broker, "compression.type": kind})
+        producer.produce(topics.DISPATCH.name, b"not one of ours" * 50, key, partition)
+        _, value, _ = dispatch(f"made-{kind}" + "x" * 500, "portal1")
+        producer.produce(topics.DISPATCH.name, value, key, partition)
+        producer.flush()
+    wait(lambda: len([r for r in plant.endpoint.calls if r.key.startswith("made-")]) == len(kinds), 60)
+    assert "undone" not in {request.key for request in plant.endpoint.calls}
+
+
+def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(plant: Plant, hosted: Hosted) -> None:
+    """A log that cannot serve is waited for; a defect is not."""
+    failures: Iterator[Exception] = iter([Unavailable("not now"), ValueError("a defect")])
+
+    def fail() -> None:
+        raise next(failures)
+
+    hosted.hire(fail)
+    wait(lambda: bool(hosted.halted), 60)
+    assert hosted.halted == ["tick: ValueError: a defect"]
+    plant.check_all_told(plant.owe(orders=8, notices=1))
+    assert hosted.ticks[0] == 2
+    assert hosted.lives(0) == 1
+
+
+def test_a_broker_that_goes_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
+    directory = tmp_path / "broker"
+    start, stop = [SCRIPTS / "start.sh", directory], [SCRIPTS / "stop.sh", directory]
+    began = subprocess.run(start, capture_output=True, text=True, check=True, timeout=120)
+    try:
+        plant = Plant(began.stdout.strip(), tmp_path)
+        hosted = Hosted(plant)
+        plant.endpoint.slow_s = 0.1
+        hosted.hire()
+        owed = plant.owe(orders=24, notices=4)
+        wait(lambda: plant.done(owed) > 5, 60)
+        subprocess.run(stop, capture_output=True, check=True, timeout=60)
+        time.sleep(4)
+        subprocess.run(start, capture_output=True, check=True, timeout=120)
+        plant.check_all_told(owed | plant.owe(orders=8, notices=2), 120)
+        assert not hosted.halted
+        hosted.hosts[0].stop()
+        plant.close()
+    finally:
+        subprocess.run(stop, capture_output=True, check=False, timeout=60)
