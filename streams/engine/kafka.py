@@ -215,6 +215,10 @@ class KafkaLog:
             raise Unavailable("the log is closed")
 
 
+_GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL})
+"""What becomes of the records of a producer that is broken."""
+
+
 class Appender:
     """Writes outside transactions: one idempotent producer for all threads."""
 
@@ -223,6 +227,8 @@ class Appender:
         self._lock = threading.Lock()
         self._is_open = True
         self._producer = self._started()
+        self._fatal: KafkaError | None = None
+        self._broke = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="kafka-append", daemon=True)
         self._thread.start()
 
@@ -240,9 +246,7 @@ class Appender:
         # librdkafka gives every record up in `delivery.timeout.ms`, so this ends.
         call.done.wait()
         if call.error is not None:
-            if call.error.fatal():
-                self._replace(producer)
-            raise Unavailable(f"records were not written: {said_of(call.error)}")
+            raise Unavailable(f"records were not written: {said_of(self._reason(producer, call.error))}")
         return call.offsets
 
     def close(self) -> None:
@@ -255,14 +259,28 @@ class Appender:
     def _started(self) -> Producer:
         return self._settings.producer(linger_ms=0, delivery_timeout_ms=int(self._settings.request_s * 1000))
 
+    def _reason(self, producer: Producer, error: KafkaError) -> KafkaError:
+        """Why records were given up. If the producer is broken, another takes its place."""
+        if error.code() in _GIVEN_UP:
+            self._broke.wait(1.0)  # the poll that gave them up is about to say why
+        fatal = error if error.fatal() else self._fatal
+        if fatal is not None:
+            self._replace(producer)
+        return fatal or error
+
     def _replace(self, broken: Producer) -> None:
         with self._lock:
             if self._producer is broken:
-                self._producer = self._started()
+                self._broke.clear()
+                self._producer, self._fatal = self._started(), None
 
     def _serve(self) -> None:
         while self._is_open:
-            self._producer.poll(0.1)
+            try:
+                self._producer.poll(0.1)
+            except KafkaException as error:  # it is broken, which is told once; who appends next has to hear of it too
+                self._fatal = error.args[0]
+                self._broke.set()
 
 
 class _Call:
