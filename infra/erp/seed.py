@@ -24,10 +24,14 @@ class BadSeed(Exception):
     """The tables cannot be filled. The sentence says why."""
 
 
+class NotEmpty(BadSeed):
+    """There are rows already."""
+
+
 def seed(connection: Connection, extract: Path) -> int:
     """Fill the tables from `<table>.json` files, in one transaction, and let numbers go on where they end. Rows written.
 
-    Raises `BadSeed` if a file is no extract, or a table is not empty.
+    Raises `BadSeed` if a file is no extract, `NotEmpty` if a table has rows.
     """
     count = 0
     with connection.transaction(), connection.cursor() as cursor:
@@ -35,7 +39,7 @@ def seed(connection: Connection, extract: Path) -> int:
         for table in TABLES:
             rows = _rows(extract / f"{table}.json")
             if cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(table))).fetchone() != (False,):
-                raise BadSeed(f"Table {table} is not empty: only an empty database is filled.")
+                raise NotEmpty(f"Table {table} is not empty: only an empty database is filled.")
             columns = list(rows[0]) if rows else []
             into = sql.SQL("COPY {} ({}) FROM STDIN").format(
                 sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -64,6 +68,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def main(
     url: Annotated[str, typer.Argument(help="The database, as infra/erp/start.sh prints it.")],
     extract: Annotated[Path, typer.Argument(help="A directory with <table>.json of each table.")],
+    is_once: Annotated[bool, typer.Option("--once", help="It is no mistake if there are rows already.")] = False,
 ) -> None:
     """Fill the ERP's empty tables from an extract.
 
@@ -72,6 +77,9 @@ def main(
     try:
         with connected(url) as connection:
             typer.echo(f"{seed(connection, extract)} rows in {len(TABLES)} tables")
+    except NotEmpty as there:
+        typer.echo(str(there), err=True)
+        sys.exit(not is_once)
     except (NoDatabase, BadSeed) as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
