@@ -25,7 +25,7 @@ from streams.simulation.history import play
 from streams.simulation.observe import ALL, System, units
 from streams.simulation.oracle import Oracle
 from streams.simulation.plant import Flows, NeverRests, Plant, all_flows, request_id
-from streams.simulation.shops import Reserve
+from streams.simulation.shops import Release, Reserve
 from streams.simulation.world import HOUR_MS, World
 from tables.policy import Policy, SitePolicy
 
@@ -90,18 +90,21 @@ class Run:
         late = {site: dice.randint(0, 3) for site in self.world.sites if dice.random() < 0.2}
         erp_sites = self.world.erp_sites
         sites = {s: SitePolicy("erp" if s in erp_sites else "wms", late.get(s)) for s in self.world.sites}
-        policy = Policy(sites=sites)
-        rate = dice.choice(self.rates)
-        faults = Faults(
-            before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
-            small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
-        )  # fmt: skip
-        self.plant = Plant(dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows)
+        self.plant = self.new_plant(dice, Policy(sites=sites))
         self.oracle = Oracle(erp_sites, late)
 
     def new_world(self) -> World:
         """The world of the seed."""
         return World(self.seed)
+
+    def new_plant(self, dice: Random, policy: Policy) -> Plant:
+        """The system under test, with the mishaps of the seed."""
+        rate = dice.choice(self.rates)
+        faults = Faults(
+            before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
+            small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
+        )  # fmt: skip
+        return Plant(dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows)
 
     def play(self) -> Iterable[Any]:
         """Its history."""
@@ -136,17 +139,26 @@ class Run:
         for message in step.messages:
             self.said[message.topic, message.key, message.value] = message
         try:
-            plant.tick()
-            plant.send(step.messages)
-            for command in step.commands:
-                if isinstance(command, Reserve):
-                    self.asked[request_id(command)] = command
-                plant.command(command)
-            plant.rest()
+            self.deliver(step)
         except (NeverRests, PartitionHalted) as error:
             return [str(error)]
         told = self.tell()
         return [*self.acknowledge(), *self.check(told)]
+
+    def deliver(self, step: Any) -> None:
+        """Bring in what a step says, and leave the system to come to rest."""
+        plant = self.plant
+        plant.tick()
+        plant.send(step.messages)
+        for command in step.commands:
+            self.ask(command)
+        plant.rest()
+
+    def ask(self, command: Reserve | Release) -> None:
+        """A channel's request."""
+        if isinstance(command, Reserve):
+            self.asked[request_id(command)] = command
+        self.plant.command(command)
 
     def settle(self) -> list[str]:
         """After the history: whatever has to come to its end does."""

@@ -1,0 +1,261 @@
+"""The faults. Each strikes while messages come in, and leaves everything running again when it returns.
+
+A fault says what it did in a few words; dice decide whom it hits, when and how long.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from signal import SIGKILL, SIGSTOP
+
+from streams.chaos.cluster import Cluster
+from streams.chaos.disk import SmallDisk
+from streams.chaos.fleet import Hand
+from streams.chaos.plant import KafkaPlant
+from streams.chaos.points import INSIDE, OUTSIDE
+from streams.chaos.proxy import Proxy
+from streams.simulation.world import HOUR_MS
+
+SESSION_S = 3.0
+TRANSACTION_S = 6.0
+POINT_S = 20.0
+SHIFTS_MS = (-40 * 24 * HOUR_MS, -HOUR_MS, HOUR_MS, 4 * 24 * HOUR_MS, 400 * 24 * HOUR_MS)
+
+
+@dataclass(slots=True)
+class Site:
+    """All that can be broken. `behind_proxy` and `on_disk`: the worker that reaches the brokers through the proxy, and the one
+    that lives on the small disk (none: this machine gives none). `guest` comes and goes.
+    """
+
+    dice: Random
+    cluster: Cluster
+    proxy: Proxy
+    plant: KafkaPlant
+    hands: list[Hand]
+    guest: Hand
+    behind_proxy: Hand
+    disk: SmallDisk | None
+
+    def hand(self) -> Hand:
+        """One of the workers."""
+        return self.dice.choice(self.hands)
+
+    def broker(self) -> int:
+        """One of the brokers."""
+        return self.dice.randint(1, self.cluster.brokers)
+
+    def wait(self, low_s: float, high_s: float) -> float:
+        """Let some time pass."""
+        seconds = self.dice.uniform(low_s, high_s)
+        time.sleep(seconds)
+        return seconds
+
+    def a_point(self) -> tuple[str, int]:
+        """A point of a batch to come."""
+        return self.dice.choice((*OUTSIDE, *INSIDE)), self.dice.randint(1, 4)
+
+
+def kill_at_point(site: Site) -> str:
+    """Kill -9 of a worker at a named point of a batch."""
+    hand, (point, nth) = site.hand(), site.a_point()
+    hand.tell(point, nth, SIGKILL)
+    if not hand.await_signalled(POINT_S, SIGKILL):
+        point = "no batch came, at a random moment"
+    hand.kill()
+    away_s = site.wait(0, 0.1) if site.dice.random() < 0.5 else site.wait(SESSION_S, SESSION_S + 2)
+    hand.start()
+    return f"{hand.directory.name} at {point}, back after {away_s:.1f} s"
+
+
+def kill(site: Site) -> str:
+    """Kill -9 of a worker at a random moment, twice."""
+    said = []
+    for _ in range(2):
+        hand = site.hand()
+        site.wait(0.2, 1.5)
+        hand.kill()
+        said.append(f"{hand.directory.name}, back after {site.wait(0, SESSION_S + 1):.1f} s")
+        hand.start()
+    return "; ".join(said)
+
+
+def kill_all(site: Site) -> str:
+    """Kill -9 of all workers at once."""
+    site.wait(0.2, 2)
+    for hand in site.hands:
+        hand.kill()
+    away_s = site.wait(0, 2)
+    for hand in site.hands:
+        hand.start()
+    return f"all at once, back after {away_s:.1f} s"
+
+
+def freeze(site: Site) -> str:
+    """SIGSTOP of a worker past its session, sometimes past its transaction; then SIGCONT: a zombie."""
+    hand, (point, nth) = site.hand(), site.a_point()
+    hand.tell(point, nth, SIGSTOP)
+    if not hand.await_signalled(POINT_S, SIGSTOP):
+        point = "a random moment"
+        hand.freeze()
+    stood_s = site.wait(*site.dice.choice(((SESSION_S + 1, SESSION_S + 2), (TRANSACTION_S + 1, TRANSACTION_S + 2))))
+    hand.thaw()
+    return f"{hand.directory.name} at {point} for {stood_s:.1f} s"
+
+
+def storm(site: Site) -> str:
+    """A worker joins and leaves, again and again, by itself or killed."""
+    said = []
+    for _ in range(4):
+        site.guest.start()
+        site.wait(1.5, 3.5)
+        is_killed = site.dice.random() < 0.5
+        (site.guest.kill if is_killed else site.guest.stop)()
+        said.append("killed" if is_killed else "left")
+        site.wait(0, 0.5)
+    return f"a third worker joined, and {', '.join(said)}"
+
+
+def damage(site: Site) -> str:
+    """A worker is killed, and files of its stores are damaged while it is down."""
+    hand = site.hand()
+    site.wait(0.5, 1.5)
+    hand.kill()
+    stores = sorted(path for path in hand.directory.glob("stores/*/*/*") if path.is_dir())
+    said = []
+    for store in site.dice.sample(stores, min(3, len(stores))):
+        how = site.dice.choice(sorted(_DAMAGES))
+        _DAMAGES[how](store, site.dice)
+        said.append(f"{store.parent.parent.name}/{store.name} {how}")
+    hand.start()
+    return f"{hand.directory.name}: {', '.join(said) or 'it had no stores'}"
+
+
+def _gone(store: Path, dice: Random) -> None:
+    del dice
+    shutil.rmtree(store)
+
+
+def _blank(store: Path, dice: Random) -> None:
+    """The first lines of every file are zeros."""
+    del dice
+    for file in [path for path in store.iterdir() if path.is_file()]:
+        with file.open("r+b") as opened:
+            opened.write(b"\0" * min(4096, file.stat().st_size))
+
+
+def _cut(store: Path, dice: Random) -> None:
+    """A file has lost its end."""
+    files = sorted(path for path in store.iterdir() if path.is_file() and path.stat().st_size)
+    file = dice.choice(files)
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+
+
+def _rotten(store: Path, dice: Random) -> None:
+    """Some bytes of the data files are others."""
+    for file in [path for path in sorted(store.iterdir()) if path.suffix in {".sst", ".log"} and path.stat().st_size]:
+        size = min(file.stat().st_size, 1 << 20)
+        with file.open("r+b") as opened:
+            for _ in range(8):
+                opened.seek(dice.randrange(size))
+                opened.write(dice.randbytes(1))
+
+
+_DAMAGES: dict[str, Callable[[Path, Random], None]] = {"gone": _gone, "blank": _blank, "cut": _cut, "rotten": _rotten}
+
+
+def disk_full(site: Site) -> str:
+    """The disk under a worker's files is full for a while."""
+    assert site.disk is not None
+    site.wait(0.3, 1)
+    site.disk.fill()
+    full_s = site.wait(3, 6)
+    site.disk.free()
+    return f"for {full_s:.1f} s"
+
+
+def stall(site: Site) -> str:
+    """The network between a worker and the brokers stands still, both ways or for answers only; then goes on."""
+    ways = site.dice.choice(((), ("answers",), ("requests",)))
+    site.wait(0.2, 1)
+    site.proxy.stall(*ways)
+    stood_s = site.wait(*site.dice.choice(((1, 2), (SESSION_S + 1, SESSION_S + 3), (TRANSACTION_S + 4, TRANSACTION_S + 6))))
+    site.proxy.resume()
+    return f"{' and '.join(ways) or 'all'} for {stood_s:.1f} s"
+
+
+def cut(site: Site) -> str:
+    """Every connection of a worker to the brokers is cut, a few times."""
+    times = site.dice.randint(2, 5)
+    for _ in range(times):
+        site.wait(0.2, 1.2)
+        site.proxy.cut()
+    return f"{times} times"
+
+
+def broker_kill(site: Site) -> str:
+    """Kill -9 of a broker, which comes back."""
+    number = site.broker()
+    site.wait(0.2, 1)
+    site.cluster.kill(number)
+    away_s = site.wait(0.5, 4)
+    site.cluster.start(number)
+    return f"broker {number}, back after {away_s:.1f} s"
+
+
+def broker_freeze(site: Site) -> str:
+    """A broker stands still until the others have gone on without it, then goes on itself."""
+    number = site.broker()
+    site.wait(0.2, 1)
+    site.cluster.freeze(number)
+    stood_s = site.wait(6, 9)
+    site.cluster.thaw(number)
+    return f"broker {number} for {stood_s:.1f} s"
+
+
+def leader_change(site: Site) -> str:
+    """A broker hands its partitions over and ends; once it is back, preferred leaders take over again."""
+    number = site.broker()
+    site.wait(0.2, 1)
+    site.cluster.stop(number)
+    site.cluster.start(number)
+    site.cluster.await_whole()
+    return f"away from broker {number} and back: {site.cluster.elect()} leaders"
+
+
+def clock(site: Site) -> str:
+    """A worker's clock is wrong from now on, and the clock that ticks goes back."""
+    hand, shift_ms = site.hand(), site.dice.choice(SHIFTS_MS)
+    hand.stop()
+    hand.start(shift_ms)
+    back_ms = site.dice.randint(1, 5 * HOUR_MS)
+    site.plant.tick_at(site.plant.now_ms - back_ms)
+    site.wait(1, 2)
+    return f"{hand.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, a tick from {back_ms / HOUR_MS:.1f} h ago"
+
+
+Strike = Callable[[Site], str]
+FAULTS: dict[str, Strike] = {
+    "kill-point": kill_at_point,
+    "kill": kill,
+    "kill-all": kill_all,
+    "freeze": freeze,
+    "storm": storm,
+    "damage": damage,
+    "disk-full": disk_full,
+    "stall": stall,
+    "cut": cut,
+    "broker-kill": broker_kill,
+    "broker-freeze": broker_freeze,
+    "leader-change": leader_change,
+    "clock": clock,
+}
+"""By name, as `--faults` takes them."""
+ON_A_DISK = frozenset({"disk-full"})
+IN_A_CLUSTER = frozenset({"leader-change"})
