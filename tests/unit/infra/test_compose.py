@@ -63,7 +63,7 @@ def test_every_image_is_pinned_or_built_here() -> None:
     built = {service["image"] for service in SERVICES.values() if "build" in service and "image" in service}
     for name, service in SERVICES.items():
         image = service.get("image")
-        assert "build" in service or image in built or re.search(r":\d+\.\d+(\.\d+)?$", image), name
+        assert "build" in service or image in built or re.search(r":\d+(\.\d+)+$", image), name
 
 
 def test_the_broker_has_the_settings_of_the_script() -> None:
