@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,9 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from connectors.api.console.ports import Console, DemoControls
 from connectors.api.ports import Ports
-from schemas import topics
 from schemas.codec import Codec
-from schemas.topics import Topic
 from streams.agents.host import AgentHost, Leases
 from streams.agents.inbound import Inbound
 from streams.agents.roster import roster
@@ -26,36 +23,30 @@ from streams.customer_view import CustomerReader
 from streams.customers import customers
 from streams.deliveries import deliveries_fold, is_unanswered
 from streams.documents import documents
-from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.embedded import EmbeddedLog
 from streams.engine.flow import Fold, Translator
-from streams.engine.log import Unavailable
-from streams.engine.partition import PartitionHalted
-from streams.engine.worker import Counters, Worker
+from streams.engine.log import ReadableLog, Unavailable
+from streams.engine.worker import Counters
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
+from streams.hands import Hand
+from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
 from streams.order_desk import HoldDesk
 from streams.orders import orders_fold
 from streams.promise import promise_fold
 from streams.pulse import Pulse
 from streams.requests import Requests
+from streams.roles import ROLES, Role, by_group, group_of, role_of
 from streams.setting_parts import milliseconds
-from streams.settings import BadSettings, Settings
+from streams.settings import Settings
 from streams.translators import translators
-from streams.views import PromiseView, Published, ReadableLog, TableView
+from streams.views import PromiseView, Published, TableView
 from streams.watch import Watch
 
 CLOCK_PAUSE_S = 0.25
 TRIM_PAUSE_S = 60.0
 _log = structlog.get_logger(__name__)
-
-
-def _told(error: PartitionHalted) -> None:
-    _log.error("a partition is set aside", partition=f"{error.partition.topic}/{error.partition.partition}", reason=str(error))
-
-
-class WorkerKilled(Exception):
-    """The worker died at a point, because it was told to."""
 
 
 def now_ms() -> int:
@@ -76,54 +67,48 @@ def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
     ]
 
 
-def all_topics(settings: Settings) -> list[Topic]:
-    """Every topic, those of the channels included."""
-    return [*topics.DEFINED, *(topics.raw_channel(name) for name in settings.channels)]
-
-
-@contextlib.contextmanager
-def opened_log(settings: Settings, *, may_create: bool) -> Iterator[EmbeddedLog]:
-    """The log of the settings. Raises `BadSettings` if there is none and none may be made, or another process holds it."""
-    directory = settings.directory
-    if not may_create and not (directory / "log").is_dir():
-        raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
-    try:
-        log = EmbeddedLog(directory)
-    except (CannotOpen, OSError) as error:
-        raise BadSettings(str(error)) from None
-    try:
-        log.create(all_topics(settings))
-        yield log
-    except ValueError as error:
-        raise BadSettings(str(error)) from None
-    finally:
-        log.close()
-
-
 class App:
-    """Everything that runs over one log. `ports` serve without it running; `start` works the log off, `stop` ends that."""
+    """Everything that runs over one log. `ports` serve without it running; `start` does what the roles say, `stop` ends that.
 
-    def __init__(self, settings: Settings, log: ReadableLog, clock_ms: Callable[[], int] = now_ms) -> None:
+    On the embedded log there is one process, and so all roles.
+    """
+
+    def __init__(
+        self, settings: Settings, log: ReadableLog, clock_ms: Callable[[], int] = now_ms, *, roles: Collection[Role] = ROLES
+    ) -> None:
         codec = Codec()
         self.settings = settings
         self.log = log
+        self.roles = frozenset(roles)
         self.flows = all_flows(settings)
         self.published = Published(log, codec)
         self.tables = TableView(log, self.flows)
         self.registry = CollectorRegistry()
-        self.watch = Watch(log, self.flows, self.halted, self.registry)
         self._codec = codec
-        self._clock = Clock(log, codec, clock_ms, self.flows)
         self._clock_ms = clock_ms
+        self._group = group_of(is_kafka=settings.is_kafka)
+        self._rows = RowsHere(log, self.flows, self._group, settings.kafka.standby)
+        self._views = ViewsHere(log)
+        self._checks: dict[str, Callable[[], tuple[str, bool]]] = {}
+        self.watch = Watch(
+            log, self.flows, self.halted, self.registry, group=self._group, clock_ms=clock_ms, more=self._more_checks
+        )
+        self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
         self._requests = Requests(log, log, codec, clock_ms)
-        self.pulse = Pulse(log, codec, self.published, self.tables, self.watch, self.halted, clock_ms)
+        self.pulse = Pulse(
+            log, codec, self.published, self.tables, self.watch, self.halted, clock_ms, is_dense=not settings.is_kafka
+        )
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._ticking: threading.Thread | None = None
         self._halted: dict[str, str] = {}
-        self._kill_at: str | None = None
-        self._batch_seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
+        seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
+        self._hands = [
+            Hand(log, name, flows, codec, clock_ms=clock_ms, seconds=seconds)
+            for name, flows in by_group(self.flows, self._group).items()
+            if not settings.is_kafka or role_of(flows[0]) in self.roles
+        ]
         self._inbound = Inbound(log, settings.doors(), self.registry)
-        self._agents = self._hosted() if settings.endpoint else None
+        self._agents = self._hosted() if settings.endpoint and "act" in self.roles else None
         self.ports = self._ports()
 
     def _hosted(self) -> AgentHost:
@@ -155,45 +140,84 @@ class App:
             health=self.watch,
             registry=self.registry,
             console=Console(self.pulse),
+            away=(Unavailable,),
         )
 
     def offer(self, demo: DemoControls) -> None:
         """Give the live page buttons that break things. Before the API is made."""
         self.ports = replace(self.ports, console=Console(self.pulse, demo))
 
+    def check(self, name: str, look: Callable[[], tuple[str, bool]]) -> None:
+        """One more thing that readiness depends on: what it says, and whether that is well."""
+        self._checks[name] = look
+
+    def _more_checks(self) -> dict[str, tuple[str, bool]]:
+        found = {name: look() for name, look in self._checks.items()}
+        if self.settings.is_kafka:
+            found |= (
+                {"rows": self._rows.told(), "views": self._views.told()} if "serve" in self.roles else {"rows": self._rows.told()}
+            )
+        return found
+
     def start(self) -> None:
-        """Run the worker, the clock and the answers to requests, each in a thread."""
+        """Do what the roles say, each part in a thread. Raises `Unavailable` if the log is away."""
         if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policies())):
             _log.warning(changed)
-        self._requests.start()
-        self._inbound.start()
-        self.pulse.start()
-        self.worker = self._hired()
-        for name, run in (("worker", self._work), ("clock", self._tick)):
-            thread = threading.Thread(target=run, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        if self._agents is not None:
-            self._agents.start()
+        if self.settings.is_kafka:
+            self._rows.keep(self.roles)
+        if "serve" in self.roles:
+            self._requests.start()
+            self.pulse.start()
+            if self.settings.is_kafka:
+                self.watch.start()
+                self._views.start()
+        for hand in self._hands:
+            hand.start()
+        if "act" in self.roles:
+            self._inbound.start()
+            self._ticking = threading.Thread(target=self._tick, name="clock", daemon=True)
+            self._ticking.start()
+            if self._agents is not None:
+                self._agents.start()
+
+    def look(self) -> None:
+        """Keep what answers come from, and nothing else: for a process that asks and ends."""
+        if self.settings.is_kafka:
+            self._rows.keep(frozenset({"serve"}))
 
     def stop(self) -> None:
         """End all threads; what they were at is whole or not at all."""
         self._stop.set()
+        self._views.close()
         self._inbound.stop()
         if self._agents is not None:
             self._agents.stop()
-        for thread in self._threads:
-            thread.join()
-        if self._threads:
-            self._threads.clear()
-            self.worker.close()
+        if self._ticking is not None:
+            self._ticking.join()
+        for hand in self._hands:
+            hand.stop()
         self._requests.close()
         self.pulse.close()
+        self.watch.close()
 
     def halted(self) -> dict[str, str]:
         """Why each thread that stopped by itself did, and each partition that was set aside."""
-        aside = list(self.worker.halted.items()) if self._threads else []
-        return self._halted | {f"{at.topic}/{at.partition}": str(why) for at, why in aside}
+        found = dict(self._halted)
+        for hand in self._hands:
+            found |= hand.halted()
+        return found
+
+    def counters(self) -> Counters:
+        """What the workers of this process have done, all together."""
+        total = Counters()
+        for hand in self._hands:
+            for name in ("inputs", "outputs", "rows", "batches", "busy_ms", "fenced", "unavailable"):
+                setattr(total, name, getattr(total, name) + getattr(hand.counters, name))
+        return total
+
+    def catching_up(self) -> CatchingUp:
+        """How much of the rows this process keeps is here."""
+        return self._rows.catching_up()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until nothing waits to be read, or a thread has halted. False if that takes longer."""
@@ -205,46 +229,12 @@ class App:
         return True
 
     def kill_worker(self, point: str) -> None:
-        """Have the worker die at a named point of its next batch, as if it were killed there; another takes its place.
+        """Have a worker die at a named point of its next batch, as if it were killed there; another takes its place.
 
         For demonstrations and drills: what the batch had done is dropped, unless it died after its commit.
         """
-        self._kill_at = point
-
-    def _measured(self) -> Callable[[str], None]:
-        began = 0.0
-
-        def at(point: str) -> None:
-            nonlocal began
-            if point == self._kill_at:
-                self._kill_at = None
-                raise WorkerKilled(point)
-            if point == "before_apply":
-                began = time.perf_counter()
-            elif point == "after_commit":
-                self._batch_seconds.observe(time.perf_counter() - began)
-
-        return at
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.worker.run(self._stop)
-            except WorkerKilled as death:
-                _log.warning("the worker was killed, another takes its place", point=str(death))
-                self.worker.close()  # the embedded log knows no session time-out: the dead have to be buried
-                self.worker = self._hired(replace(self.worker.counters, positions={}))
-            except Exception as error:
-                _log.exception("the worker has stopped")
-                self._halt("worker", f"{type(error).__name__}: {error}")
-                return
-
-    def _hired(self, counters: Counters | None = None) -> Worker:
-        """A worker, which goes on with another's counters."""
-        worker = Worker(self.log, self.flows, self._codec, clock_ms=self._clock_ms, at=self._measured(), on_halt=_told)
-        if counters is not None:
-            worker.counters = counters
-        return worker
+        for hand in self._hands:
+            hand.kill(point)
 
     def _tick(self) -> None:
         trimmed_at = time.monotonic()

@@ -15,10 +15,9 @@ from schemas.base import Tick
 from schemas.codec import Codec
 from streams.engine.flow import Fold
 from streams.engine.keys import KeyCodec
-from streams.engine.log import Outgoing, TopicPartition
+from streams.engine.log import Outgoing, ReadableLog, TopicPartition, Unavailable
 from streams.engine.partition import Flow, store_id
-from streams.engine.worker import GROUP
-from streams.views import ReadableLog
+from streams.roles import GroupOf, one_group
 from tables.table import row_types
 
 DEADLINES = "deadlines"
@@ -47,21 +46,32 @@ def timed(flows: Sequence[Flow]) -> list[Timed]:
 class Clock:
     """Looks at the deadlines of every fold that keeps any. Call `tick` every so often, from one thread."""
 
-    def __init__(self, log: ReadableLog, codec: Codec, clock_ms: Callable[[], int], flows: Sequence[Flow]) -> None:
+    def __init__(
+        self,
+        log: ReadableLog,
+        codec: Codec,
+        clock_ms: Callable[[], int],
+        flows: Sequence[Flow],
+        group: GroupOf = one_group,
+    ) -> None:
         self._log = log
+        self._group = group
         self._codec = codec
         self._clock_ms = clock_ms
         self._timed = timed(flows)
         self._sent: dict[TopicPartition, int] = {}
 
     def tick(self) -> int:
-        """Append a tick to each partition with a deadline due; returns to how many. One is in flight in each at a time."""
+        """Append a tick to each partition with a deadline due; returns to how many. One is in flight in each at a time.
+
+        Partitions whose rows are not here (`Unavailable`) are looked at again next time.
+        """
         now_ms = self._clock_ms()
         due: list[Outgoing] = []
         for entry in self._timed:
             topic = entry.fold.inbox
             places = [TopicPartition(topic.name, partition) for partition in range(topic.partitions)]
-            late = [at for at in places if self._is_due(entry, at, now_ms)]
+            late = self._not_in_flight(entry, [at for at in places if self._is_due(entry, at, now_ms)])
             value = self._codec.encode(_tick(entry.tick, now_ms)) if late else None
             due += [Outgoing(*at, topics.CLOCK.encode(), value) for at in late]
         if due:
@@ -70,11 +80,17 @@ class Clock:
         return len(due)
 
     def _is_due(self, entry: Timed, at: TopicPartition, now_ms: int) -> bool:
-        if self._log.committed(GROUP, at) <= self._sent.get(at, -1):
-            return False
-        store = self._log.store(store_id(entry.fold, at))
         low, high = entry.keys.prefix(()), entry.keys.prefix((now_ms + 1,))
-        return next(iter(store.range(low, high)), None) is not None
+        try:
+            return next(iter(self._log.store(store_id(entry.fold, at)).range(low, high)), None) is not None
+        except Unavailable:
+            return False
+
+    def _not_in_flight(self, entry: Timed, late: list[TopicPartition]) -> list[TopicPartition]:
+        """Those whose last tick has been read."""
+        ticked = [at for at in late if at in self._sent]
+        progress = self._log.progress(self._group(entry.fold), ticked) if ticked else {}
+        return [at for at in late if at not in progress or progress[at][0] > self._sent[at]]
 
 
 def _tick(kind: type[Tick], now_ms: int) -> Tick:

@@ -32,6 +32,8 @@ from streams.views import ReadableLog
 FOLLOWED = (topics.ATP, topics.ORDER_STATUS, topics.EXCEPTION_ROWS, topics.ENDPOINTS)
 PAUSE_S = 0.2
 IDLE_S = 20.0
+AGAIN_S = 1.0
+READING_S = 2.0
 ROUND = 2_000
 KEPT_CHANGES = 2_000
 KEPT_LATENCIES = 2_000
@@ -96,6 +98,20 @@ class LiveRows:
             self._thread.join()
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._keep_up()
+            except Unavailable as error:
+                _log.info("changes are not followed for a moment", reason=str(error))
+                self._stopping.wait(AGAIN_S)
+                with self._lock:
+                    self._epoch = uuid4().hex[:8]  # who watches reads anew
+                    self._forget()
+            except Exception as error:
+                _log.exception("changes cannot be read: the live page stands still", error=str(error))
+                return
+
+    def _keep_up(self) -> None:
         follower: Follower | None = None
         try:
             while not self._stopping.is_set():
@@ -106,10 +122,6 @@ class LiveRows:
                 follower = follower or self.follow()
                 if not self.round(follower):
                     self._stopping.wait(self._pause_s)
-        except Unavailable as error:
-            _log.info("changes are no longer followed", reason=str(error))
-        except Exception as error:
-            _log.exception("changes cannot be read: the live page stands still", error=str(error))
         finally:
             if follower is not None:
                 follower.close()
@@ -131,7 +143,8 @@ class LiveRows:
 
     def round(self, follower: Follower) -> bool:
         """Take in what was written since the last round. Whether there may be more at once."""
-        records = follower.poll(ROUND, 0)
+        # On Kafka records take a moment to come, and the last offsets of a partition may hold none at all.
+        records = follower.poll(ROUND, READING_S if self.is_reading and any(self._ends.values()) else 0)
         newest: dict[tuple[str, bytes | None], Record] = {}
         for record in records:
             key = (record.topic, record.value if record.topic == topics.MILESTONES.name else record.key)

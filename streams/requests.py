@@ -28,6 +28,7 @@ from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Un
 from streams.engine.partitions import partition_of
 
 TIMEOUT_S = 5.0
+AGAIN_S = 0.5
 MOST_WAITING = 2_000
 REMEMBERED_KEYS = 100_000
 _AGAIN = "It may have been carried out: send it again with the same key, and you get the one answer there is"
@@ -72,11 +73,8 @@ class Requests:
     def start(self) -> None:
         """Listen for answers from now on."""
         topic = topics.REPLIES.name
-        ends = {}
-        for partition in range(self._log.partitions(topic)):
-            at = TopicPartition(topic, partition)
-            ends[at] = self._log.bounds(at)[1]
-        self._follower = self._log.follow(ends)
+        places = [TopicPartition(topic, partition) for partition in range(self._log.partitions(topic))]
+        self._positions = {at: self._log.bounds(at)[1] for at in places}
         self._thread.start()
 
     def close(self) -> None:
@@ -173,16 +171,27 @@ class Requests:
     def _follow(self) -> None:
         try:
             while not self._stopping.is_set():
-                for record in self._follower.poll(1_000, 0.2):
-                    if record.value is not None:
-                        self._resolve(self._codec.decode(record.value))
-        except Unavailable as error:
-            _log.info("replies are no longer followed", reason=str(error))
+                try:
+                    self._listen()
+                except Unavailable as error:
+                    _log.warning("answers are not read for a moment", reason=str(error))
+                    self._stopping.wait(AGAIN_S)
         except Exception as error:
             _log.exception("replies cannot be read", error=str(error))
         finally:
             self._stopping.set()
             self._fail_all(Busy("Answers cannot be read", _AGAIN))
+
+    def _listen(self) -> None:
+        follower = self._log.follow(self._positions)
+        try:
+            while not self._stopping.is_set():
+                for record in follower.poll(1_000, 0.2):
+                    self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                    if record.value is not None:
+                        self._resolve(self._codec.decode(record.value))
+        finally:
+            follower.close()
 
     def _resolve(self, reply: Reply) -> None:
         with self._lock:

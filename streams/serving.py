@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -21,6 +24,19 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 SERVER_FILE = "server.json"  # in the data directory: where the API of a running crossdock is
+
+
+@contextlib.contextmanager
+def address_noted(directory: Path, url: str) -> Iterator[None]:
+    """Have the data directory say where the API is, for the other commands."""
+    note = directory / SERVER_FILE
+    written = note.with_suffix(".new")
+    written.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    written.replace(note)  # whoever looks sees all of it
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
 
 
 class ApiServer(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -147,6 +148,50 @@ class EndpointSettings(_Part):
         )
 
 
+_OURS = {
+    "bootstrap.servers": "the addresses are in log",
+    "group.id": "the roles decide it",
+    "group.instance.id": "static decides it",
+    "transactional.id": "the data directory decides it",
+    "transaction.timeout.ms": "it is transaction_ms",
+    "session.timeout.ms": "it is session_ms",
+    **dict.fromkeys(
+        ("enable.idempotence", "acks", "isolation.level", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset"),
+        "exactly once depends on it",
+    ),
+}
+"""Properties of Kafka clients that nobody may set, and why."""
+
+
+def _properties(value: Any) -> Any:
+    """Properties as librdkafka names them. The environment's names can hold no dots: there `_` stands for one."""
+    if not isinstance(value, Mapping):
+        raise ValueError('are properties of librdkafka, like {"security.protocol" = "SASL_SSL"}')
+    found: dict[str, Any] = {}
+    for given, raw in value.items():
+        name = str(given) if "." in str(given) else str(given).replace("_", ".")
+        if name in _OURS:
+            raise ValueError(f"{name} is not for you to set: {_OURS[name]}")
+        if not isinstance(raw, str | int | float):
+            raise ValueError(f"{name} is a text, a number, true or false")
+        found[name] = str(raw).lower() if isinstance(raw, bool) else str(raw)
+    return found
+
+
+class KafkaPart(_Part):
+    """How the brokers of `log = "kafka://..."` are used.
+
+    `clients` goes to every client as it is (security). `standby`: how many other workers keep the rows of each partition
+    current, so that they take over at once. `static`: a worker that comes back within `session_ms` finds its partitions waiting.
+    """
+
+    clients: Annotated[dict[str, SecretStr], BeforeValidator(_properties)] = Field(default_factory=dict)
+    standby: Annotated[int, Field(ge=0, le=1)] = 0
+    static: bool = False
+    session_ms: Annotated[int, Field(ge=1_000, le=1_800_000)] = 10_000
+    transaction_ms: Annotated[int, Field(ge=1_000, le=900_000)] = 15_000
+
+
 class OrderSettings(_Part):
     """How orders are run: how far a price may be off, how long each stage may take, what is billed together."""
 
@@ -168,5 +213,6 @@ PARTS: dict[str, list[str]] = {
     "default_channel": list(ChannelSettings.model_fields),
     "endpoint": list(EndpointSettings.model_fields),
     "order": list(OrderSettings.model_fields),
+    "kafka": list(KafkaPart.model_fields),
 }
 """The fields of each part, by the setting's name."""

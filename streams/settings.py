@@ -45,6 +45,11 @@ role = "notify"
 url = "http://127.0.0.1:9090/portal/notices"
 secret = "change me"             # notices are signed with it
 
+[kafka]                          # with log = "kafka://broker1:9092,broker2:9092"
+standby = 1                      # another worker keeps each partition's rows current
+[kafka.clients]                  # properties of librdkafka, for every client
+"security.protocol" = "SASL_SSL" # secrets rather: CROSSDOCK_KAFKA__CLIENTS__SASL_PASSWORD
+
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
 price_tolerance = "0.01"
@@ -74,6 +79,7 @@ from streams.setting_parts import (
     ChannelSettings,
     DropSettings,
     EndpointSettings,
+    KafkaPart,
     OrderSettings,
     PollSettings,
     SiteSettings,
@@ -84,6 +90,7 @@ from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, OrderPolic
 
 FILE = Path("crossdock.toml")
 PREFIX = "CROSSDOCK_"
+KAFKA = "kafka://"
 
 
 class BadSettings(Exception):
@@ -93,7 +100,7 @@ class BadSettings(Exception):
 class Settings(BaseSettings):
     """All settings. Make them with `load`, which says in words what is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, toml_file=FILE)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, toml_file=FILE, env_nested_delimiter="__")
 
     data: Path = Path("data")
     log: str = ""
@@ -110,6 +117,7 @@ class Settings(BaseSettings):
     drop: dict[str, DropSettings] = Field(default_factory=dict)
     endpoint: dict[ChannelName, EndpointSettings] = Field(default_factory=dict)
     order: OrderSettings = OrderSettings()
+    kafka: KafkaPart = KafkaPart()
 
     @classmethod
     def settings_customise_sources(
@@ -131,9 +139,11 @@ class Settings(BaseSettings):
     def _log(cls, value: str) -> str:
         kind, _, where = value.partition(":")
         if kind == "kafka":
-            raise ValueError("Kafka is not in this version: use embedded:<directory>, which needs no server")
-        if value and (kind != "embedded" or not where):
-            raise ValueError(f"{value!r} is not understood: use embedded:<directory>, like embedded:./data")
+            _require_brokers(value)
+        elif value and (kind != "embedded" or not where):
+            raise ValueError(
+                f"{value!r} is not understood: use embedded:<directory>, like embedded:./data, or kafka://<host>:<port>"
+            )
         return value
 
     @field_validator("api")
@@ -175,9 +185,19 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def is_kafka(self) -> bool:
+        """Whether the log is on Kafka, where other processes share it."""
+        return self.log.startswith(KAFKA)
+
+    @property
+    def brokers(self) -> str:
+        """The addresses to begin with, as Kafka clients take them."""
+        return self.log.removeprefix(KAFKA)
+
+    @property
     def directory(self) -> Path:
         """Where the embedded log and everything else local is kept."""
-        return Path(self.log.partition(":")[2]) if self.log else self.data
+        return Path(self.log.partition(":")[2]) if self.log and not self.is_kafka else self.data
 
     @property
     def api_host(self) -> str:
@@ -247,6 +267,14 @@ def _channel(channel: ChannelSettings) -> ChannelPolicy:
     return ChannelPolicy(channel.sites, channel.cap, channel.floor)
 
 
+def _require_brokers(value: str) -> None:
+    """Raises `ValueError` for what is no list of brokers."""
+    for address in value.removeprefix(KAFKA).split(","):
+        host, _, port = address.rpartition(":")
+        if not value.startswith(KAFKA) or not host or "/" in host or not port.isascii() or not port.isdigit():
+            raise ValueError(f"{value!r} is not understood: use kafka://<host>:<port>, several separated by commas")
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -262,7 +290,9 @@ def load(**given: Any) -> Settings:
     Raises `BadSettings`, one line for each thing wrong.
     """
     unknown = sorted(
-        name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower().partition("__")[0] not in Settings.model_fields
     )
     if unknown:
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
@@ -281,5 +311,6 @@ def _sentence(error: Any) -> str:
         fields = PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
         return f"{key}: there is no such setting. Allowed: {', '.join(fields)}."
     sentence = f"{key}: {error['msg'].removeprefix('Value error, ')}"
-    is_shown = "secret" not in key and isinstance(error["input"], str | int | float)  # a whole part may have a secret in it
+    is_secret = "secret" in key or "clients" in key
+    is_shown = not is_secret and isinstance(error["input"], str | int | float)  # a whole part may have a secret in it
     return f"{sentence} (given: {str(error['input'])[:80]!r})." if is_shown else f"{sentence}."

@@ -1,25 +1,37 @@
-"""How the process is doing: what waits, what became of each input, whether the workers run; as metrics and for people."""
+"""How the process is doing: what waits, what became of each input, whether the workers run; as metrics and for people.
+
+On Kafka every question goes to the brokers. So what requests ask often is what was found last, by a thread that looks now and
+then.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from connectors.api.ports import Readiness, SourceFreshness
 from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates
 from streams.engine.flow import Fold, Translator
-from streams.engine.log import TopicPartition
+from streams.engine.log import ReadableLog, TopicPartition, Unavailable
 from streams.engine.partition import store_id
 from streams.engine.table import EngineTable, Journal
-from streams.engine.worker import GROUP
-from streams.views import ReadableLog, partitions_of
+from streams.roles import GroupOf, by_group, one_group
+from streams.views import partitions_of
 from tables.table import row_types
 
 FAR_BEHIND = 50_000
+LOOK_PAUSE_S = 1.0
+LOOK_SHARE = 0.1
+"""Looking takes at most this share of the time."""
+OLD_S = 5.0
 FATES = ("applied", "duplicate", "ignored", "dead_lettered", "parked")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,11 @@ class Input:
 
 
 class Watch:
-    """`connectors.api.ports.Health` over the log. `halted`: why each worker that stopped did."""
+    """`connectors.api.ports.Health` over the log. `halted`: why each worker that stopped did.
+
+    `more`: further checks, what each found and whether requests can be served all the same. Between `start` and `close` a
+    thread looks; without it, each question looks for itself.
+    """
 
     def __init__(
         self,
@@ -46,22 +62,72 @@ class Watch:
         flows: Sequence[Fold[Any] | Translator],
         halted: Callable[[], Mapping[str, str]],
         registry: CollectorRegistry,
+        *,
+        group: GroupOf = one_group,
+        clock_ms: Callable[[], int] = lambda: 0,
+        more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
     ) -> None:
         self._log = log
         self._flows = tuple(flows)
+        self._group = group
         self._halted = halted
+        self._clock_ms = clock_ms
+        self._more = more
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._seen: tuple[float, list[Input]] | None = None
+        self._newest_ms: dict[TopicPartition, tuple[int, int | None]] = {}  # position, and of when the record before it is
         self._key_types, self._row_type = row_types(EngineTables)["fates"]
         self._waiting = Gauge("crossdock_lag_records", "Records a flow has not read yet", ["flow", "topic"], registry=registry)
         self._events = Gauge("crossdock_events", "Records a flow has read", ["flow"], registry=registry)
         self._fates = Gauge("crossdock_fates", "What became of a flow's inputs", ["flow", "fate"], registry=registry)
         self._up = Gauge("crossdock_workers_halted", "Workers that have stopped", registry=registry)
 
+    def start(self) -> None:
+        """Look every so often, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End looking."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            began = time.monotonic()
+            try:
+                for entry in self.inputs():
+                    if _source(entry) is not None:
+                        self._look(entry)
+            except Unavailable as error:
+                _log.info("the log does not say how far its readers are", reason=str(error))
+            pause_s = max(LOOK_PAUSE_S, (time.monotonic() - began) / LOOK_SHARE)
+
     def inputs(self) -> list[Input]:
-        """Every partition every flow reads."""
+        """Every partition every flow reads, as of now. Raises `Unavailable`."""
         found: list[Input] = []
-        for flow in self._flows:
-            found += [Input(flow.name, at, self._log.committed(GROUP, at), self._log.bounds(at)[1]) for at in partitions_of(flow)]
+        for group, flows in by_group(self._flows, self._group).items():
+            places = [(flow.name, at) for flow in flows for at in partitions_of(flow)]
+            progress = self._log.progress(group, [at for _, at in places])
+            found += [Input(flow, at, *progress[at]) for flow, at in places]
+        self._seen = (time.monotonic(), found)
         return found
+
+    def _lately(self) -> list[Input]:
+        """The same, perhaps as it was a moment ago."""
+        seen = self._seen if self._thread is not None else None
+        return seen[1] if seen is not None and time.monotonic() - seen[0] < OLD_S else self.inputs()
+
+    def _look(self, entry: Input) -> None:
+        """Learn of when the newest record is that was read."""
+        known = self._newest_ms.get(entry.at)
+        if known is None or known[0] != entry.position:
+            found = self._log.read(entry.at, entry.position - 1, 1) if entry.position else []
+            self._newest_ms[entry.at] = (entry.position, found[0].timestamp_ms if found else None)
 
     def waiting(self) -> int:
         """Records not read yet, in all."""
@@ -88,26 +154,41 @@ class Watch:
     def freshness(self) -> list[SourceFreshness]:
         """How far each raw source has been read, and of when its newest record is."""
         found: dict[str, SourceFreshness] = {}
-        for entry in self.inputs():
-            topic = entry.at.topic
-            source = "erp" if topic.startswith("raw.erp.") else topic.removeprefix("raw.")
-            if not topic.startswith("raw.") or topic == "raw.erp.other":
+        for entry in self._lately():
+            source = _source(entry)
+            if source is None:
                 continue
+            if self._thread is None:
+                self._look(entry)
             before = found.get(source, SourceFreshness(source, 0, None))
-            newest = self._log.read(entry.at, entry.position - 1, 1) if entry.position else []
-            times = [at for at in (before.as_of_ms, *(r.timestamp_ms for r in newest)) if at is not None]
+            _, newest_ms = self._newest_ms.get(entry.at, (0, None))
+            times = [at for at in (before.as_of_ms, newest_ms) if at is not None]
             found[source] = SourceFreshness(source, before.waiting_records + entry.waiting, max(times, default=None))
         return list(found.values())
 
+    def stale_ms(self) -> int | None:
+        """At most how old what this process shows is; 0 where the rows are the log's own, none while that is not known."""
+        kept = [entry for entry in self._log.kept() if entry.state != "owned"]
+        times = [entry.caught_up_ms for entry in kept if entry.caught_up_ms is not None]
+        if len(times) < len(kept):
+            return None
+        return max(0, self._clock_ms() - min(times)) if times else 0
+
     def state(self) -> Readiness:
-        """Whether the workers run and keep up."""
+        """Whether the workers run and keep up, and the rows that answers come from are here."""
         halted = self._halted()
-        waiting = self.waiting()
-        checks = {
-            "workers": "; ".join(f"{name}: {why}" for name, why in halted.items()) or "running",
-            "backlog": f"{waiting} records wait",
-        }
-        return Readiness(is_ready=not halted and waiting <= FAR_BEHIND, is_live=not halted, checks=checks)
+        checks = {"workers": "; ".join(f"{name}: {why}" for name, why in halted.items()) or "running"}
+        is_ready = not halted
+        try:
+            waiting = sum(entry.waiting for entry in self._lately())
+            checks["backlog"] = f"{waiting} records wait"
+            is_ready &= waiting <= FAR_BEHIND
+        except Unavailable as error:
+            checks["backlog"], is_ready = f"not known: {error}", False
+        for name, (says, is_well) in self._more().items():
+            checks[name] = says
+            is_ready &= is_well
+        return Readiness(is_ready=is_ready, is_live=not halted, checks=checks)
 
     def refresh_metrics(self) -> None:
         """Bring the gauges up to date."""
@@ -122,6 +203,14 @@ class Watch:
             for fate in FATES:
                 self._fates.labels(flow, fate).set(getattr(fates, fate))
         self._up.set(len(self._halted()))
+
+
+def _source(entry: Input) -> str | None:
+    """The source behind a raw topic."""
+    topic = entry.at.topic
+    if not topic.startswith("raw.") or topic == "raw.erp.other":
+        return None
+    return "erp" if topic.startswith("raw.erp.") else topic.removeprefix("raw.")
 
 
 def _add(total: Fates, row: Fates) -> None:

@@ -10,6 +10,7 @@ from connectors.api.console import pages
 from connectors.api.console.stream import Viewers
 from connectors.api.http import Guard
 from connectors.api.ports import Ports
+from connectors.api.staleness import Staleness, document
 
 _ABOUT = """Available to promise and order status, exact and explainable.
 
@@ -24,7 +25,8 @@ def create_api(ports: Ports) -> FastAPI:
     """The HTTP API over its ports."""
     # The documentation page brings its scripts along: a warehouse network has no way out.
     app = FastAPIOffline(title="crossdock", version="1", description=_ABOUT, redoc_url=None, separate_input_output_schemas=False)
-    problems.install(app)
+    problems.install(app, ports.away)
+    app.add_middleware(Staleness, health=ports.health)
     app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
     for part in (promises, orders, customers, webhooks, operations):
         app.include_router(part.router(ports))
@@ -33,4 +35,5 @@ def create_api(ports: Ports) -> FastAPI:
         viewers = Viewers(ports.console)
         app.include_router(pages.router(ports.console, viewers))
         app.state.end_streams = viewers.close
+    document(app)
     return app

@@ -404,6 +404,10 @@ class Health(Protocol):
         """Liveness and readiness with each check's words."""
         ...
 
+    def stale_ms(self) -> int | None:
+        """At most how old what readers show is; none while that is not known."""
+        ...
+
     def refresh_metrics(self) -> None:
         """Bring gauges that are read, not counted, up to date."""
         ...
@@ -413,7 +417,7 @@ class Health(Protocol):
 class Ports:
     """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it).
 
-    Without `console` there is no live page.
+    Without `console` there is no live page. `away`: what ports raise, beside `Busy`, while they cannot answer.
     """
 
     promises: Promises
@@ -430,3 +434,4 @@ class Ports:
     registry: CollectorRegistry
     console: Console | None = None
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")
+    away: tuple[type[Exception], ...] = ()

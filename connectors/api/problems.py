@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -36,8 +36,10 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
     return Response(orjson.dumps(body), status, dict(headers or {}), MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of the application, the framework and the validators answered as a problem."""
+def install(app: FastAPI, away: Sequence[type[Exception]] = ()) -> None:
+    """Have every error of the application, the framework and the validators answered as a problem. `away`: see `Ports`."""
+    for kind in away:
+        app.add_exception_handler(kind, _away)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -71,6 +73,10 @@ def _validation(_: Request, error: Exception) -> Response:
 def _busy(_: Request, error: Exception) -> Response:
     assert isinstance(error, Busy)
     return problem(504 if error.is_timeout else 503, f"{error.reason}. {error.hint}", {"Retry-After": "1"})
+
+
+def _away(_: Request, error: Exception) -> Response:
+    return problem(503, f"It cannot be answered now: {error}. Try again in a moment; /readyz says when.", {"Retry-After": "1"})
 
 
 def _key_reused(_: Request, error: Exception) -> Response:

@@ -100,7 +100,7 @@ class _Outage:
         stage, found = self._stage, self._found
         self._day.ingest()
         self._day.open_warehouse()
-        before, events = cpu_ms(stage.sandbox.pid), stage.app.worker.counters.inputs
+        before, events = cpu_ms(stage.sandbox.pid), stage.app.counters().inputs
         began = time.monotonic()
         self._order()
         ended = time.monotonic()
@@ -112,7 +112,7 @@ class _Outage:
         spent = cpu_ms(stage.sandbox.pid)
         spent.subtract(before)
         found.cpu_ms = {part: round(ms / found.orders, 2) for part, ms in spent.most_common() if ms >= found.orders / 20}
-        found.events = stage.app.worker.counters.inputs - events
+        found.events = stage.app.counters().inputs - events
         self._look_back()
         return found
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.topics import Topic
-from streams.app import all_topics
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, out, table
 from streams.cli.session import Remote, Session, ask, read, session
 from streams.folded_with import mixed
+from streams.opening import all_topics
 from streams.settings import BadSettings, Settings
 
 LEAST_FREE_BYTES = 1_000_000_000

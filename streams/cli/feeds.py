@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from connectors.erp.extract import BadExtract
-from streams.app import App, all_flows, opened_log
+from streams.app import App, all_flows
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, err, out, progress, table
 from streams.cli.session import Local, Remote, Session, ask, read, running, session
 from streams.ingest import BadInput, ingest_file, messages_of
+from streams.opening import opened_log
 from streams.reconcile import Reconciliation, reconcile
 from streams.settings import Settings
 from streams.views import TableTypes

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from schemas.codec import Codec
-from streams.app import all_flows, opened_log
+from streams.app import all_flows
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
 from streams.cli.session import running
@@ -17,6 +17,7 @@ from streams.demo.sandbox import NoSandbox
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
 from streams.folded_with import mixed
+from streams.opening import opened_log
 
 if TYPE_CHECKING:
     from streams.bench.outage import OutageBench

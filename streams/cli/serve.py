@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,17 +19,22 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from connectors.api.app import create_api
 from schemas.quantity import show, to_decimal
-from streams.app import App, opened_log
-from streams.cli.options import AsJson, Data
+from streams.app import App
+from streams.cli.catchup import CatchUpWatcher
+from streams.cli.options import AsJson, Data, LogOption, settings_with
 from streams.cli.say import Failed, Mistake, as_json, err, out, table
 from streams.cli.session import running
 from streams.demo.invariants import Invariant
 from streams.demo.outcome import Summary
 from streams.demo.sandbox import NoSandbox
 from streams.demo.stage import Stage
+from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
-from streams.serving import SERVER_FILE, ApiServer, bound
+from streams.opening import opened_log
+from streams.roles import ROLES, WORKING, NoRole, Role, roles_of
+from streams.serving import ApiServer, address_noted, bound
 from streams.settings import Settings, load
+from streams.supervise import Supervisor, end_with_parent, worker_command, worker_directory
 
 DEMO_FILE = "demo.txt"
 Address = Annotated[
@@ -37,24 +42,92 @@ Address = Annotated[
 ]
 
 
-def run(data: Data = None, api: Address = None) -> None:
+def run(
+    data: Data = None,
+    api: Address = None,
+    log: LogOption = None,
+    roles: Annotated[
+        str | None, typer.Option(help=f"What this process does, on Kafka: {', '.join(ROLES)} (default: all).", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="On Kafka: fold and translate in so many processes, kept running by this one.")
+    ] = 1,
+    child: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Work everything off as it comes, and serve the HTTP API, in the foreground until interrupted.
 
     crossdock run
     crossdock run --data ./data --api 127.0.0.1:9000
+    crossdock run --log kafka://broker:9092 --workers 2
+    crossdock run --log kafka://broker:9092 --roles serve --data ./other
     """
-    settings = _settings(data, api)
-    url = running(settings.directory)
+    settings = settings_with(data, api=api, log=log)
+    wanted = _roles(settings, roles, workers)
+    url = running(settings.directory) if child is None else None
     if url is not None:
         raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}.")
-    with listening(settings) as sock, opened_log(settings, may_create=True) as log:
-        app = App(settings, log)
-        calm_collector()
-        app.start()
-        try:
-            serve(app, sock)
-        finally:
-            app.stop()
+    calm_collector()
+    directory = None if child is None else worker_directory(settings, child)
+    try:
+        with contextlib.ExitStack() as stack:
+            Running(settings, wanted, workers, stack, directory).until_interrupted(is_child=child is not None)
+    except Unavailable as error:
+        raise Failed(f"{error}: is the broker running?") from None
+
+
+def _roles(settings: Settings, roles: str | None, workers: int) -> frozenset[Role]:
+    """The roles asked for. Raises `Mistake`."""
+    try:
+        wanted = frozenset(ROLES) if roles is None else roles_of(roles)
+    except NoRole as error:
+        raise Mistake(str(error)) from None
+    if not settings.is_kafka and (wanted != frozenset(ROLES) or workers > 1):
+        raise Mistake(
+            "The embedded log is one process's, which does everything: --roles and --workers are for a log on Kafka, like "
+            "--log kafka://broker:9092."
+        )
+    if workers > 1 and not wanted & WORKING:
+        raise Mistake(f"--workers {workers} is for the roles fold and translate, and --roles names neither.")
+    return wanted
+
+
+class Running:
+    """What `crossdock run` starts: an app with this process's roles, child processes for the others. `stack` ends it."""
+
+    def __init__(
+        self, settings: Settings, roles: frozenset[Role], workers: int, stack: contextlib.ExitStack, directory: Path | None
+    ) -> None:
+        self._settings = settings
+        self._ending = threading.Event()
+        own = roles - WORKING if workers > 1 else roles
+        self._sock = stack.enter_context(listening(settings)) if "serve" in roles else None
+        log = stack.enter_context(opened_log(settings, may_create=True, directory=directory))
+        self._app = App(settings, log, roles=own)
+        if workers > 1:
+            command = partial(worker_command, settings, roles)
+            children = Supervisor(workers, command, partial(worker_directory, settings))
+            self._app.check("processes", children.told)
+            children.start()
+            stack.callback(children.stop)
+        stack.callback(self._app.stop)
+        self._app.start()
+        if settings.is_kafka and directory is None:
+            stack.callback(CatchUpWatcher(self._app).close)
+
+    def until_interrupted(self, *, is_child: bool) -> None:
+        """Serve, or wait, until SIGINT, SIGTERM, or (a child) until the parent is gone."""
+        if self._sock is not None:
+            serve(self._app, self._sock)
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._ending.set())
+        if is_child:
+            end_with_parent(self._ending.set)
+        else:
+            roles = ", ".join(role for role in ROLES if role in self._app.roles) or "its worker processes"
+            err().print(f"crossdock runs {roles} on {self._settings.log}. Interrupt it with Ctrl-C.", soft_wrap=True)
+        while not self._ending.wait(1.0):
+            pass
 
 
 def _settings(data: Path | None, api: str | None) -> Settings:
@@ -79,17 +152,12 @@ def serve(app: App, sock: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM. The address is in the data directory meanwhile, for the other commands."""
     host, port = sock.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    note = app.settings.directory / SERVER_FILE
-    note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     err().print(f"crossdock listens on [bold]{url}[/] (documentation: {url}/docs). Interrupt it with Ctrl-C.", soft_wrap=True)
     server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            server.run(sockets=[sock])
-    finally:
-        note.unlink(missing_ok=True)
+    with address_noted(app.settings.directory, url), contextlib.suppress(KeyboardInterrupt):
+        # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        server.run(sockets=[sock])
 
 
 def demo(

@@ -1,6 +1,7 @@
 """Where a command gets its answers: the running `crossdock` that holds the directory, or the directory itself.
 
-Both are asked through the HTTP API's own routes, in process in the second case, so a command says the same either way.
+Both are asked through the HTTP API's own routes, in process in the second case, so a command says the same either way. On Kafka
+the second case keeps what it has read in a directory of its own, for the next command.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +18,15 @@ from typing import Any, Protocol
 import httpx
 
 from connectors.api.app import create_api
-from streams.app import App, opened_log
+from streams.app import App
+from streams.cli.catchup import LOOK_S, CatchUpBar
 from streams.cli.say import Failed, Mistake
+from streams.opening import opened_log
+from streams.roles import ROLES
 from streams.serving import SERVER_FILE
 from streams.settings import Settings
 
+STUCK_S = 60.0
 _BASE = "http://127.0.0.1"
 
 
@@ -87,14 +93,37 @@ def session(settings: Settings, *, may_create: bool = False) -> Iterator[Session
         with contextlib.closing(Remote(url)) as remote:
             yield remote
         return
-    with opened_log(settings, may_create=may_create) as log:
-        app = App(settings, log)
+    with opened_log(settings, may_create=may_create, directory=beside(settings)) as log:
+        app = App(settings, log, roles={"serve"} if settings.is_kafka else ROLES)
         local = Local(app)
         try:
+            app.look()
+            caught_up(app)
             yield local
         finally:
             local.close()
             app.stop()
+
+
+def beside(settings: Settings) -> Path:
+    """Where a command keeps what it has read from Kafka: what runs on the data directory holds that."""
+    return settings.data / "commands"
+
+
+def caught_up(app: App) -> None:
+    """Wait, with a progress bar, until the rows that are kept here are all here. Raises `Failed` if they do not get on."""
+    now = app.catching_up()
+    if not now.partitions:
+        return
+    with CatchUpBar() as bar:
+        seen, since = now, time.monotonic()
+        while (now := app.catching_up()).partitions:
+            bar.show(now)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > STUCK_S:
+                raise Failed(f"The rows do not get here: {now.problem or 'the brokers do not answer'}.")
+            time.sleep(LOOK_S)
 
 
 def running(directory: Path) -> str | None:

@@ -54,7 +54,7 @@ class Day:
         """ERP, stock, orders at `rate` a second, all worked off. Raises `RuntimeError` if a worker halts or it never ends."""
         began = time.monotonic()
         self.ingest()
-        busy_ms, events = self._app.worker.counters.busy_ms, self._app.worker.counters.inputs
+        busy_ms, events = self._app.counters().busy_ms, self._app.counters().inputs
         as_erp = as_the_erp(self._app)
         latencies = Latencies(self._app, self._codec)
         self.open_warehouse()

@@ -47,7 +47,7 @@ class Summary:
 
 def summed_up(app: App, codec: Codec, messages: dict[str, int], latencies_ms: list[int]) -> Summary:
     """The state as it is now, and what led to it."""
-    summary = Summary(messages=messages, events=app.worker.counters.inputs)
+    summary = Summary(messages=messages, events=app.counters().inputs)
     for flow, fates in app.watch.fates().items():
         names = ("inputs", "applied", "duplicate", "ignored", "dead_lettered", "parked")
         summary.fates[flow] = {name: getattr(fates, name) for name in names}

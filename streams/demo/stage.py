@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 
 from connectors.api.app import create_api
-from streams.app import App, now_ms, opened_log
+from streams.app import App, now_ms
 from streams.demo.channels import wishes
 from streams.demo.controls import Controls
 from streams.demo.day import Day, Step
@@ -24,6 +24,7 @@ from streams.demo.doors import Doors
 from streams.demo.sandbox import Sandbox, running
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
+from streams.opening import opened_log
 from streams.serving import SERVER_FILE, ApiServer
 from streams.settings import FILE, Settings, load
 

@@ -41,12 +41,12 @@ class KafkaLog:
         self._settings = settings
         self._directory = Path(directory)
         self._topics = KafkaTopics(settings)
-        self._keys = KafkaKeys(settings, self._topics, self._directory / "keys")
+        self._admin = KafkaAdmin(settings)
+        self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys")
         self._name = _name_in(self._directory)
         self._pages = KafkaPages(settings)
         self._appender = Appender(settings)
         self._lock = threading.Lock()
-        self._admin = KafkaAdmin(settings)
         self._shelves: dict[str, KafkaShelf] = {}
         self._flows: dict[str, KafkaShelf] = {}
         self._standbys: dict[str, KafkaStandby] = {}
@@ -143,7 +143,7 @@ class KafkaLog:
 
     def kept(self) -> list[Kept]:
         """How far the rows of this machine are, kept or restored for a member."""
-        return [kept for shelf in list(self._shelves.values()) for kept in shelf.kept()]
+        return [*(kept for shelf in list(self._shelves.values()) for kept in shelf.kept()), *self._keys.kept()]
 
     def committed(self, group: str, partition: TopicPartition) -> int:
         """The committed position of a group: the log's start if none."""
@@ -180,10 +180,10 @@ class KafkaLog:
                 return
             self._is_open = False
         readers: list[KafkaMember | KafkaFollower] = [*self._members, *self._followers]
-        for reader in readers:
-            reader.close()
         for standby in self._standbys.values():
             standby.close()
+        for reader in readers:
+            reader.close()
         for shelf in self._shelves.values():
             shelf.close()
         self._appender.close()

@@ -15,28 +15,34 @@ come so far.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import struct
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import TopicPartition as Place
 from rocksdict import Options, Rdict, WriteBatch
 
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.embedded_files import CannotOpen, number, pack_offset, scan_items, scan_keys_back
+from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_store import MAX_AGE_MS
 from streams.engine.kafka_topics import KafkaTopics
-from streams.engine.log import Outgoing, TopicPartition, Unavailable
+from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
 from streams.engine.records_codec import decode, encode_body, pack_head
 
 _CHUNK = 5_000
+_LOOK_S = 1.0
+"""How often it asks whether it has everything: how exactly the age of what is read is known."""
 _PARTITION = struct.Struct(">H")
 _PLACE = struct.Struct(">QH")
 _LENGTH = struct.Struct(">H")
@@ -45,19 +51,32 @@ _LAST = b"\xff" * _PLACE.size
 _WRITTEN = b"w"
 
 
+@dataclass(slots=True)
+class _Reading:
+    """How far a partition has been read, from where, where it ends, and when it was last known to have been read whole."""
+
+    start: int
+    position: int
+    end: int
+    fresh_ms: int | None = None
+
+
 class KafkaKeys:
     """`Reader` on Kafka. Safe from any thread. Raises `CannotOpen` if its directory is in use."""
 
-    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, path: Path) -> None:
+    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, admin: KafkaAdmin, path: Path) -> None:
         self._settings = settings
         self._topics = topics
+        self._admin = admin
         self._db = _opened(path)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
         self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
         self._lock = threading.Condition()
         self._consumer: Consumer | None = None
         self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
         self._behind: dict[str, set[int]] = {}  # followed topics: partitions not read to their end yet
+        self._read: dict[TopicPartition, _Reading] = {}
+        self._joining: list[Place] = []  # to be taken up by the thread: a consumer that is being polled takes nothing from others
         self._failure: str | None = None
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="kafka-keys", daemon=True)
@@ -92,6 +111,13 @@ class KafkaKeys:
         beyond = prefix + (_LAST if before is None else pack_offset(max(before, 0)))
         found = [self._db.get(entry) for entry in islice(scan_keys_back(self._db, prefix, beyond), max(limit, 0))]
         return [_decoded(topic, raw) for raw in reversed(found)]
+
+    def kept(self) -> list[Kept]:
+        """How far each followed partition is; `group` is its topic."""
+        return [
+            Kept(at.topic, at.partition, "followed", one.position, one.end, one.fresh_ms, one.position - one.start)
+            for at, one in list(self._read.items())
+        ]
 
     def close(self) -> None:
         """Stop following."""
@@ -131,15 +157,16 @@ class KafkaKeys:
         if self._is_old or self._db.get(b"i" + topic.encode()) != identity:
             self._forget(topic)
             self._db.put(b"i" + topic.encode(), identity)
-        partitions = range(self._topics.partitions(topic))
-        starts = [place(TopicPartition(topic, i), number(self._db.get(_position(topic, i)), 0)) for i in partitions]
-        self._behind[topic] = set(partitions)
+        partitions = [TopicPartition(topic, i) for i in range(self._topics.partitions(topic))]
+        ends = self._admin.ends(partitions)
+        for at in partitions:
+            position = number(self._db.get(_position(topic, at.partition)), 0)
+            self._read[at] = _Reading(position, position, max(ends[at], position))
+            self._joining.append(place(at, position))
+        self._behind[topic] = {at.partition for at in partitions}
         if self._consumer is None:
             self._consumer = self._settings.reader(wait_ms=500)
-            self._consumer.assign(starts)
             self._thread.start()
-        else:
-            self._consumer.incremental_assign(starts)
 
     def _forget(self, topic: str) -> None:
         for kind in (b"l", b"k", b"p"):
@@ -150,10 +177,18 @@ class KafkaKeys:
         consumer = self._consumer
         assert consumer is not None
         try:
+            looked_s = time.monotonic()
             while self._is_open:
+                if self._joining:
+                    with self._lock:
+                        joining, self._joining = self._joining, []
+                    consumer.incremental_assign(joining)
                 messages = next_messages(consumer, _CHUNK, SLICE_S)
                 if messages:
                     self._take(messages)
+                if time.monotonic() - looked_s > _LOOK_S:
+                    self._look()
+                    looked_s = time.monotonic()
         except (Unavailable, KafkaException, RuntimeError) as error:
             with self._lock:
                 self._failure = f"topics are no longer followed: {error}"
@@ -162,29 +197,47 @@ class KafkaKeys:
         finally:
             consumer.close()
 
+    def _look(self) -> None:
+        """Compare with the ends. While the brokers do not answer, what was read keeps the age it has."""
+        asked_ms = _now_ms()
+        with contextlib.suppress(Unavailable):
+            for at, end in self._admin.ends(list(self._read)).items():
+                one = self._read[at]
+                one.end = max(end, one.position)
+                if one.position >= end and one.fresh_ms is not None:
+                    one.fresh_ms = asked_ms
+
     def _take(self, messages: Sequence[Message]) -> None:
         batch = WriteBatch(raw_mode=True)
-        ends: list[tuple[str, int]] = []
+        now_ms = _now_ms()
+        positions: dict[TopicPartition, int] = {}
+        ends: list[TopicPartition] = []
         for message in messages:
             if is_end(message):
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
                 assert topic is not None
                 assert partition is not None
                 assert offset is not None
-                batch.put(_position(topic, partition), pack_offset(offset))
-                ends.append((topic, partition))
+                ends.append(TopicPartition(topic, partition))
+                positions[ends[-1]] = offset
             elif check_message(message):
-                self._put(batch, to_record(message))
-        batch.put(_WRITTEN, pack_offset(time.time_ns() // 1_000_000))
+                record = to_record(message)
+                positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                self._put(batch, record)
+        for at, position in positions.items():
+            batch.put(_position(*at), pack_offset(position))
+        batch.put(_WRITTEN, pack_offset(now_ms))
         self._db.write(batch)
         with self._lock:
-            for topic, partition in ends:
-                self._behind[topic].discard(partition)
+            for at, position in positions.items():
+                self._read[at].position = position
+            for at in ends:
+                self._read[at].fresh_ms = now_ms
+                self._behind[at.topic].discard(at.partition)
             self._lock.notify_all()
 
     def _put(self, batch: WriteBatch, record: Record) -> None:
         topic = record.topic
-        batch.put(_position(topic, record.partition), pack_offset(record.offset + 1))
         if record.key is None:
             return
         if topic in self._indexed:
@@ -210,6 +263,10 @@ def _opened(path: Path) -> Rdict:
             raise CannotOpen(f"{path} is in use by another process: stop it, or give this one a directory of its own") from error
         shutil.rmtree(path)  # whatever RocksDB finds wrong with it: the brokers have it all
         return Rdict(str(path), options)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _named(kind: bytes, topic: str) -> bytes:

@@ -193,12 +193,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How far this machine's rows of one partition number of a group are.
+    """How far this machine's rows of one partition number of a group are, or what it has read of a topic for reads by key.
 
-    `state`: `owned` by a member of this process, being `restored` for one, or `followed` while others own it. `position`, `end`:
-    changelog offsets. `caught_up_ms`: when all that was committed was last known to be here; none: not yet, and nothing is read
-    from it. `restored`, `rows_per_s`: changes read from the changelog since it was last opened or taken over, and how fast.
-    `problem`: why it does not get on.
+    `group`: the topic, in the second case. `state`: `owned` by a member of this process, being `restored` for one, or
+    `followed` while others own it. `position`, `end`: offsets, of the changelog or the topic. `caught_up_ms`: when all that was
+    committed was last known to be here; none: not yet, and nothing is read from it. `restored`, `rows_per_s`: changes read since
+    it was last opened or taken over, and how fast. `problem`: why it does not get on.
     """
 
     group: str

@@ -14,8 +14,9 @@ import pytest
 from connectors.api.app import create_api
 from schemas.codec import Codec
 from schemas.customers import RequestCredit
-from streams.app import App, opened_log
+from streams.app import App
 from streams.commands import said_now, send
+from streams.opening import opened_log
 from streams.settings import Settings
 from tests.e2e.app_kit import erp_row
 from tests.unit.api.fakes import Client

@@ -11,8 +11,9 @@ import pytest
 
 from connectors.webhooks.signature import verify
 from schemas.codec import Codec
-from streams.app import all_flows, opened_log
+from streams.app import all_flows
 from streams.engine.verify import verify as verified
+from streams.opening import opened_log
 from streams.settings import load
 from tests.e2e.app_kit import ITEM, Server, count, erp_row, master
 from tests.endpoint_kit import Answer, Endpoint, Request

@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 
 from schemas.codec import Codec
-from streams.app import all_flows, all_topics
+from streams.app import all_flows
 from streams.engine.log import Unavailable
 from streams.engine.memory import NO_FAULTS, Crash, Faults, MemoryLog
 from streams.engine.worker import Worker
 from streams.ingest import ingest_file
+from streams.opening import all_topics
 from streams.reconcile import reconcile
 from streams.settings import Settings, load
 from streams.views import TableView

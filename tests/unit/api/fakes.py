@@ -140,6 +140,7 @@ class Fake:
         self.taken: list[tuple[str, list[bytes]]] = []
         self.worked: list[tuple[str, str, str, str]] = []
         self.readiness = Readiness(is_ready=True, is_live=True, checks={"workers": "running"})
+        self.stale: int | None = 0
         self.exception_rows = [exception("f1"), exception("f2", "resolved"), exception("f3", "assigned")]
 
     def policies(self) -> Sequence[str]:
@@ -250,6 +251,9 @@ class Fake:
 
     def state(self) -> Readiness:
         return self.readiness
+
+    def stale_ms(self) -> int | None:
+        return self.stale
 
     def refresh_metrics(self) -> None:
         return

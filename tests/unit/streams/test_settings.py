@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.engine.kafka import KafkaSettings
+from streams.opening import kafka_settings
 from streams.settings import BadSettings, load
 from tables.policy import EndpointPolicy, OrderPolicy
 
@@ -68,7 +70,12 @@ def test_sites_and_channels_become_the_rules_policy() -> None:
     ("text", "says"),
     [
         ("horizon_days = 181", "horizon_days"),
-        ('log = "kafka://broker:9092"', "not in this version"),
+        ('log = "kafka://broker"', "kafka://<host>:<port>"),
+        ('log = "kafka:broker:9092"', "kafka://<host>:<port>"),
+        ('[kafka.clients]\nacks = "1"', "kafka.clients: acks is not for you to set: exactly once depends on it"),
+        ('[kafka.clients]\n"sasl.password" = ["geheim"]', "kafka.clients: sasl.password is a text"),
+        ("[kafka]\nstandby = 2", "kafka.standby"),
+        ("[kafka]\ntypo = 2", "kafka.typo: there is no such setting. Allowed: clients"),
         ('log = "files"', "embedded:<directory>"),
         ('api = "0.0.0.0:8080"', "loopback"),
         ('api = "127.0.0.1"', "<address>:<port>"),
@@ -109,6 +116,25 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(text: str, says: str) -> 
     with pytest.raises(BadSettings, match=r"\A[^\n]") as raised:
         load()
     assert says in str(raised.value)
+
+
+def test_brokers_and_their_clients_come_from_the_file_and_secrets_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("crossdock.toml").write_text(
+        'log = "kafka://one:9092,two:9093"\n[kafka]\nsession_ms = 2000\n[kafka.clients]\n'
+        '"security.protocol" = "SASL_SSL"\n"enable.ssl.certificate.verification" = false\n"sasl.password" = "in the file"'
+    )
+    monkeypatch.setenv("CROSSDOCK_KAFKA__CLIENTS__SASL_PASSWORD", "geheim")
+    monkeypatch.setenv("CROSSDOCK_KAFKA__STANDBY", "1")
+    settings = load()
+    assert (settings.is_kafka, settings.brokers, settings.directory) == (True, "one:9092,two:9093", Path("data"))
+    assert "geheim" not in repr(settings)
+    assert kafka_settings(settings) == KafkaSettings(
+        "one:9092,two:9093",
+        {"security.protocol": "SASL_SSL", "enable.ssl.certificate.verification": "false", "sasl.password": "geheim"},
+        session_ms=2_000,
+        heartbeat_ms=666,
+    )
+    assert settings.kafka.standby == 1
 
 
 def test_an_unknown_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,55 @@
+"""How stale an answer may be: a header on everything that is read from views and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connectors.api.ports import Health
+
+HEADER = "Crossdock-Stale-Ms"
+_READ = "/v1/"
+_SAID = {
+    "description": "At most so many milliseconds ago the answer was the newest there was. 0 where the log is embedded; left out "
+    "while it is not known.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+
+class Staleness:
+    """ASGI middleware: the header on every answer to a GET below /v1."""
+
+    def __init__(self, app: ASGIApp, *, health: Health) -> None:
+        self._app = app
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(_READ):
+            await self._app(scope, receive, send)
+            return
+        stale_ms = self._health.stale_ms()  # before the answer is read: it is not older than that
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and stale_ms is not None:
+                message["headers"] = [*message["headers"], (HEADER.lower().encode(), str(stale_ms).encode())]
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
+def document(app: FastAPI) -> None:
+    """Have the OpenAPI document tell of the header."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for path, methods in made()["paths"].items():
+                if path.startswith(_READ) and "get" in methods:
+                    methods["get"]["responses"]["200"].setdefault("headers", {})[HEADER] = _SAID
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    setattr(app, "openapi", openapi)  # noqa: B010 - FastAPI's own way, which mypy does not let pass

@@ -1,0 +1,129 @@
+"""Workers in threads: one that dies is replaced, one that cannot go on says why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import structlog
+from prometheus_client import Histogram
+
+from schemas.codec import Codec
+from streams.engine.log import Log, Unavailable
+from streams.engine.partition import Flow, PartitionHalted
+from streams.engine.worker import Counters, Worker
+
+AGAIN_S = (0.2, 5.0)
+_log = structlog.get_logger(__name__)
+
+
+class WorkerKilled(Exception):
+    """The worker died at a point, because it was told to."""
+
+
+class Hand:
+    """One worker of a group in a thread of its own, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        log: Log,
+        group: str,
+        flows: Sequence[Flow],
+        codec: Codec,
+        *,
+        clock_ms: Callable[[], int],
+        seconds: Histogram,
+    ) -> None:
+        self.group = group
+        self.counters = Counters()
+        self._log = log
+        self._flows = tuple(flows)
+        self._codec = codec
+        self._clock_ms = clock_ms
+        self._seconds = seconds
+        self._worker: Worker | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: str | None = None
+        self._kill_at: str | None = None
+
+    def start(self) -> None:
+        """Join the group and work."""
+        self._thread = threading.Thread(target=self._run, name=f"worker {self.group}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch at hand, and leave the group."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def halted(self) -> dict[str, str]:
+        """Why it has stopped by itself, and each partition that was set aside."""
+        worker = self._worker
+        aside = list(worker.halted.items()) if worker is not None else []
+        found = {} if self._failure is None else {f"worker {self.group}": self._failure}
+        return found | {f"{at.topic}/{at.partition}": str(why) for at, why in aside}
+
+    def kill(self, point: str) -> None:
+        """Have the worker die at a named point of its next batch."""
+        self._kill_at = point
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._worker = self._hired()
+                failures = 0
+                self._worker.run(self._stop)
+            except WorkerKilled as death:
+                _log.warning("the worker was killed, another takes its place", group=self.group, point=str(death))
+            except Unavailable as error:
+                _log.warning("a worker waits for the log", group=self.group, reason=str(error))
+                shortest, longest = AGAIN_S
+                self._stop.wait(min(longest, shortest * 2.0 ** min(failures, 30)))
+                failures += 1
+            except Exception as error:
+                _log.exception("a worker has stopped", group=self.group)
+                self._failure = f"{type(error).__name__}: {error}"
+                self._stop.wait()  # its partitions stay with it: another would meet the same
+            finally:
+                worker, self._worker = self._worker, None
+                if worker is not None:
+                    worker.close()  # the embedded log knows no session time-out: the dead have to be buried
+
+    def _hired(self) -> Worker:
+        """A worker, which goes on with the counters of the one before."""
+        worker = Worker(
+            self._log,
+            self._flows,
+            self._codec,
+            group=self.group,
+            clock_ms=self._clock_ms,
+            at=self._measured(),
+            on_halt=_told,
+        )
+        self.counters = worker.counters = replace(self.counters, positions={})
+        return worker
+
+    def _measured(self) -> Callable[[str], None]:
+        began = 0.0
+
+        def at(point: str) -> None:
+            nonlocal began
+            if point == self._kill_at:
+                self._kill_at = None
+                raise WorkerKilled(point)
+            if point == "before_apply":
+                began = time.perf_counter()
+            elif point == "after_commit":
+                self._seconds.observe(time.perf_counter() - began)
+
+        return at
+
+
+def _told(error: PartitionHalted) -> None:
+    _log.error("a partition is set aside", partition=f"{error.partition.topic}/{error.partition.partition}", reason=str(error))

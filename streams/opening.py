@@ -1,0 +1,82 @@
+"""The log of the settings, opened."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from schemas import topics
+from schemas.topics import Topic
+from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.kafka import KafkaLog, KafkaSettings
+from streams.engine.log import ReadableLog, Unavailable
+from streams.settings import BadSettings, Settings
+
+
+def all_topics(settings: Settings) -> list[Topic]:
+    """Every topic, those of the channels included."""
+    return [*topics.DEFINED, *(topics.raw_channel(name) for name in settings.channels)]
+
+
+@contextlib.contextmanager
+def opened_log(settings: Settings, *, may_create: bool, directory: Path | None = None) -> Iterator[ReadableLog]:
+    """The log of the settings. Raises `BadSettings` if there is none and none may be made, or it cannot be opened.
+
+    `directory`: this process's own, on Kafka, if it is not the settings'.
+    """
+    log: ReadableLog = (
+        _kafka(settings, directory or settings.data, may_create) if settings.is_kafka else _embedded(settings, may_create)
+    )
+    try:
+        try:
+            log.create(all_topics(settings))
+        except (ValueError, Unavailable) as error:
+            raise BadSettings(f"{error}.") from None
+        yield log
+    finally:
+        log.close()
+
+
+def _embedded(settings: Settings, may_create: bool) -> EmbeddedLog:
+    directory = settings.directory
+    if not may_create and not (directory / "log").is_dir():
+        raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
+    try:
+        return EmbeddedLog(directory)
+    except (CannotOpen, OSError) as error:
+        raise BadSettings(str(error)) from None
+
+
+def _kafka(settings: Settings, directory: Path, may_create: bool) -> KafkaLog:
+    try:
+        log = KafkaLog(kafka_settings(settings), directory)
+    except KafkaException as error:
+        raise BadSettings(f"kafka.clients: {error.args[0].str()}.") from None
+    except (CannotOpen, OSError) as error:
+        raise BadSettings(str(error)) from None
+    try:
+        if not may_create:
+            log.partitions(topics.PROMISE_INBOX.name)
+    except KeyError:
+        log.close()
+        raise BadSettings(f"There is nothing of crossdock's on {settings.log} yet: crossdock run makes it.") from None
+    except Unavailable as error:
+        log.close()
+        raise BadSettings(f"{error}: is the broker running, and log right?") from None
+    return log
+
+
+def kafka_settings(settings: Settings) -> KafkaSettings:
+    """What the engine needs to know of the brokers."""
+    kafka = settings.kafka
+    return KafkaSettings(
+        settings.brokers,
+        {name: secret.get_secret_value() for name, secret in kafka.clients.items()},
+        session_ms=kafka.session_ms,
+        heartbeat_ms=min(1_000, kafka.session_ms // 3),
+        transaction_ms=kafka.transaction_ms,
+        is_static=kafka.static,
+    )

@@ -1,0 +1,164 @@
+"""Workers as child processes: started again when they die, stopped together, gone when their parent is.
+
+A child's standard input is a pipe nobody writes to: it ends when the parent does, however that ends, and then the child does too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from streams.roles import ROLES, WORKING, Role
+from streams.settings import Settings
+
+BACKOFF_S = (0.5, 30.0)
+STEADY_S = 60.0
+"""Who has lived so long begins anew with the backoff."""
+STOP_S = 40.0
+PID_FILE = "pid"
+_log = structlog.get_logger(__name__)
+
+Command = Callable[[int], Sequence[str]]
+
+
+def worker_directory(settings: Settings, number: int) -> Path:
+    """The directory of one of the worker processes: its name in the cluster and its rows are there."""
+    return settings.data / "workers" / str(number)
+
+
+def worker_command(settings: Settings, roles: frozenset[Role], number: int) -> list[str]:
+    """How a worker process is started. Everything else it has from the same environment and the same files."""
+    named = ",".join(role for role in ROLES if role in roles & WORKING)
+    told = ["--log", settings.log, "--data", str(settings.data), "--roles", named, "--child", str(number)]
+    return [sys.executable, "-c", "from streams.cli import main; main()", "run", *told]
+
+
+class Child:
+    """One worker process, kept running from `start` to `stop`."""
+
+    def __init__(self, number: int, command: Sequence[str], directory: Path, backoff_s: tuple[float, float]) -> None:
+        self.number = number
+        self._command = list(command)
+        self._directory = directory
+        self._backoff_s = backoff_s
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended: str | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"child {number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end, without waiting for it."""
+        self._stopping.set()
+        with self._lock:
+            if self._process is not None:
+                self._process.send_signal(signal.SIGTERM)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for it to end; one that takes longer is killed."""
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _log.warning("a worker process does not end and is killed", worker=self.number)
+            with self._lock:
+                if self._process is not None:
+                    self._process.kill()
+            self._thread.join()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if it runs."""
+        process = self._process
+        return None if process is None else process.pid
+
+    def told(self) -> str | None:
+        """Why it does not run; none if it does."""
+        return self._ended if self._process is None else None
+
+    def _keep(self) -> None:
+        failures = 0
+        while True:
+            began = time.monotonic()
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                process = self._process = self._spawned()
+            code = process.wait()
+            with self._lock:
+                self._process = None
+            assert process.stdin is not None
+            process.stdin.close()
+            if self._stopping.is_set():
+                return
+            failures = 0 if time.monotonic() - began > STEADY_S else failures
+            shortest, longest = self._backoff_s
+            pause_s = min(longest, shortest * 2.0 ** min(failures, 30))
+            failures += 1
+            self._ended = f"worker {self.number} ended with {_named(code)}"
+            _log.warning("a worker process has ended and is started again", worker=self.number, by=_named(code), in_s=pause_s)
+            self._stopping.wait(pause_s)
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # A session of its own: Ctrl-C in the terminal is for the parent, which then stops its children in order.
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own command
+        (self._directory / PID_FILE).write_text(str(process.pid))
+        return process
+
+
+class Supervisor:
+    """Keeps `count` worker processes running. `told` says how they are."""
+
+    def __init__(
+        self, count: int, command: Command, directory: Callable[[int], Path], *, backoff_s: tuple[float, float] = BACKOFF_S
+    ) -> None:
+        self._children = [Child(n, command(n), directory(n), backoff_s) for n in range(1, count + 1)]
+
+    def start(self) -> None:
+        """Start them."""
+        for child in self._children:
+            child.start()
+
+    def stop(self) -> None:
+        """Stop them, together; whoever does not end in time is killed, which loses nothing."""
+        for child in self._children:
+            child.stop()
+        until = time.monotonic() + STOP_S
+        for child in self._children:
+            child.join(max(0.0, until - time.monotonic()))
+
+    def pids(self) -> list[int]:
+        """Those that run."""
+        return [child.pid for child in self._children if child.pid is not None]
+
+    def told(self) -> tuple[str, bool]:
+        """How many run and why the others do not, and whether any does."""
+        ended = [why for child in self._children if (why := child.told())]
+        count = len(self.pids())
+        return "; ".join([f"{count} of {len(self._children)} worker processes run", *ended]), count > 0
+
+
+def end_with_parent(end: Callable[[], None]) -> None:
+    """In a child: call `end` when the parent is gone."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        end()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _named(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
