@@ -31,10 +31,17 @@ def deliveries_fold(policies: EndpointPolicies) -> Fold[DeliveryTables]:
 
 
 def is_unanswered(tables: TableView, dispatch: say.Dispatch) -> bool:
-    """Whether an attempt is in flight still, as far as the fold has come."""
+    """Whether an attempt may be in flight still. Rows may lag behind the dispatch: what they do not show as answered, is open.
+
+    Raises `Unavailable` while the rows cannot be seen.
+    """
     endpoint = dispatch.endpoint
     at: Known | None = tables.row("deliveries.known", (endpoint, dispatch.obligation_id), endpoint)
-    if at is None or at.is_settled:
+    if at is None:
+        return True
+    if at.is_settled:
         return False
     held: Obligation | None = tables.row("deliveries.obligations", (endpoint, at.aggregate, at.seq), endpoint)
-    return held is not None and held.stage is Stage.IN_FLIGHT and held.attempts == dispatch.attempt
+    if held is None or held.attempts < dispatch.attempt:
+        return True
+    return held.stage is Stage.IN_FLIGHT and held.attempts == dispatch.attempt
