@@ -26,6 +26,7 @@ class KafkaShelf:
         self._identity: str | None = None
         self._lock = threading.Lock()
         self._stores: dict[int, KafkaStore] = {}
+        self._is_open = True
         self.problem: str | None = None
 
     def widen(self, count: int) -> None:
@@ -45,6 +46,8 @@ class KafkaShelf:
         if self._identity is None:
             self.identify()
         with self._lock:
+            if not self._is_open:
+                raise Unavailable("the log is closed")
             assert self._identity is not None
             store = self._stores.get(index)
             if store is None:
@@ -90,6 +93,7 @@ class KafkaShelf:
     def close(self) -> None:
         """Close all."""
         with self._lock:
+            self._is_open = False
             for store in self._stores.values():
                 store.lease = None
                 store.close()

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
@@ -32,6 +32,7 @@ _CACHE = Cache(64 * MB)  # for all stores of the process
 _READERS_S = 5.0
 """How long opening waits for readers of the process that still hold the directory's former handle."""
 
+T = TypeVar("T")
 Row = tuple[bytes, bytes | None]
 Role = Literal["owned", "restored", "followed"]
 
@@ -73,7 +74,7 @@ class KafkaStore:
         with self._lock:
             if self.is_damaged or (self._db is None and _mark(self.path).exists()):
                 self.close()
-                shutil.rmtree(self.path)
+                _destroy(self.path)
                 self.is_damaged = False
             if self._db is not None:
                 return
@@ -82,7 +83,7 @@ class KafkaStore:
             except (CannotOpen, Unavailable):
                 raise
             except Exception:  # whatever RocksDB finds wrong with it: the changelog has it all
-                shutil.rmtree(self.path, ignore_errors=True)
+                _destroy(self.path)
                 db = _opened(self.path)
             self._db, self.position = db, number(db.get(_POSITION), 0)
             written_ms = number(db.get(_WRITTEN), _now_ms())
@@ -260,10 +261,26 @@ def open_store(path: Path, identity: str) -> KafkaStore:
 
 def _opened(path: Path) -> Rdict:
     path.mkdir(parents=True, exist_ok=True)
+    return _when_free(path, lambda: Rdict(str(path), _options()))
+
+
+def _destroy(path: Path) -> None:
+    """Not while a reader has it: its handle writes in the directory, too."""
+    try:
+        _when_free(path, lambda: Rdict.destroy(str(path)))
+    except (CannotOpen, Unavailable):
+        raise
+    except Exception:  # whatever RocksDB finds wrong with it
+        shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)  # what is not RocksDB's
+
+
+def _when_free(path: Path, call: Callable[[], T]) -> T:
+    """What a call gives that needs the directory's lock, once readers of this process have let go of it."""
     deadline = time.monotonic() + _READERS_S
     while True:
         try:
-            return Rdict(str(path), _options())
+            return call()
         except Exception as error:
             said = str(error)
             if "LOCK" not in said or "lock" not in said.lower():

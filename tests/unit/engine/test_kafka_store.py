@@ -1,0 +1,153 @@
+"""A Kafka store without Kafka: shared by readers and whoever holds its lease, and made again when it is damaged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.engine.embedded_files import CannotOpen
+from streams.engine.kafka_store import KafkaRows, KafkaStore, Row, open_store, row_prefix
+from streams.engine.log import StoreId, Unavailable
+
+FLOW = "f"
+KEYS = [b"%03d" % n for n in range(200)]
+
+
+def rows(value: int) -> list[Row]:
+    return [(row_prefix(FLOW) + key, b"%d" % value) for key in KEYS]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[KafkaStore]:
+    opened = open_store(tmp_path / "0", "id")
+    opened.fresh_ms = 1
+    yield opened
+    opened.close()
+
+
+def readable(store: KafkaStore) -> KafkaRows:
+    return KafkaRows(store, StoreId(FLOW, 0))
+
+
+def test_the_last_to_take_a_store_changes_it(store: KafkaStore) -> None:
+    """What a former holder has still in hand is dropped: the new one reads it from the changelog."""
+    old = store.take("owned")
+    old.apply([(row_prefix(FLOW) + b"a", b"1")], 5)
+    new = store.take("restored")
+    old.apply([(row_prefix(FLOW) + b"a", b"0")], 3)
+    old.restore([(row_prefix(FLOW) + b"a", b"0")], 3, logged=True)
+    assert (readable(store).get(b"a"), store.position) == (b"1", 5)
+    new.restore([(row_prefix(FLOW) + b"a", b"2")], 9, logged=False)
+    assert (readable(store).get(b"a"), store.position, new.restored) == (b"2", 9, 1)
+    old.release()
+    assert new.is_held
+
+
+def test_unlogged_rows_are_there_after_closing(store: KafkaStore) -> None:
+    """And a logged write after them never survives them."""
+    lease = store.take("restored")
+    lease.restore(rows(1), 200, logged=False)
+    lease.apply([(row_prefix(FLOW) + b"b", b"2")], 201)
+    lease.restore([(row_prefix(FLOW) + b"c", b"3")], 202, logged=False)
+    store.close()
+    again = open_store(store.path, "id")
+    again.fresh_ms = 1
+    assert again.position == 202
+    assert (readable(again).get(KEYS[0]), readable(again).get(b"b"), readable(again).get(b"c")) == (b"1", b"2", b"3")
+    again.close()
+
+
+def test_a_store_of_another_changelog_is_wiped(store: KafkaStore) -> None:
+    """When it is opened, and while it is open."""
+    store.apply(rows(1), 200)
+    store.rename("id")
+    assert store.position == 200
+    store.rename("other")
+    assert store.position == 0
+    store.apply(rows(2), 200)
+    store.close()
+    again = open_store(store.path, "third")
+    again.fresh_ms = 1
+    assert list(readable(again).range(b"", None)) == []
+    again.close()
+
+
+def test_what_is_not_caught_up_is_not_shown(store: KafkaStore) -> None:
+    """Nor what is damaged or closed."""
+    store.apply(rows(1), 200)
+    view = readable(store)
+    assert view.get(KEYS[0]) == b"1"
+    for end in (store.wipe, lambda: store.damaged(OSError("no disk")), store.close):
+        store.fresh_ms = 1
+        end()
+        with pytest.raises(Unavailable):
+            view.get(KEYS[0])
+        with pytest.raises(Unavailable):
+            view.range(b"", None)
+
+
+def test_a_range_outlives_a_wipe_and_a_close(store: KafkaStore) -> None:
+    """It is as of its call, and opening the store again waits until it is done."""
+    store.apply(rows(1), 200)
+    reading = readable(store).range(b"", None)
+    next(reading)
+    store.wipe()
+    store.damaged(OSError("torn"))
+    opening = threading.Thread(target=store.open)
+    opening.start()
+    assert len(list(reading)) == len(KEYS) - 1
+    del reading
+    opening.join(10)
+    assert not opening.is_alive()
+    assert (store.is_damaged, store.position) == (False, 0)
+
+
+def test_readers_never_fail_otherwise(store: KafkaStore) -> None:
+    """While the store is applied to, wiped, damaged and opened again: they see whole commits, or are told to come again."""
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        view = readable(store)
+        try:
+            while not stop.is_set():
+                try:
+                    found = [value for _, value in view.range(b"", None)]
+                    assert len(set(found)) <= 1, "half a commit"
+                    view.get(KEYS[7])
+                except Unavailable:
+                    continue
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    steps: list[Callable[[], object]] = [store.wipe, lambda: store.damaged(OSError("torn")), store.close]
+    for turn in range(24):
+        lease = store.take("followed")
+        store.open()
+        lease.restore(rows(turn), turn + 1, logged=bool(turn % 2))
+        store.fresh_ms = 1
+        for again in range(5):
+            lease.apply(rows(1_000 + again), turn + 2)
+        steps[turn % 3]()
+    stop.set()
+    for reader in readers:
+        reader.join(30)
+    assert not failures, failures
+
+
+def test_another_process_is_told_apart(store: KafkaStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory in use by this process frees itself in a moment; one of another process never does."""
+
+    def locked(path: str, options: object) -> None:
+        raise RuntimeError(f"IO error: While lock file: {path}/LOCK: Resource temporarily unavailable")
+
+    store.close()
+    monkeypatch.setattr("streams.engine.kafka_store.Rdict", locked)
+    with pytest.raises(CannotOpen, match="in use by another process"):
+        store.open()
