@@ -87,9 +87,9 @@ class RegistryClient:
         return f"Apicurio's is below {_CCOMPAT}, a context of Confluent's below /contexts/.<name>"
 
     def schema_by_id(self, number: int) -> Any | None:
-        """The schema under an id, as data."""
+        """The schema under an id, as data; text if it is none of Avro's."""
         found = self._find("GET", f"/schemas/ids/{number}")
-        return None if found is None else json.loads(found["schema"])
+        return None if found is None else _data(found["schema"])
 
     def id_of(self, schema: CommittedSchema) -> int | None:
         """The id under which its subject holds this schema."""
@@ -100,7 +100,7 @@ class RegistryClient:
         """The schemas of a subject as data, oldest first."""
         path = f"/subjects/{quote(subject)}/versions"
         numbers = self._find("GET", path) or []
-        return [json.loads(self._call("GET", f"{path}/{number}")["schema"]) for number in numbers]
+        return [_data(self._call("GET", f"{path}/{number}")["schema"]) for number in numbers]
 
     def compatibility(self, subject: str) -> str | None:
         """The compatibility level set for a subject."""
@@ -198,6 +198,13 @@ class RegistryClient:
             hint = "give user and password in the URL: http://user:password@host:port"
             raise RegistryError(f"{self.name} refuses {method} {url.path} ({sentence}): {hint}", code)
         raise RegistryError(f"{self.name} answers {method} {url.path} with {response.status_code}: {sentence}", code)
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _refusal(response: httpx.Response) -> tuple[int, str]:

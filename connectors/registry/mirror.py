@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
 from connectors.registry.client import RegistryClient, RegistryError
 from schemas.catalog import COMPATIBILITY, CommittedSchema, catalog
@@ -98,10 +100,18 @@ def _looked_up(registry: RegistryClient, schema: CommittedSchema, subjects: froz
         says = f"the registry holds it under {held_as}, our records carry {schema.id}. {_OWN}"
         return replace(finding, result="other id", says=says)
     other = registry.schema_by_id(schema.id)
-    if other is not None and other != schema.parsed:
+    if other is not None and not is_same(other, schema.parsed):
         name = other.get("name", "a schema") if isinstance(other, dict) else "a schema"
         return replace(finding, result="id taken", says=f"the registry has given id {schema.id} to {name}. {_OWN}")
     return finding
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two schemas are one to Avro: a registry may leave out what says nothing, like a namespace said before."""
+    try:
+        return to_parsing_canonical_form(one) == to_parsing_canonical_form(other)
+    except (SchemaParseException, UnknownType, TypeError, LookupError, ValueError):
+        return False
 
 
 def _judged(
