@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from connectors.api.console.ports import Console, DemoControls
 from connectors.api.ports import Ports
 from schemas.codec import Codec
-from streams.agents.host import AgentHost, Leases
+from streams.agents.host import AgentHost, Host, Leases
 from streams.agents.inbound import Inbound
 from streams.agents.roster import roster
 from streams.clock import Clock
@@ -32,6 +32,7 @@ from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.opening import kafka_settings
 from streams.order_desk import HoldDesk
 from streams.orders import orders_fold
 from streams.promise import promise_fold
@@ -39,7 +40,7 @@ from streams.pulse import Pulse
 from streams.requests import Requests
 from streams.roles import ROLES, Role, by_group, group_of, role_of
 from streams.setting_parts import milliseconds
-from streams.settings import Settings
+from streams.settings import BadSettings, Settings
 from streams.translators import translators
 from streams.views import PromiseView, Published, TableView
 from streams.watch import Watch
@@ -108,21 +109,29 @@ class App:
             if not settings.is_kafka or role_of(flows[0]) in self.roles
         ]
         self._inbound = Inbound(log, settings.doors(), self.registry)
-        self._agents = self._hosted() if settings.endpoint and "act" in self.roles else None
+        self._agents = self._hosted() if (settings.endpoint or settings.is_kafka) and "act" in self.roles else None
         self.ports = self._ports()
 
-    def _hosted(self) -> AgentHost:
+    def _hosted(self) -> Host:
         settings = self.settings
-        longest_s = max(endpoint.lease_s for endpoint in settings.endpoint.values())
-        return AgentHost(
-            self.log,
-            self._codec,
-            lambda http: roster(settings.endpoint, http, self._clock_ms),
-            Leases(milliseconds(longest_s), partial(is_unanswered, self.tables)),
-            clock_ms=self._clock_ms,
-            registry=self.registry,
-            on_halt=partial(self._halt, "agents"),
-        )
+        longest_s = max((endpoint.lease_s for endpoint in settings.endpoint.values()), default=0.0)
+        host: Callable[..., Host] = AgentHost
+        if settings.is_kafka:
+            from streams.agents.faust_host import FaustHost, Timer  # noqa: PLC0415 - Faust takes a while to load
+
+            host = partial(FaustHost, kafka=kafka_settings(settings), timers=[Timer("clock", CLOCK_PAUSE_S, self._clock.tick)])
+        try:
+            return host(
+                self.log,
+                self._codec,
+                lambda http: roster(settings.endpoint, http, self._clock_ms),
+                Leases(milliseconds(longest_s), partial(is_unanswered, self.tables)),
+                clock_ms=self._clock_ms,
+                registry=self.registry,
+                on_halt=partial(self._halt, "agents"),
+            )
+        except ValueError as error:
+            raise BadSettings(f"kafka.clients: {error}.") from None
 
     def _ports(self) -> Ports:
         settings, log, clock_ms = self.settings, self.log, self._clock_ms
@@ -175,8 +184,9 @@ class App:
             hand.start()
         if "act" in self.roles:
             self._inbound.start()
-            self._ticking = threading.Thread(target=self._tick, name="clock", daemon=True)
-            self._ticking.start()
+            if not self.settings.is_kafka:  # where one of all processes keeps the time
+                self._ticking = threading.Thread(target=self._tick, name="clock", daemon=True)
+                self._ticking.start()
             if self._agents is not None:
                 self._agents.start()
 
