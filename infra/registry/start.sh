@@ -74,7 +74,7 @@ address=http://127.0.0.1:$port/apis/ccompat/v7
 "$java" -Xms64m -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
   -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$port" \
   -Dquarkus.management.host=127.0.0.1 -Dquarkus.management.port=0 \
-  -Dquarkus.log.level=WARN -Dquarkus.http.access-log.enabled=false \
+  -Dquarkus.log.level=WARN '-Dquarkus.log.category."io.apicurio".level=WARN' -Dquarkus.http.access-log.enabled=false \
   -Dapicurio.datasource.url="jdbc:h2:file:$directory/data" \
   -jar "$program/quarkus-run.jar" >>"$directory/registry.log" 2>&1 </dev/null &
 pid=$!
