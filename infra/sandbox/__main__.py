@@ -19,6 +19,7 @@ import uvicorn
 from infra.sandbox.erp import ErpOptions
 from infra.sandbox.marketplace import MarketplaceOptions
 from infra.sandbox.master import BadExtract, read_master
+from infra.sandbox.outbox import Write
 from infra.sandbox.service import CRM_SECRET, PORTAL_SECRET, CutOff, Options, create
 from infra.sandbox.store import Busy
 from infra.sandbox.values import Refused, milli
@@ -54,6 +55,9 @@ def main(
     resent: Annotated[float, _share("Marketplace: share of orders that come again on a later page.")] = 0.1,
     crm_secret: Annotated[str, typer.Option(help="CRM: the key its notices are signed with.")] = CRM_SECRET,
     portal_secret: Annotated[str, typer.Option(help="Portal: likewise.")] = PORTAL_SECRET,
+    erp_database: Annotated[
+        str | None, typer.Option(help="ERP: write its rows to this PostgreSQL (infra/erp) instead of telling crossdock of them.")
+    ] = None,
     is_attached: Annotated[
         bool, typer.Option("--attached", help="End when standard input does: with whoever started it.")
     ] = False,
@@ -79,6 +83,7 @@ def main(
                 crossdock=crossdock,
                 crm_secret=crm_secret,
                 portal_secret=portal_secret,
+                erp_rows=_rows_of(erp_database),
                 erp=ErpOptions(confirm_ms=int(1000 * confirm_s), own_changes=own_changes),
                 wms=WmsOptions(milli(stock), step_ms, step_ms, step_ms, 20 * step_ms, short, substituted, split, returned),
                 marketplace=MarketplaceOptions(resent=resent),
@@ -87,6 +92,14 @@ def main(
         except (BadExtract, Busy, Refused) as mistake:
             raise typer.BadParameter(str(mistake)) from None
         _serve(server, sock, data / READY_FILE)
+
+
+def _rows_of(erp_database: str | None) -> Write | None:
+    if erp_database is None:
+        return None
+    from infra.sandbox.tables import ErpTables  # noqa: PLC0415 - its driver is for those who have a database only
+
+    return ErpTables(erp_database).write
 
 
 def _end_with_input() -> None:

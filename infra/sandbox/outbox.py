@@ -17,17 +17,25 @@ BATCH = 200
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 
+Write = Callable[[list[dict[str, Any]]], None]
+
+
+class NotWritten(Exception):
+    """What takes the messages instead of crossdock did not. The sentence says why."""
+
+
 class NotTaken(Exception):
     """crossdock did not take the messages."""
 
 
 class Outbox:
-    """Messages for `/v1/ingest/<source>`."""
+    """Messages for `/v1/ingest/<source>`, or, if `write` is given, for it: in order, then, and once."""
 
-    def __init__(self, store: SqliteStore, source: str, faults: Faults) -> None:
+    def __init__(self, store: SqliteStore, source: str, faults: Faults, write: Write | None = None) -> None:
         self._store = store
         self._source = source
         self._faults = faults
+        self._write = write
         self._messages: Rows[dict[str, Any]] = store.rows("outbox", dict[str, Any])
         self._counters: Rows[int] = store.rows("outbox_counter", int)
         self._held: set[str] = set()
@@ -68,6 +76,10 @@ class Outbox:
         """One batch; how many messages went. What is held back goes with the next one, behind it. Raises `NotTaken`."""
         settings = self._faults.settings
         batch = self._messages.scan(limit=BATCH)
+        if self._write is not None:
+            if batch:
+                await self._written(self._write, [message for _, message in batch])
+            return self._gone([key for key, _ in batch])
         late = [row for row in batch if row[0] in self._held]
         self._held |= {key for key, _ in batch if key not in self._held and self._faults.hits(settings.shuffle)}
         going = [*(row for row in batch if row[0] not in self._held), *late]
@@ -75,11 +87,20 @@ class Outbox:
             return 0
         lines = [msgspec.json.encode(message) for _, message in going]
         await self._post(client, url, [*lines, *(line for line in lines if self._faults.hits(settings.duplicate))])
-        with self._store.transaction():
-            for key, _ in going:
-                self._messages.remove(key)
         self._held -= {key for key, _ in late}
-        return len(going)
+        return self._gone([key for key, _ in going])
+
+    def _gone(self, keys: list[str]) -> int:
+        with self._store.transaction():
+            for key in keys:
+                self._messages.remove(key)
+        return len(keys)
+
+    async def _written(self, write: Write, messages: list[dict[str, Any]]) -> None:
+        try:
+            await asyncio.to_thread(write, messages)
+        except NotWritten as error:
+            raise NotTaken(str(error)) from None
 
     async def _post(self, client: httpx.AsyncClient, url: str, lines: list[bytes]) -> None:
         try:

@@ -26,7 +26,7 @@ from infra.sandbox.erp import Erp, ErpOptions
 from infra.sandbox.faults import BadFault, Faults
 from infra.sandbox.marketplace import Marketplace, MarketplaceOptions
 from infra.sandbox.master import Master
-from infra.sandbox.outbox import Outbox
+from infra.sandbox.outbox import Outbox, Write
 from infra.sandbox.store import SqliteStore
 from infra.sandbox.values import Answer
 from infra.sandbox.wms import Wms, WmsOptions
@@ -39,12 +39,16 @@ log = logging.getLogger("uvicorn.error")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the systems behave. `crossdock`: where it listens, none if that is still to be told."""
+    """How the systems behave. `crossdock`: where it listens, none if that is still to be told.
+
+    `erp_rows` takes the ERP's change feed instead of crossdock.
+    """
 
     seed: int = 1
     crossdock: str | None = None
     crm_secret: str = CRM_SECRET
     portal_secret: str = PORTAL_SECRET
+    erp_rows: Write | None = None
     erp: ErpOptions = field(default_factory=ErpOptions)
     wms: WmsOptions = field(default_factory=WmsOptions)
     marketplace: MarketplaceOptions = field(default_factory=MarketplaceOptions)
@@ -90,9 +94,9 @@ class System:
             Route("/healthz", self._healthz),
         ]
 
-    def emits(self, core: Working, source: str) -> None:
-        """Its core works by itself, and tells crossdock of it."""
-        self.core, self.outbox = core, Outbox(self.store, source, self.faults)
+    def emits(self, core: Working, source: str, write: Write | None = None) -> None:
+        """Its core works by itself, and tells crossdock of it, or `write` instead."""
+        self.core, self.outbox = core, Outbox(self.store, source, self.faults, write)
 
     def route(self, method: str, path: str, work: Callable[[Request, Any, int], Answer], *, is_raw: bool = False) -> None:
         """A call: `work` gets the request, its JSON (its bytes if `is_raw`) and the time; all it does is one transaction."""
@@ -209,7 +213,7 @@ def _key(request: Request) -> str:
 def _erp(system: System, master: Master, options: Options) -> System:
     core = Erp(system.store, master, options.seed, options.erp)
     system.state = core.state
-    system.emits(core, "erp")
+    system.emits(core, "erp", options.erp_rows)
 
     def put(request: Request, body: Any, now: int) -> Answer:
         at = request.path_params
