@@ -48,8 +48,11 @@ def credentials_of(clients: Mapping[str, str]) -> CredentialsT | None:
     mechanism = given.get("sasl.mechanism", given.get("sasl.mechanisms", ""))
     if mechanism not in _MECHANISMS:
         raise ValueError(f"sasl.mechanism is {mechanism or 'not given'}: agents can use {', '.join(_MECHANISMS)}")
+    for name in ("sasl.username", "sasl.password"):
+        if not given.get(name):
+            raise ValueError(f"{name} is not given: {mechanism} needs it")
     return SASLCredentials(
-        username=given.get("sasl.username"), password=given.get("sasl.password"), ssl_context=context, mechanism=mechanism
+        username=given["sasl.username"], password=given["sasl.password"], ssl_context=context, mechanism=mechanism
     )
 
 

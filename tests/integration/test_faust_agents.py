@@ -25,6 +25,7 @@ from schemas.deliveries import DeliveryTick, Dispatch, ObligationRaised, Obligat
 from schemas.obligations import NotifyStatus, to_json
 from streams.agents.faust_app import ActApp
 from streams.agents.faust_host import FaustHost
+from streams.agents.shift import GRACE_S
 from streams.deliveries import deliveries_fold
 from streams.engine.kafka import KafkaLog
 from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
@@ -323,7 +324,9 @@ def test_a_consumer_that_stops_delivering_is_found_and_replaced(plant: Plant, ho
     hosted.hire()
     plant.check_all_told(plant.owe(orders=8, notices=1))
     (app,) = apps
+    time.sleep(GRACE_S + 1)  # the look at earlier dispatches, which every life begins with, would find these too
     app.consumer._thread._fetch_records = fetch_nothing  # type: ignore[attr-defined]
+    time.sleep(2)  # for a fetch under way to end
     plant.check_all_told(plant.owe(orders=8, notices=1))
     assert hosted.lives(0) == 2
     assert not hosted.halted
