@@ -9,15 +9,17 @@ import typer
 from rich.markup import escape
 
 from schemas.codec import Codec
-from streams.app import all_flows
-from streams.cli.options import AsJson, Data, settings_for
+from streams.app import App
+from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
-from streams.cli.session import running
+from streams.cli.session import beside, caught_up, running
 from streams.demo.sandbox import NoSandbox
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
 from streams.folded_with import mixed
 from streams.opening import opened_log
+from streams.roles import ROLES, by_group, group_of
+from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.bench.outage import OutageBench
@@ -32,24 +34,36 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
     url = running(settings.directory)
     if url is not None:
         raise Mistake(f"A crossdock runs on {settings.directory}, at {url}, and would change it meanwhile: stop it first.")
-    with opened_log(settings, may_create=False) as log:
-        bar, task = progress("folding again", None)
-        with bar:
-            told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line, used once
-            report = verified(log, all_flows(settings), Codec(), told)
-    differing = [p for p in report.partitions if not p.is_same and not p.is_unknown]
-    unknown = [p for p in report.partitions if p.is_unknown]
+    found = _verified(settings)
+    differing = [p for p in found if not p.is_same and not p.is_unknown]
+    unknown = [p for p in found if p.is_unknown]
     if is_json:
-        rows = [asdict(p) | {"partition": f"{p.partition.topic}/{p.partition.partition}"} for p in report.partitions]
-        as_json({"is_same": not differing, "inputs": sum(p.inputs for p in report.partitions), "partitions": rows})
+        rows = [asdict(p) | {"partition": f"{p.partition.topic}/{p.partition.partition}"} for p in found]
+        as_json({"is_same": not differing, "inputs": sum(p.inputs for p in found), "partitions": rows})
     else:
-        _show_verified(list(report.partitions))
+        _show_verified(found)
     if changed := mixed(settings.directory, settings.to_policies()):
         err().print(changed, style="yellow", soft_wrap=True)
     if differing:
         raise Failed(f"{len(differing)} partitions are not what their log says.")
     if unknown:
         err().print(f"{len(unknown)} partitions could not be told: see above.", style="yellow")
+
+
+def _verified(settings: Settings) -> list[PartitionReport]:
+    """The report on every partition, group by group."""
+    patience_s = 5.0 + (2 * settings.kafka.session_ms / 1000 if settings.is_kafka else 0.0)  # the dead hold theirs so long
+    found: list[PartitionReport] = []
+    with opened_log(settings, may_create=False, directory=beside(settings)) as log:
+        app = App(settings, log, roles={"serve"} if settings.is_kafka else ROLES)
+        app.look()
+        caught_up(app)
+        bar, task = progress("folding again", None)
+        with bar:
+            for group, flows in by_group(app.flows, group_of(is_kafka=settings.is_kafka)).items():
+                told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line, used once
+                found += verified(log, flows, Codec(), told, group=group, patience_s=patience_s).partitions
+    return found
 
 
 def _show_verified(partitions: list[PartitionReport]) -> None:
@@ -145,18 +159,25 @@ def fold(
 
 @bench.command()
 def reserve(
-    requests: Annotated[int, typer.Option(min=10, max=100_000, help="How many reservations.")] = 1_000, is_json: AsJson = False
+    requests: Annotated[int, typer.Option(min=10, max=100_000, help="How many reservations.")] = 1_000,
+    is_json: AsJson = False,
+    log: LogOption = None,
 ) -> None:
     """Reservations over HTTP, one after another: how long a channel waits for its answer.
 
+    On Kafka, everything that runs on that log takes part.
+
     crossdock bench reserve --requests 1000
+    crossdock bench reserve --log kafka://broker:9092
     """
     from streams.bench import bench_reserve  # noqa: PLC0415 - no other command needs it
 
+    settings = settings_with(None, log=log)
+    kafka = settings.log if settings.is_kafka else None
     bar, task = progress("reservations", requests)
     with bar:
         try:
-            found = bench_reserve(requests, lambda done, total: _tell(bar, task, "reservations", done, total))
+            found = bench_reserve(requests, lambda done, total: _tell(bar, task, "reservations", done, total), kafka)
         except RuntimeError as error:
             raise Failed(str(error)) from None
     if is_json:

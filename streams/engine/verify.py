@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,7 +23,6 @@ from tables.table import row_types
 
 Progress = Callable[[int, int], None]
 BATCH = 5_000
-_POLLS = 50
 _POLL_S = 0.1
 _NO_ROW: tuple[bytes, bytes] = (b"\xff", b"")
 
@@ -76,21 +76,21 @@ def verify(
     *,
     group: str = GROUP,
     limits: Limits | None = None,
+    patience_s: float = 5.0,
 ) -> VerifyReport:
     """Fold every inbox again up to the group's committed positions and compare. Outputs are discarded; nothing is written.
 
     No worker of the group may run meanwhile: its partitions would be reported as unknown. `limits` must be the worker's.
-    `progress` is told (records folded, records to fold).
+    `progress` is told (records folded, records to fold). `patience_s`: how long the group may take to give its partitions to us.
     """
     by_topic = flows_by_topic(flows)
     wanted = [TopicPartition(topic, index) for topic in by_topic for index in range(log.partitions(topic))]
     owned = _Owned()
     member = log.join(group, list(by_topic), owned)
     try:
-        for _ in range(_POLLS):
+        until = time.monotonic() + patience_s
+        while not owned.partitions >= set(wanted) and time.monotonic() < until:
             member.poll(1, _POLL_S)
-            if owned.partitions >= set(wanted):
-                break
         positions = {partition: member.position(partition) for partition in wanted if partition in owned.partitions}
         check = _Check(log, codec, limits or Limits(), progress, sum(positions.values()))
         reports = []
