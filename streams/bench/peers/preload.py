@@ -1,0 +1,78 @@
+"""The item master of workload (b), which crossdock knows before it takes a warehouse's word about an item.
+
+Its rows are written into the fold's changelog, as a load of the ERP's items before the measurement would leave them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.topics import Topic
+from streams.bench.peers.cluster import CannotMeasure, Cluster
+from streams.bench.peers.jobs import PARTITIONS
+from streams.bench.peers.traffic import item_of
+from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.kafka_store import row_prefix
+from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.partitions import partition_of
+from streams.engine.table import FoldTables, Journal
+from tables.promise import Item, PromiseTables
+from tables.versions import Version
+
+_CHUNK = 10_000
+
+
+class _NoRows:
+    """A store with nothing in it yet."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """None."""
+        del key
+        return None
+
+    def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """None."""
+        del low, high
+        return iter(())
+
+
+def preload_items(cluster: Cluster, group: str, keys: int) -> None:
+    """Write the rows of so many items into a fold group's changelog."""
+    settings = KafkaSettings(cluster.address)
+    topic = f"{group}.changelog"
+    KafkaTopics(settings).grow(Topic(topic, "row", "engine", 1_000, (), PARTITIONS, "compact"))
+    producer = settings.producer(linger_ms=50, compression_type="lz4")
+    prefix = row_prefix("promise")
+    tables = FoldTables(PromiseTables, _NoRows(), Journal())
+    for first in range(0, keys, _CHUNK):
+        items = [item_of(n) for n in range(first, min(first + _CHUNK, keys))]
+        for item in items:
+            tables.tables.items[(item,)] = _item(item)
+        for item, (key, row) in zip(items, tables.changes(), strict=True):
+            producer.produce(topic, row, prefix + key, partition_of(item.encode(), PARTITIONS))
+        tables.dropped()
+        producer.poll(0)
+    if producer.flush(120):
+        raise CannotMeasure("The broker did not take the item master in two minutes: look at its log.")
+
+
+def _item(item: str) -> Any:
+    return Item(
+        item=item,
+        version=Version(),
+        is_deleted=False,
+        description=f"Item {item}",
+        text_version=Version(),
+        text_wanted_from=None,
+        base_uom="EA",
+        pack_uom="BX",
+        pack_milli=12_000,
+        lot_tracked=False,
+        shelf_life_days=None,
+        status="A",
+        safety_stock_milli=0,
+        hazmat_class=None,
+        updated_at="2026-11-01T00:00:00",
+        extra={},
+    )
