@@ -27,6 +27,8 @@ from streams.cli.session import running
 from streams.demo.invariants import Invariant
 from streams.demo.outcome import Summary
 from streams.demo.sandbox import NoSandbox
+from streams.demo.servers import NoServers, Servers
+from streams.demo.servers import running as servers_running
 from streams.demo.stage import Stage
 from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
@@ -166,6 +168,12 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="How many of them a second.")] = 20,
     garbage: Annotated[int, typer.Option(min=0, max=60, help="How many messages nobody can understand.")] = 12,
     seed: Annotated[int, typer.Option(help="The seed: the same one makes the same orders.")] = 1,
+    is_kafka: Annotated[
+        bool,
+        typer.Option(
+            "--kafka", help="On Kafka, with the ERP's rows from PostgreSQL by Debezium: all started, and stopped again."
+        ),
+    ] = False,
     is_json: AsJson = False,
     data: Data = None,
     api: Address = None,
@@ -174,6 +182,7 @@ def demo(
 
     crossdock demo
     crossdock demo --once --orders 500 --seed 7
+    crossdock demo --kafka
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # at any time, it is to end what it has started
     settings = _settings(data, api)
@@ -183,16 +192,21 @@ def demo(
     _empty(settings.directory)
     with listening(settings) as sock, contextlib.ExitStack() as stack:
         try:
-            stage = Stage(settings, sock, seed, stack)
-        except NoSandbox as error:
+            stage = Stage(settings, sock, seed, stack, servers=_servers(stack) if is_kafka else None)
+        except (NoSandbox, NoServers) as error:
             raise Failed(str(error)) from None
         summary, invariants = _day(stage, seed, orders, garbage, rate)
         (_printed_json if is_json else _printed)(summary, invariants)
         if not all(invariant.holds for invariant in invariants):
             raise Failed("An invariant does not hold: see above.")
         if not is_once:
-            _invite(settings, stage.url, summary)
+            _invite(settings, stage, summary)
             stage.go_on()
+
+
+def _servers(stack: contextlib.ExitStack) -> Servers:
+    err().print("Starting Kafka and PostgreSQL (the first time, their programs are fetched) ...", soft_wrap=True)
+    return stack.enter_context(servers_running())
 
 
 def _empty(directory: Path) -> None:
@@ -255,7 +269,7 @@ def _printed(summary: Summary, invariants: list[Invariant]) -> None:
         f" stock; oversold: {summary.oversold}. Delivered to {delivered}; owed: {summary.obligations_open}."
     )
     console.print(
-        f"{summary.events:,} records in {summary.seconds:,} s; the ERP capture at {summary.events_per_s:,} records/s; "
+        f"{summary.events:,} records in {summary.seconds:,} s; the ERP's rows at {summary.events_per_s:,} records/s; "
         f"{summary.duplicates:,} duplicates absorbed; from message to ATP: "
         f"p50 {summary.ingest_to_atp_p50_ms} ms, p99 {summary.ingest_to_atp_p99_ms} ms"
     )
@@ -270,7 +284,7 @@ def _bare(name: str) -> str:
     return name.removesuffix("_milli")
 
 
-def _invite(settings: Settings, url: str, summary: Summary) -> None:
+def _invite(settings: Settings, stage: Stage, summary: Summary) -> None:
     item = summary.busiest[0]["item"] if summary.busiest else "ITEM"
     where = "" if settings.directory == Path("data") else f" --data {settings.directory}"
     lines = [
@@ -280,6 +294,17 @@ def _invite(settings: Settings, url: str, summary: Summary) -> None:
         f"crossdock doctor{where}",
     ]
     err().print(
-        f"\nOrders go on coming in. Look at [bold]{url}[/], or try, in another terminal:", *lines, sep="\n  ", soft_wrap=True
+        f"\nOrders go on coming in. Look at [bold]{stage.url}[/], or try, in another terminal:",
+        *lines,
+        sep="\n  ",
+        soft_wrap=True,
     )
+    if stage.servers is not None:
+        change = f"UPDATE item SET safety_stock = safety_stock + 3 WHERE item_no = '{item}'"  # noqa: S608 - shown, not run
+        tell = [
+            "The ERP's database, from where a change goes to the live page at once:",
+            f'psql {stage.servers.erp} -c "{change}"',
+        ]
+        tell.append(f".venv/bin/python -m infra.erp.load {stage.servers.erp} --rate 10 --seconds 60")
+        err().print(*tell, sep="\n  ", soft_wrap=True)
     err().print("Interrupt it with Ctrl-C.")

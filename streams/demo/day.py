@@ -10,8 +10,10 @@ from random import Random
 
 import httpx
 
+from connectors.erp.columns import TABLES
 from schemas.codec import Codec
 from schemas.quantity import show
+from schemas.topics import RAW_ERP
 from streams.app import App
 from streams.demo import garbage
 from streams.demo.channels import wishes
@@ -19,6 +21,7 @@ from streams.demo.doors import Doors
 from streams.demo.invariants import Invariant, as_the_erp, check_all
 from streams.demo.outcome import Latencies, Summary, every, summed_up
 from streams.demo.sandbox import Sandbox
+from streams.demo.servers import Servers
 from streams.demo.world import DemoItem, Plan, Price, Wish, dice
 from streams.ingest import ingest_file
 from tables.customers import Customer
@@ -30,21 +33,36 @@ RESTOCKED = 0.8  # share of what waits that is brought
 DOUBTFUL = 3  # customers without much credit: some of their orders will be held
 TRUCK_PAUSE_S = 1.0
 SILENT_S = 1.5
+FED_SILENT_S = 4.0  # longer than a change takes from the ERP's database to us
 LONG_SILENT_S = 6.0  # longer than any of the sandbox's steps takes
 QUIET_WITHIN_S = 300.0
+HEARTBEATS = RAW_ERP["other"].name
 Step = Callable[[str, int, int], None]
 
 
 class Day:
-    """Runs the demonstration over a running `App`, its API and a sandbox. `step` is told (what, done, of how many)."""
+    """Runs the demonstration over a running `App`, its API and a sandbox. `step` is told (what, done, of how many).
 
-    def __init__(self, app: App, sandbox: Sandbox, doors: Doors, api: str, clock_ms: Callable[[], int], step: Step) -> None:
+    With `servers` the ERP's rows are in their database, which is read from what is there on.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        sandbox: Sandbox,
+        doors: Doors,
+        api: str,
+        clock_ms: Callable[[], int],
+        step: Step,
+        servers: Servers | None = None,
+    ) -> None:
         self._app = app
         self._sandbox = sandbox
         self._doors = doors
         self._api = api
         self._clock_ms = clock_ms
         self._step = step
+        self._servers = servers
         self._codec = Codec()
         self._trucks: deque[tuple[str, str, str]] = deque()  # site, item, quantity
         self._unload_after = 0.0
@@ -91,10 +109,11 @@ class Day:
     # --- its parts -------------------------------------------------------------------------------------------------------
 
     def ingest(self) -> None:
-        """The ERP's capture, worked off."""
-        with as_file(files("connectors.erp") / "sample" / "records.jsonl.gz") as capture:
-            report = ingest_file(self._app.log, capture, "erp", lambda done, total: self._step("ERP capture", done, total))
-        self.messages["erp capture"] = report.records
+        """What the ERP has, worked off: its capture, or the rows of its database."""
+        if self._servers is None:
+            self._ingest_capture()
+        else:
+            self._await_snapshot(self._servers)
         most = 0
         while not self._app.settle(0.2):
             waiting = self._app.watch.waiting()
@@ -102,6 +121,25 @@ class Day:
             self._step("ERP worked off", most - waiting, most)
             self._check_alive()
         self._check_alive()
+
+    def _ingest_capture(self) -> None:
+        with as_file(files("connectors.erp") / "sample" / "records.jsonl.gz") as capture:
+            report = ingest_file(self._app.log, capture, "erp", lambda done, total: self._step("ERP capture", done, total))
+        self.messages["erp capture"] = report.records
+
+    def _await_snapshot(self, servers: Servers) -> None:
+        """Debezium reads all rows there are, and goes on from there."""
+        self._step("Debezium starts", 0, servers.rows)
+        servers.feed()
+        tables = {RAW_ERP[name].name for name in TABLES}
+        until = time.monotonic() + QUIET_WITHIN_S
+        while (come := sum(entry.end for entry in self._app.watch.inputs() if entry.at.topic in tables)) < servers.rows:
+            self._step("ERP's database", come, servers.rows)
+            self._check_alive()
+            if time.monotonic() > until:
+                raise RuntimeError(f"only {come} of the ERP's {servers.rows} rows came from its database")
+            time.sleep(0.2)
+        self.messages["erp's rows"] = come
 
     def open_warehouse(self) -> None:
         """Have the sandbox's systems talk to crossdock, and the stock they begin with worked off."""
@@ -188,6 +226,7 @@ class Day:
         """
         began = still_since = time.monotonic()
         before, most = -1, 1
+        silent_s = SILENT_S if self._servers is None else FED_SILENT_S
         while True:
             self._check_alive()
             if latencies is not None:
@@ -196,10 +235,10 @@ class Day:
             moving = self.moving()
             most = max(most, moving)
             self._step("orders on their way", most - moving, most)
-            said = sum(entry.end for entry in self._app.watch.inputs())
+            said = sum(entry.end for entry in self._app.watch.inputs() if entry.at.topic != HEARTBEATS)
             if said != before or self._app.watch.waiting() or self._untold() or self._obligations() or self.unload():
                 before, still_since = said, now
-            if now - still_since > (SILENT_S if not moving else LONG_SILENT_S):
+            if now - still_since > (silent_s if not moving else LONG_SILENT_S):
                 return
             if now - began > QUIET_WITHIN_S:
                 raise RuntimeError(f"not quiet within {QUIET_WITHIN_S:.0f} s: {moving} orders are still on their way")

@@ -22,6 +22,7 @@ from streams.demo.controls import Controls
 from streams.demo.day import Day, Step
 from streams.demo.doors import Doors
 from streams.demo.sandbox import Sandbox, running
+from streams.demo.servers import Servers
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
 from streams.opening import opened_log
@@ -36,21 +37,35 @@ FEED_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
 
 
 class Stage:
-    """Everything a demonstration needs, running until `stack` is closed. `systems`: options of the sandbox."""
+    """Everything a demonstration needs, running until `stack` is closed. `systems`: options of the sandbox.
+
+    With `servers` the log is on their broker, and all the ERP's rows come from their database.
+    """
 
     def __init__(
-        self, settings: Settings, sock: socket.socket, seed: int, stack: contextlib.ExitStack, systems: Sequence[str] = SYSTEMS
+        self,
+        settings: Settings,
+        sock: socket.socket,
+        seed: int,
+        stack: contextlib.ExitStack,
+        systems: Sequence[str] = SYSTEMS,
+        servers: Servers | None = None,
     ) -> None:
         self._seed = seed
+        self.servers = servers
         self.url = _url_of(sock)
         directory = settings.directory
         extract = stack.enter_context(as_file(files("connectors.erp") / "sample" / "final"))
+        if servers is not None:
+            servers.fill(extract)
+            systems = (*systems, "--erp-database", servers.erp)
         secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
         self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, *systems, *secrets))
         for name in ("erp", "wms"):
             self.sandbox.control(name, **FEED_FAULTS)
         (directory / FILE).write_text(_settings_text(settings, self.sandbox.url))
-        settings = load(data=settings.data, log=f"embedded:{directory}", api=settings.api)
+        log_url = f"embedded:{directory}" if servers is None else f"kafka://{servers.broker}"
+        settings = load(data=settings.data, log=log_url, api=settings.api)
         log = stack.enter_context(opened_log(settings, may_create=True))
         self.app = App(settings, log)
         self._client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
@@ -67,7 +82,7 @@ class Stage:
     def day(self, step: Step = lambda *_: None) -> Day:
         """The day, made once; `step` is told how far it is."""
         if self._day is None:
-            self._day = Day(self.app, self.sandbox, self.doors, self.url, now_ms, step)
+            self._day = Day(self.app, self.sandbox, self.doors, self.url, now_ms, step, self.servers)
         return self._day
 
     def go_on(self, rate: float = GO_ON_RATE) -> None:
