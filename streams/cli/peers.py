@@ -55,7 +55,14 @@ def peers(
         plan = replace(plan, keys=keys)
     if quick:
         plan = replace(
-            plan, events=events or QUICK_EVENTS, repeats=1, keys=keys or (2_000,), rows=QUICK_EVENTS, rates=(500,), latency_s=5
+            plan,
+            events=events or QUICK_EVENTS,
+            repeats=1,
+            keys=keys or (2_000,),
+            rows=QUICK_EVENTS,
+            with_half=False,
+            rates=(500,),
+            latency_s=5,
         )
         only = only or QUICK_ENGINES
     plan = _with_engines(plan, only)

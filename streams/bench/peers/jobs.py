@@ -17,7 +17,8 @@ PARTITIONS = 4
 RUN_S = 40.0  # a run's events are about as many as its engine does in this time
 FEWEST = 2_000
 WARM_UP_SHARE = 0.1
-PREPARING_S = 25.0  # what a run takes beside its events: topics, start, warm-up, checks
+PREPARING_S = 15.0  # what a run takes beside its events: topics, start, warm-up, checks
+PRELOADED_PER_S = 40_000  # items of workload (b) made known to crossdock
 RATES = (1_000, 10_000)  # events a second at which latency is measured, beside half of what the engine can do
 LATENCY_S = 15.0
 STARTED_S = 120.0
@@ -99,9 +100,10 @@ class Run:
     @property
     def seconds(self) -> float:
         """About how long it takes."""
-        if self.measure == "latency":
-            return PREPARING_S + LATENCY_S + self.warm_up / self.engine.expected[self.workload]
-        return PREPARING_S + (self.events + self.warm_up) / self.engine.expected[self.workload]
+        is_preloaded = self.engine.kind == "crossdock" and self.workload != "a"
+        preparing = PREPARING_S + (self.keys / PRELOADED_PER_S if is_preloaded else 0)
+        rate = self.rate or self.engine.expected[self.workload]
+        return preparing + self.events / rate + self.warm_up / self.engine.expected[self.workload]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ Told = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. `events`: none for each workload's own number; `rows`: of the store that is restored."""
+    """What to measure. `events`: none for each workload's own number; `rows`: of the store that is restored.
+
+    `with_half`: latency is measured at half of what an engine can do too, beside `rates`.
+    """
 
     workloads: Sequence[Workload] = ("a", "b")
     measures: Sequence[str] = MEASURES
@@ -38,6 +41,7 @@ class Plan:
     repeats: int = 5
     rates: Sequence[int] = RATES
     latency_s: float = LATENCY_S
+    with_half: bool = True
 
     def throughput(self) -> list[Run]:
         """Engines take turns, so that whatever else the machine does meets all of them."""
@@ -55,7 +59,8 @@ class Plan:
         for workload in self.workloads:
             for engine in self._engines("latency"):
                 most = _most(results, workload, self.keys[0], engine) or engine.expected[workload]
-                rates = [*(rate for rate in self.rates if rate < most * 0.8), int(most / 2) // 100 * 100]
+                half = [int(most / 2) // 100 * 100] if self.with_half else []
+                rates = [*(rate for rate in self.rates if rate < most * 0.8), *half]
                 found += [
                     Run("latency", workload, self.keys[0], engine, int(rate * self.latency_s), 1, rate)
                     for rate in dict.fromkeys(rates)
