@@ -12,11 +12,14 @@ from typing import Literal, get_args
 
 from schemas import topics
 from schemas.topics import Topic
+from streams.app import all_flows
 from streams.engine.kafka_clients import READERS
-from streams.engine.kafka_topics import changelog_name, changelog_of
+from streams.engine.kafka_topics import changelog_name
 from streams.engine.partition import Flow
 from streams.engine.worker import GROUP
+from streams.opening import all_topics
 from streams.roles import Role, by_group, group_by_role, role_of, topics_of
+from streams.settings import Settings
 
 Party = Literal[Role, "ingest", "operator"]
 PARTIES: tuple[Party, ...] = (*get_args(Role), "ingest", "operator")
@@ -55,11 +58,9 @@ class Cluster:
     topics: tuple[Topic, ...]
     doors: frozenset[str] = frozenset()
 
-    def changelogs(self) -> list[Topic]:
-        """The topics of the engine, which keep the rows of each group."""
-        counts = {topic.name: topic.partitions for topic in self.topics}
-        groups = by_group(self.flows, group_by_role)
-        return [changelog_of(group, (counts[name] for name in topics_of(flows))) for group, flows in groups.items()]
+    def groups(self) -> dict[str, list[str]]:
+        """The groups of workers, and what each reads."""
+        return {group: topics_of(flows) for group, flows in by_group(self.flows, group_by_role).items()}
 
     def needs(self, *parties: Party) -> list[Need]:
         """What they need together, by resource and name: nothing beyond it."""
@@ -74,8 +75,8 @@ class Cluster:
         ]
 
     def _operator(self) -> Iterator[Need]:
-        for topic in (*self.topics, *self.changelogs()):
-            yield Need("topic", topic.name, ("Create", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"))
+        for name in (*(topic.name for topic in self.topics), *map(changelog_name, self.groups())):
+            yield Need("topic", name, ("Create", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"))
 
     def _of(self, party: Party) -> Iterator[Need]:
         # Whoever starts looks whether all topics are as declared.
@@ -99,7 +100,8 @@ class Cluster:
         if party == "act":  # where its doors have got to; rows: what waits for an answer, and whose time has come
             yield from (topics.DISPATCH.name, *self.doors, changelog_name(self._group("fold")))
         elif party == "serve":  # it shows all that is published, how old the newest input is, and rows of any flow
-            yield from (topic.name for topic in (*self.topics, *self.changelogs()) if topic != topics.DISPATCH)
+            yield from (topic.name for topic in self.topics if topic != topics.DISPATCH)
+            yield from map(changelog_name, self.groups())
         else:
             yield from topics_of([flow for flow in self.flows if role_of(flow) == party])
 
@@ -114,10 +116,16 @@ class Cluster:
             yield Need("group", ACTING, ("Read",))
             yield Need("group", self._group("fold"), ("Describe",))
         elif party == "serve":
-            yield from (Need("group", group, ("Describe",)) for group in by_group(self.flows, group_by_role))
+            yield from (Need("group", group, ("Describe",)) for group in self.groups())
 
     def _group(self, role: Party) -> str:
         return next(group_by_role(flow) for flow in self.flows if role_of(flow) == role)
+
+
+def cluster_of(settings: Settings) -> Cluster:
+    """What there is with these settings."""
+    doors = frozenset(topics.raw_channel(door.channel).name for door in settings.doors())
+    return Cluster(tuple(all_flows(settings)), tuple(all_topics(settings)), doors)
 
 
 def commands(principal: str, needs: Iterable[Need]) -> list[list[str]]:

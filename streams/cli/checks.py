@@ -7,10 +7,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from schemas.topics import Topic
-from streams.cli.options import AsJson, Data, settings_for
+from streams.access import cluster_of
+from streams.cli import rights
+from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, out, table
 from streams.cli.session import Remote, Session, ask, read, session
 from streams.folded_with import mixed
@@ -21,12 +25,43 @@ LEAST_FREE_BYTES = 1_000_000_000
 _DAY_MS = 86_400_000
 
 
-def topics(is_json: AsJson = False) -> None:
+def topics(
+    is_json: AsJson = False,
+    acls: Annotated[bool, typer.Option("--acls", help="Show what each role has to be allowed on Kafka instead.")] = False,
+    commands: Annotated[bool, typer.Option("--commands", help="With --acls: print calls of kafka-acls.sh.")] = False,
+    roles: Annotated[
+        str | None, typer.Option(help="With --acls: of these only, like fold,translate.", show_default=False)
+    ] = None,
+    principal_prefix: Annotated[str, typer.Option(help="With --acls: a user for each role is named so.")] = rights.PREFIX,
+    principal: Annotated[
+        str | None, typer.Option(help="With --acls and --roles: one user has all of them.", show_default=False)
+    ] = None,
+    is_create: Annotated[bool, typer.Option("--create", help="Make them on Kafka, as a user who may.")] = False,
+    log: LogOption = None,
+) -> None:
     """Every topic: its key, what it carries, how it is kept, who writes it and who answers for it.
 
     crossdock topics --json
+
+    crossdock topics --acls --commands | BROKERS=broker:9092 ADMIN=admin.properties sh
+
+    crossdock topics --acls --roles fold,translate --principal User:worker
+
+    crossdock topics --create --log kafka://broker:9092
     """
-    rows = [_described(topic) for topic in all_topics(settings_for(None))]
+    settings = settings_with(None, log=log)
+    if not acls and (commands or roles or principal or principal_prefix != rights.PREFIX):
+        raise Mistake("--commands, --roles, --principal and --principal-prefix go with --acls.")
+    if acls and is_create:
+        raise Mistake("--acls shows and --create makes: one of them at a time.")
+    if acls:
+        found = rights.grants(cluster_of(settings), roles, principal_prefix, principal)
+        rights.show(found, is_json=is_json, as_commands=commands)
+        return
+    if is_create:
+        rights.create(settings)
+        return
+    rows = [_described(topic) for topic in all_topics(settings)]
     if is_json:
         as_json({"topics": rows})
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -59,6 +60,11 @@ class KafkaLog:
         self._require_open()
         self._topics.declare(topics)
         self._keys.declare(topics)
+
+    def prepare(self, group: str, topics: Sequence[str]) -> None:
+        """See to it that a group's changelog exists, as wide as these inputs: for members who may not make it themselves."""
+        self._require_open()
+        self._topics.grow(changelog_of(group, map(self.partitions, topics)))
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises `KeyError` for an unknown one, with the known ones named."""
@@ -253,8 +259,9 @@ class Appender:
         """Write what was handed over, and stop."""
         self._is_open = False
         self._thread.join()
-        self._producer.flush(self._settings.request_s)
-        self._producer.close()
+        with suppress(KafkaException):  # it is broken, and holds nothing that anybody waits for
+            self._producer.flush(self._settings.request_s)
+            self._producer.close()
 
     def _started(self) -> Producer:
         return self._settings.producer(linger_ms=0, delivery_timeout_ms=int(self._settings.request_s * 1000))

@@ -47,8 +47,8 @@ def _unseen(topic: Topic, error: KafkaException) -> str:
     if reason.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         # The brokers say the same of a topic whose existence the user may not know of.
         return (
-            f"topic {topic.name} is missing, or may not be seen: `crossdock topics` makes it ({topic.partitions} partitions, "
-            f"cleanup {topic.cleanup}); if it is there, allow Describe on it"
+            f"topic {topic.name} is missing, or may not be seen: `crossdock topics --create` makes it "
+            f"({topic.partitions} partitions, cleanup {topic.cleanup}); if it is there, allow Describe on it"
         )
     if reason.code() not in _DENIED:
         raise_mapped(error, f"asking for {topic.name}")

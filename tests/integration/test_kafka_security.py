@@ -12,13 +12,13 @@ import pytest
 
 from schemas import topics
 from schemas.codec import Codec
-from streams.access import PARTIES, Cluster, Party
-from streams.app import all_flows, now_ms
+from streams.access import PARTIES, Party, cluster_of
+from streams.app import now_ms
+from streams.cli import rights
 from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.worker import Worker
 from streams.intake import OrderIntake
-from streams.opening import all_topics
 from streams.roles import group_by_role, role_of, stores_of, topics_of
 from streams.settings import Settings
 from streams.views import Published, TableView
@@ -28,20 +28,20 @@ from tests.secured_kit import Secured, Way, secured_broker
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 90.0
 SETTINGS = Settings(log="")
-FLOWS = tuple(all_flows(SETTINGS))
-CLUSTER = Cluster(FLOWS, tuple(all_topics(SETTINGS)))
+CLUSTER = cluster_of(SETTINGS)
+FLOWS = CLUSTER.flows
 CODEC = Codec()
 WAYS: tuple[Way, ...] = ("scram", "mtls")
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured() -> Iterator[Secured]:
     """All rights are given, and the operator has made the topics."""
     with secured_broker() as broker:
         for party in PARTIES:
             broker.allow(party, CLUSTER.needs(party))
-        with closing(KafkaLog(broker.settings("operator", "scram"), tmp_path_factory.mktemp("operator"))) as log:
-            log.create([*CLUSTER.topics, *CLUSTER.changelogs()])
+        own = broker.settings("operator", "scram")
+        rights.create(Settings.model_validate({"log": f"kafka://{own.bootstrap}", "kafka": {"clients": own.clients}}))
         yield broker
 
 

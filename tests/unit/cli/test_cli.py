@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from streams.access import PARTIES
 from streams.cli import app
 from streams.cli.say import Failed, Mistake
 from streams.settings import BadSettings
@@ -136,6 +137,43 @@ def test_topics_lists_every_topic() -> None:
     names = {row["name"] for row in answered("topics")["topics"]}
     assert {"atp.v1", "promise.inbox.v1", "raw.channel.web", "dead-letter.v1"} <= names
     assert "atp.v1" in invoke("topics").stdout
+
+
+def test_topics_lists_what_each_role_has_to_be_allowed() -> None:
+    """A user a role, or one for several; as data, as a table, as calls of Kafka's own tool."""
+    rows = answered("topics", "--acls", "--principal-prefix", "User:x-")["acls"]
+    assert {row["principal"] for row in rows} == {f"User:x-{party}" for party in PARTIES}
+    assert [row for row in rows if row["principal"] == "User:x-fold" and row["name"] == "atp.v1"] == [
+        {
+            "principal": "User:x-fold",
+            "roles": ["fold"],
+            "resource": "topic",
+            "name": "atp.v1",
+            "pattern": "literal",
+            "operations": ["Write", "Describe", "DescribeConfigs"],
+        }
+    ]
+    one = answered("topics", "--acls", "--roles", "fold,act", "--principal", "User:one")["acls"]
+    assert {row["principal"] for row in one} == {"User:one"}
+    assert {"crossdock.fold", "crossdock.act"} <= {row["name"] for row in one if "Read" in row["operations"]}
+    assert "crossdock.fold.*" in invoke("topics", "--acls").stdout
+    script = invoke("topics", "--acls", "--commands", "--roles", "fold").stdout
+    assert "--resource-pattern-type prefixed --transactional-id crossdock.fold." in script
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--commands"], "go with --acls"),
+        (["--acls", "--create"], "one of them at a time"),
+        (["--acls", "--roles", "cook"], "'cook' is no role"),
+        (["--acls", "--principal", "User:x"], "needs --roles"),
+        (["--acls", "--principal-prefix", "x-"], "'x-' is no principal"),
+        (["--create"], "the embedded log makes its topics by itself"),
+    ],
+)
+def test_topics_says_which_options_go_together(options: list[str], sentence: str) -> None:
+    assert sentence in mistaken("topics", *options)
 
 
 def test_reconcile_names_differences(stocked: str, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""What each role needs is what it does: nothing of another's topics, groups and transactions."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas import topics
+from streams.access import ACTING, PARTIES, WRITES, Cluster, Need, Party, cluster_of, commands
+from streams.agents.faust_app import GROUP as FAUST_GROUP
+from streams.settings import Settings
+
+CLUSTER: Cluster = cluster_of(Settings(log=""))
+NAMES = {topic.name for topic in CLUSTER.topics}
+INBOXES = {topic.name for topic in CLUSTER.topics if topic.is_inbox}
+RAW = {topic.name for topic in CLUSTER.topics if topic.is_raw}
+PUBLISHED = NAMES - INBOXES - RAW
+
+
+def may(party: Party, operation: str, cluster: Cluster = CLUSTER) -> set[str]:
+    """The topics of ours that a party may do it with."""
+    found = {need.name for need in cluster.needs(party) if need.resource == "topic" and operation in need.operations}
+    return found & NAMES
+
+
+@pytest.mark.parametrize(
+    ("party", "reads", "writes"),
+    [
+        ("translate", RAW, INBOXES - {topics.DELIVERY_INBOX.name} | {topics.DEAD_LETTERS.name}),
+        ("fold", INBOXES, INBOXES | PUBLISHED),
+        ("act", {topics.DISPATCH.name}, {t.name for t in (topics.DELIVERY_INBOX, topics.ORDER_INBOX, topics.PROMISE_INBOX)}),
+        ("serve", NAMES - {topics.DISPATCH.name}, INBOXES | RAW),
+        ("ingest", set(), RAW),
+        ("operator", set(), set()),
+    ],
+)
+def test_topics_are_read_and_written_by_those_who_do(party: Party, reads: set[str], writes: set[str]) -> None:
+    assert may(party, "Read") == reads
+    assert may(party, "Write") == writes
+    assert may(party, "Create") == (NAMES if party == "operator" else set())
+
+
+def test_every_declared_writer_is_somebody() -> None:
+    """Who writes a topic and is no flow is said to be a role."""
+    declared = {w for t in CLUSTER.topics for w in (*t.writers, *(writer for c in t.carries for writer in c.writers))}
+    assert declared - {flow.name for flow in CLUSTER.flows} == set(WRITES)
+    assert set().union(*(may(party, "Write") for party in PARTIES)) == NAMES
+
+
+def test_groups_and_transactions_are_a_roles_own() -> None:
+    """Only who is in a group may commit as it, and change its rows."""
+    assert ACTING == FAUST_GROUP
+    for party in PARTIES:
+        needs = CLUSTER.needs(party)
+        own = {f"crossdock.{party}"} if party in {"translate", "fold", "act"} else set()
+        assert {need.name for need in needs if need.resource == "group" and "Read" in need.operations} == own
+        works = party in {"translate", "fold"}
+        assert {need for need in needs if need.resource == "transactional-id"} == (
+            {Need("transactional-id", f"crossdock.{party}.", ("Write", "Describe"), is_prefix=True)} if works else set()
+        )
+        changes = {need.name for need in needs if need.name.endswith(".changelog") and "Write" in need.operations}
+        assert changes == ({f"crossdock.{party}.changelog"} if works else set())
+
+
+def test_doors_bring_messages_into_their_channels_only() -> None:
+    """A marketplace that is asked for its orders, by role act."""
+    asked = {"market": {"channel": "marketplace", "url": "http://127.0.0.1:1/orders"}}
+    cluster = cluster_of(Settings.model_validate({"log": "", "poll": asked}))
+    assert may("act", "Write", cluster) - may("act", "Write") == {"raw.channel.marketplace"}
+    assert may("act", "Read", cluster) - may("act", "Read") == {"raw.channel.marketplace"}
+
+
+def test_one_user_for_several_roles_has_each_resource_once() -> None:
+    """And is allowed no more than the roles are."""
+    both = CLUSTER.needs("fold", "translate")
+    assert len({(need.resource, need.name) for need in both}) == len(both)
+    apart = {(n.resource, n.name, o) for party in ("fold", "translate") for n in CLUSTER.needs(party) for o in n.operations}
+    assert {(need.resource, need.name, operation) for need in both for operation in need.operations} == apart
+
+
+def test_commands_name_all_that_is_needed() -> None:
+    """Each call allows the same operations on all the resources it names."""
+    needs = [Need("topic", "a", ("Read",)), Need("topic", "b", ("Read",)), Need("group", "g.", ("Read",), is_prefix=True)]
+    assert [" ".join(words) for words in commands("User:u", needs)] == [
+        "--add --allow-principal User:u --operation Read --topic a --topic b",
+        "--add --allow-principal User:u --operation Read --resource-pattern-type prefixed --group g.",
+    ]
