@@ -43,6 +43,14 @@ def _zone(name: str) -> str:
     return name
 
 
+def _crontab(line: str) -> str:
+    from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - few settings have one
+
+    if len(line.split()) != 5 or not croniter.is_valid(line):
+        raise ValueError(f"{line!r} is no crontab line of five fields, like '30 6 * * 1-5' (6:30 on working days)")
+    return line
+
+
 def _text(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError('is a number as text, like "0.01"')
@@ -51,6 +59,7 @@ def _text(value: Any) -> Any:
 
 LEAST_SLACK_S = 1.0  # for the answer to be written before the lease ends
 Quantity = Annotated[int, BeforeValidator(_milli)]
+Crontab = Annotated[str, AfterValidator(_crontab)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Secret = Annotated[SecretStr, Field(min_length=8)]
 Url = Annotated[str, AfterValidator(_http_url)]
@@ -89,12 +98,22 @@ class ChannelSettings(_Part):
 
 
 class PollSettings(_Part):
-    """A marketplace whose pages are asked for."""
+    """A marketplace whose pages are asked for every so often, or `at` the times of a crontab line, read in `timezone`."""
 
     channel: ChannelName
     url: Url
     every_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    at: Crontab | None = None
+    timezone: Zone = "UTC"
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> PollSettings:
+        if self.at is not None and "every_s" in self.model_fields_set:
+            raise ValueError("give every_s or at, not both")
+        if self.at is None and "timezone" in self.model_fields_set:
+            raise ValueError("timezone says how at is read, and there is no at")
+        return self
 
 
 class DropSettings(_Part):

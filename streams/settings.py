@@ -19,7 +19,7 @@ webhook_secret = "change me"     # this channel may call POST /v1/webhooks/web, 
 [poll.market]                    # a marketplace's pages of orders are asked for
 channel = "marketplace"
 url = "http://127.0.0.1:9090/marketplace"
-every_s = 5
+every_s = 5                      # or at = "30 6 * * 1-5" (crontab), with timezone = "America/Chicago"
 
 [drop.acme]                      # order files dropped into a folder
 channel = "edi"
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
 
     def doors(self) -> list[Door]:
         """What brings orders in by itself."""
-        polled = [PolledDoor(name, p.channel, p.url, p.every_s, p.timeout_s) for name, p in self.poll.items()]
+        polled = [PolledDoor(name, p.channel, p.url, p.every_s, p.timeout_s, p.at, p.timezone) for name, p in self.poll.items()]
         return [*polled, *(FolderDoor(name, d.channel, d.directory, d.every_s) for name, d in self.drop.items())]
 
     def to_policy(self) -> Policy:

@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 from schemas.codec import Codec
 from streams.agents.faust_app import GROUP, ActApp, retell
-from streams.agents.faust_life import START_S, Duty, Life, Patience, Timer
+from streams.agents.faust_life import START_S, Duty, Life, Patience
 from streams.agents.faust_security import credentials_of
 from streams.agents.host import Host, Leases
 from streams.agents.shift import Roster, Shift
+from streams.agents.timers import Timer
 from streams.engine.kafka import KafkaSettings
 from streams.engine.log import Log
 

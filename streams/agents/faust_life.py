@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 from faust import StreamT
@@ -18,6 +19,7 @@ from schemas.deliveries import Dispatch
 from streams.agents.faust_app import ActApp, dispatches_in
 from streams.agents.host import PAGE, Leases, first_leased, places
 from streams.agents.shift import GRACE_S, Shift
+from streams.agents.timers import Timer
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 
 START_S = 60.0
@@ -25,15 +27,6 @@ STOP_S = 30.0
 WATCH_S = 1.0
 LOOK_S = 10.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """What one process of all does every so often, in a thread; never twice at once. It may find the log `Unavailable`."""
-
-    name: str
-    every_s: float
-    run: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,10 @@ class Life:
         signal: Any = app.on_partitions_assigned
         signal.connect(self._assigned)
         for timer in duty.timers:
-            app.timer(timer.every_s, on_leader=True, name=timer.name)(self._turns(timer))
+            if timer.at is None:
+                app.timer(timer.every_s, on_leader=True, name=timer.name)(self._turns(timer))
+            else:
+                app.crontab(timer.at, timezone=ZoneInfo(timer.timezone), on_leader=True)(self._turns(timer))
 
     async def run(self, asked: asyncio.Task[None]) -> str | None:
         """Live. Returns why another life has to begin; none once it was asked to stop."""

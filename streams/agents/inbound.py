@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import structlog
@@ -15,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter
 from connectors.channels.marketplace.client import fetch
 from streams.agents.drop import Dropped, Folder, drop
 from streams.agents.poll import last_cursor, poll, records_of
+from streams.agents.timers import Timer
 from streams.engine.log import Log, Outgoing, Unavailable
 
 AGAIN_S = 1.0
@@ -23,13 +27,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PolledDoor:
-    """A marketplace's pages, asked for every so often."""
+    """A marketplace's pages, asked for every so often; with `at`, at the times of that crontab line, read in `timezone`."""
 
     name: str
     channel: str
     url: str
     every_s: float
     timeout_s: float
+    at: str | None = None
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,16 @@ Door = PolledDoor | FolderDoor
 
 
 class Inbound:
-    """Runs the doors of a log until `stop`. A door that fails is tried again: what it had not written, it brings again."""
+    """Runs the doors of a log until `stop`. A door that fails is tried again: what it had not written, it brings again.
 
-    def __init__(self, log: Log, doors: Sequence[Door], registry: CollectorRegistry) -> None:
+    `is_prompted`: pages are asked for when the `timers` say so, which one process of all runs. Folders are each process's own.
+    """
+
+    def __init__(self, log: Log, doors: Sequence[Door], registry: CollectorRegistry, *, is_prompted: bool = False) -> None:
         self._log = log
         self._doors = tuple(doors)
+        self._is_prompted = is_prompted
+        self._prompts: dict[str, asyncio.Event] = {}
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -72,8 +83,18 @@ class Inbound:
             self._thread.join()
             self._thread = None
 
+    def timers(self) -> list[Timer]:
+        """What prompts the doors that are prompted."""
+        polled = [door for door in self._doors if isinstance(door, PolledDoor)] if self._is_prompted else []
+        return [Timer(f"poll.{d.name}", d.every_s, partial(self._prompt, d.name), d.at, d.timezone) for d in polled]
+
+    def _prompt(self, door: str) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._prompts[door].set)
+
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._prompts = {door.name: asyncio.Event() for door in self._doors}
         self._ready.set()
         tasks = [asyncio.create_task(self._keep(door, self._stop)) for door in self._doors]
         await self._stop.wait()
@@ -95,15 +116,27 @@ class Inbound:
             await _pause(stop, AGAIN_S)
 
     async def _poll(self, door: PolledDoor, stop: asyncio.Event) -> None:
+        if self._is_prompted:
+            await self._prompts[door.name].wait()
+        turns = self._prompted(door) if self._is_prompted else _turns(stop, _pauses(door))
         cursor = await asyncio.to_thread(last_cursor, self._log, door.channel)
         async with httpx.AsyncClient(timeout=door.timeout_s, trust_env=False) as client:
-            async for page in poll(_turns(stop, door.every_s), lambda at: fetch(client, door.url, at), cursor):
+            async for page in poll(turns, lambda at: fetch(client, door.url, at), cursor):
                 await self._write(door.name, records_of(page, door.channel))
+
+    async def _prompted(self, door: PolledDoor) -> AsyncIterator[None]:
+        """A turn for each prompt, while they keep coming: after a longer pause another process may have asked meanwhile."""
+        prompt, patience_s = self._prompts[door.name], 3 * door.every_s + AGAIN_S
+        with contextlib.suppress(TimeoutError):
+            while True:
+                await asyncio.wait_for(prompt.wait(), patience_s)
+                prompt.clear()
+                yield None
 
     async def _drop(self, door: FolderDoor, stop: asyncio.Event) -> None:
         folder = Folder(door.path, door.channel)
         await asyncio.to_thread(folder.prepare)
-        async for dropped in drop(_turns(stop, door.every_s), folder):
+        async for dropped in drop(_turns(stop, _always(door.every_s)), folder):
             await self._take(door, folder, dropped)
 
     async def _take(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
@@ -119,10 +152,29 @@ class Inbound:
         self._orders.labels(door).inc(len(records))
 
 
-async def _turns(stop: asyncio.Event, every_s: float) -> AsyncIterator[None]:
-    while not stop.is_set():
+def _always(every_s: float) -> Iterator[float]:
+    """A turn at once, then one after each pause."""
+    yield 0.0
+    while True:
+        yield every_s
+
+
+def _pauses(door: PolledDoor) -> Iterator[float]:
+    if door.at is None:
+        yield from _always(door.every_s)
+    else:
+        from faust.utils.cron import secs_for_next  # noqa: PLC0415 - Faust takes a while to load, and few doors have a schedule
+
+        while True:
+            yield secs_for_next(door.at, ZoneInfo(door.timezone))
+
+
+async def _turns(stop: asyncio.Event, pauses: Iterator[float]) -> AsyncIterator[None]:
+    for pause_s in pauses:
+        await _pause(stop, pause_s)
+        if stop.is_set():
+            return
         yield None
-        await _pause(stop, every_s)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -25,7 +25,7 @@ from streams.setting_parts import EndpointSettings
 
 CODEC = Codec()
 QUICK = {"timeout_s": 1.5, "lease_s": 4.0, "retry_s": 0.1, "retry_most_s": 0.5, "pause_s": 0.2, "pause_most_s": 0.5}
-SLOW_TO_LAPSE = {**QUICK, "lease_s": 300.0}
+SLOW_TO_LAPSE = {**QUICK, "timeout_s": 30.0, "lease_s": 300.0}
 PATIENCE = Patience(stuck_s=4, away_s=3)
 
 
@@ -70,7 +70,7 @@ def host(
     url: str,
     group: str,
     on_halt: Callable[[str], None],
-    tick: Callable[[], object],
+    timers: list[Timer],
 ) -> tuple[FaustHost, CollectorRegistry]:
     """Agents for all portals, not begun."""
     endpoints, registry = portals(url), CollectorRegistry()
@@ -84,7 +84,7 @@ def host(
         registry=registry,
         on_halt=on_halt,
         kafka=settings(broker),
-        timers=[Timer("tick", 0.2, tick)],
+        timers=timers,
         group=group,
         patience=PATIENCE,
     )
@@ -98,7 +98,7 @@ def say(word: str) -> None:
 
 def main(broker: str, directory: str, url: str, group: str) -> None:
     log = KafkaLog(settings(broker), Path(directory))
-    agents, _ = host(log, broker, url, group, lambda reason: say(f"halted {reason}"), lambda: say("tick"))
+    agents, _ = host(log, broker, url, group, lambda reason: say(f"halted {reason}"), [Timer("tick", 0.2, lambda: say("tick"))])
     agents.start()
     sys.stdin.read()
     agents.stop()

@@ -58,8 +58,10 @@ class Market:
     def __init__(self, orders: int) -> None:
         self.orders = [order(n) for n in range(orders)]
         self.is_down = False
+        self.asked: list[str] = []
 
     def page(self, cursor: str) -> tuple[list[dict[str, Any]], str]:
+        self.asked.append(cursor)
         at = int(cursor or 0)
         new = self.orders[at : at + 2]
         return (self.orders[max(0, at - 1) : at] if new else []) + new, str(at + len(new))
@@ -252,3 +254,50 @@ def test_the_host_runs_all_doors_until_it_is_stopped(tmp_path: Path) -> None:
             inbound.stop()
     assert len(records(kept, EDI.name)) == 1
     assert [value for record in records(kept, MARKET.name) for name, value in record.headers if name == CURSOR][-1] == b"5"
+
+
+def test_a_door_with_a_schedule_asks_at_its_times_and_not_before() -> None:
+    """The line has a field for seconds here, which settings do not take: every second."""
+    kept, market = log(), Market(3)
+    with served(market) as url:
+        doors: list[Door] = [
+            PolledDoor("soon", "marketplace", url, 0.05, 5, at="* * * * * */1", timezone="America/Chicago"),
+            PolledDoor("late", "edi", url, 0.05, 5, at="0 0 29 2 *"),
+        ]
+        inbound = Inbound(kept, doors, CollectorRegistry())
+        inbound.start()
+        try:
+            assert eventually(lambda: last_cursor(kept, "marketplace") == "3")
+        finally:
+            inbound.stop()
+    assert records(kept, EDI.name) == []
+
+
+def test_a_prompted_door_asks_when_it_is_told_to_from_where_any_process_was_last() -> None:
+    """Of several processes one asks; when another takes over, it goes on where the log says."""
+    kept, market = log(), Market(4)
+    with served(market) as url:
+        doors: list[Door] = [PolledDoor("m", "marketplace", url, 0.05, 5, at="30 6 * * *", timezone="Asia/Tokyo")]
+        here, there = (Inbound(kept, doors, CollectorRegistry(), is_prompted=True) for _ in range(2))
+        for inbound in (here, there):
+            inbound.start()
+        try:
+            (timer,), (other,) = here.timers(), there.timers()
+            assert (timer.name, timer.at, timer.timezone) == ("poll.m", "30 6 * * *", "Asia/Tokyo")
+            time.sleep(0.3)
+            assert market.asked == []
+            timer.run()
+            assert eventually(lambda: last_cursor(kept, "marketplace") == "4")
+            market.orders.append(order(4))
+            other.run()
+            assert eventually(lambda: last_cursor(kept, "marketplace") == "5")
+            time.sleep(1.5)  # by then the first one no longer takes itself for the one that asks
+            market.asked.clear()
+            timer.run()
+            assert eventually(lambda: bool(market.asked))
+            assert market.asked[0] == "5"
+        finally:
+            for inbound in (here, there):
+                inbound.stop()
+    timer.run()  # it is over: nothing happens
+    assert Inbound(kept, doors, CollectorRegistry()).timers() == []

@@ -188,3 +188,20 @@ def test_no_secret_shows_in_policies_or_mistakes() -> None:
     with pytest.raises(BadSettings, match="lease_s is at least") as raised:
         load()
     assert "not to be shown" not in str(raised.value)
+
+
+def test_a_marketplace_is_asked_every_so_often_or_at_the_times_of_a_crontab_line() -> None:
+    market = 'channel = "marketplace"\nurl = "http://127.0.0.1:1/x"\n'
+    Path("crossdock.toml").write_text(f'[poll.m]\n{market}at = "30 6 * * 1-5"\ntimezone = "America/Chicago"\n[poll.n]\n{market}')
+    timed, often = load().doors()
+    assert (timed.at, timed.timezone) == ("30 6 * * 1-5", "America/Chicago")  # type: ignore[union-attr]
+    assert (often.at, often.every_s) == (None, 5.0)  # type: ignore[union-attr]
+    for wrong, says in (
+        ('at = "half past six"', "is no crontab line of five fields"),
+        ('at = "* * * * * */1"', "is no crontab line of five fields"),
+        ('at = "0 6 * * *"\nevery_s = 5', "every_s or at, not both"),
+        ('timezone = "America/Chicago"', "there is no at"),
+    ):
+        Path("crossdock.toml").write_text(f"[poll.m]\n{market}{wrong}\n")
+        with pytest.raises(BadSettings, match=says):
+            load()
