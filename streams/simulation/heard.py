@@ -18,7 +18,7 @@ from streams.simulation.observe import ALL, System
 class Heard:
     """By obligation id: what was raised, and settled. `granted`: by order, whether its newest answer grants it.
 
-    `fresh`: orders granted since the last time that were not before. `attempts`: the most that any obligation took.
+    `fresh`: orders granted, and not granted the last time. `attempts`: the most that any obligation took.
     """
 
     raised: dict[str, ObligationRaised] = field(default_factory=dict)
@@ -53,6 +53,8 @@ class Heard:
         is_granted = event.verdict == "granted"
         if is_granted and not self.granted.get(event.order_id, False):
             self.fresh.add(event.order_id)
+        elif not is_granted:
+            self.fresh.discard(event.order_id)  # closed and opened again in one step: a closed order is granted, and takes nothing
         self.granted[event.order_id] = is_granted
 
     def owed(self, order_id: str, endpoint: str) -> list[str]:

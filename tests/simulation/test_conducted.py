@@ -30,6 +30,13 @@ def test_every_invariant_holds(seed: int) -> None:
     assert report.is_ok, str(report)
 
 
+@pytest.mark.parametrize("seed", [989, 6789])
+def test_what_failed_once_holds(seed: int) -> None:
+    """989: what a person had let go stayed so although the order was closed. 6789: the oracle took a moment for a grant."""
+    report = simulate(seed)
+    assert report.is_ok, str(report)
+
+
 def test_the_runs_are_not_quiet() -> None:
     """A few seeds have it all: orders billed, cancelled, held, withdrawn; agents killed, calls repeated, obligations given up."""
     kinds: set[str] = set()
