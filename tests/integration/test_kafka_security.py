@@ -9,10 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as Place
 
 from schemas import topics
 from schemas.codec import Codec
-from streams.access import PARTIES, Party, cluster_of
+from schemas.deliveries import DeliveryTick
+from streams.access import ACTING, PARTIES, Party, cluster_of
 from streams.app import now_ms
 from streams.cli import rights
 from streams.engine.kafka import KafkaLog, KafkaSettings
@@ -96,6 +99,25 @@ def test_each_role_can_do_its_work(opened: Callable[[Party, Way], KafkaLog], way
     for worker in workers:
         assert worker.counters.unavailable == 0
         worker.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_agents_take_dispatches_and_answer(secured: Secured, opened: Callable[[Party, Way], KafkaLog], way: Way) -> None:
+    """In their group, with the folds' rows at hand: a tick goes to its inbox."""
+    log = opened("act", way)
+    folds = [flow for flow in FLOWS if role_of(flow) == "fold"]
+    log.keep(group_by_role(folds[0]), stores_of(folds), topics_of(folds))
+    until(lambda: all(kept.caught_up_ms is not None for kept in log.kept()) and log.kept())
+    assert log.progress(group_by_role(folds[0]), [TopicPartition(topics.DELIVERY_INBOX.name, 0)])
+    tick = DeliveryTick(
+        event_id="tick", source=topics.CLOCK, source_position=1, occurred_at_ms=1, recorded_at_ms=1, trace_id="clock/1"
+    )
+    assert log.append([Outgoing(topics.DELIVERY_INBOX.name, 0, topics.CLOCK.encode(), CODEC.encode(tick))])
+    with closing(Consumer(secured.settings("act", way).of_consumers(ACTING))) as consumer:
+        consumer.subscribe([topics.DISPATCH.name])
+        until(lambda: [consumer.poll(0.1)] and consumer.assignment())
+        here = [Place(at.topic, at.partition, 0) for at in consumer.assignment()]
+        consumer.commit(offsets=here, asynchronous=False)
 
 
 def shown(tables: TableView, order_id: str) -> bool:
