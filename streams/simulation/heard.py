@@ -54,7 +54,8 @@ class Heard:
         if is_granted and not self.granted.get(event.order_id, False):
             self.fresh.add(event.order_id)
         elif not is_granted:
-            self.fresh.discard(event.order_id)  # closed and opened again in one step: a closed order is granted, and takes nothing
+            # Granted for the moment it was closed: that takes nothing.
+            self.fresh.discard(event.order_id)
         self.granted[event.order_id] = is_granted
 
     def owed(self, order_id: str, endpoint: str) -> list[str]:
