@@ -94,11 +94,15 @@ class KafkaTopics:
 
     def check(self, records: Iterable[Outgoing]) -> None:
         """Raises `KeyError` or `ValueError` if one of them cannot be written: before any is."""
+        known: set[tuple[str, int]] = set()
         for record in records:
-            self.require(TopicPartition(record.topic, record.partition))
-            if record.key is None and self.cleanup(record.topic) == "compact":
-                raise ValueError(f"a record of the compacted topic {record.topic} needs a key")
-            if size_of(record) > MAX_RECORD_BYTES:
+            topic, partition, key, value, headers, _ = record
+            if (topic, partition) not in known:
+                self.require(TopicPartition(topic, partition))
+                known.add((topic, partition))
+            if key is None and self.cleanup(topic) == "compact":
+                raise ValueError(f"a record of the compacted topic {topic} needs a key")
+            if (size_of(record) if headers else len(key or b"") + len(value or b"")) > MAX_RECORD_BYTES:
                 raise ValueError(f"a record of {size_of(record)} bytes for {record.topic}: at most {MAX_RECORD_BYTES} are taken")
 
     def identity(self, name: str) -> str:

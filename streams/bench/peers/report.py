@@ -120,12 +120,12 @@ def _restore(results: Sequence[Result]) -> str:
         (
             r["engine"],
             f"{r['events']:,}",
-            f"{r['rows_per_s']:,.0f}",
+            f"{r['rows_per_s']:,.0f}" if r["rows_per_s"] else "too few rows to tell",
             f"{r['warm_s']:.1f}",
             f"{r['cold_s']:.1f}",
             "its own word" if r["is_as_told_by_engine"] else "the difference",
         )
-        for r in sorted(results, key=lambda r: -r["rows_per_s"])
+        for r in sorted(results, key=lambda r: -(r["rows_per_s"] or 0))
     ]
     return _table(("engine", "rows", "rows/s", "start with rows, s", "without, s", "by"), rows)
 

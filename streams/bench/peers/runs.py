@@ -257,6 +257,8 @@ def _time_of_avro(codec: Codec) -> Callable[[bytes], int]:
     return lambda value: int(codec.decode(value).as_of_ms)
 
 
+SHORTEST_S = 0.5
+"""A restore that is shorter is not told from the noise of a start."""
 MARKERS = 64
 """Events, over all partitions, that say when an engine that was started again works again."""
 
@@ -273,10 +275,11 @@ def restore(rig: Rig) -> dict[str, Any]:
     said_from = [log.stat().st_size for log in rig.children.logs]
     cold_s = _restart(rig, "starting without its rows")
     told = _told_s(rig, said_from)
+    seconds = told if told is not None else cold_s - warm_s
     return {
         "warm_s": warm_s,
         "cold_s": cold_s,
-        "rows_per_s": run.events / max(told or cold_s - warm_s, 0.001),
+        "rows_per_s": run.events / seconds if seconds >= SHORTEST_S else None,
         "is_as_told_by_engine": told is not None,
         **rig.check(),
     }
