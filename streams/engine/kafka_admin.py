@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
@@ -67,6 +67,9 @@ class KafkaAdmin:
 
         def call() -> dict[TopicPartition, int]:
             futures = self._admin.list_offsets(request, isolation_level=level, request_timeout=self._settings.request_s)
-            return {TopicPartition(at.topic, at.partition): future.result().offset for at, future in futures.items()}
+            found = {TopicPartition(at.topic, at.partition): future.result().offset for at, future in futures.items()}
+            if any(offset < 0 for offset in found.values()):  # no error is told where a partition has no leader
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return found
 
-        return asked(call, f"asking where {len(request)} partitions end", self._settings.request_s)
+        return asked(call, f"asking where {len(request)} partitions end", self._settings.request_s, self._admin)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient
 
 from schemas.records import Headers, Record
 from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
@@ -43,6 +45,7 @@ _PASSING = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError._TRANSPORT,
+        KafkaError._UNKNOWN_PARTITION,  # what librdkafka remembers of a partition that had no leader for a moment
     }
 )
 # Errors of a consumer that time does not heal: everything else librdkafka tries again by itself.
@@ -161,10 +164,11 @@ def raise_mapped(error: KafkaException, what: str) -> NoReturn:
     raise Unavailable(f"{what}: {said_of(reason)}") from error
 
 
-def asked(call: Callable[[], T], what: str, patience_s: float) -> T:
+def asked(call: Callable[[], T], what: str, patience_s: float, client: Consumer | AdminClient | None = None) -> T:
     """What a question to the brokers gives, asked again while a partition or group has only just found its broker.
 
-    Raises `Fenced` or `Unavailable`.
+    `client`: who asks; it learns anew who leads what before it asks again, which librdkafka does not do by itself for
+    questions about offsets. Raises `Fenced` or `Unavailable`.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -174,6 +178,9 @@ def asked(call: Callable[[], T], what: str, patience_s: float) -> T:
             if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                 raise_mapped(error, what)
         time.sleep(0.05)
+        if client is not None:
+            with suppress(KafkaException):
+                client.list_topics(timeout=patience_s)
 
 
 def check_message(message: Message) -> bool:

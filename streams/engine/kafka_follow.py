@@ -72,7 +72,7 @@ class KafkaPages:
             return self._consumer.get_watermark_offsets(place(partition), timeout=self._settings.request_s)
 
         try:
-            return asked(call, f"asking for {partition.topic}/{partition.partition}", self._settings.request_s)
+            return asked(call, f"asking for {partition.topic}/{partition.partition}", self._settings.request_s, self._consumer)
         except RuntimeError as error:
             raise Unavailable("the log is closed") from error
 

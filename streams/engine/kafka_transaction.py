@@ -13,6 +13,10 @@ from streams.engine.kafka_clients import FENCED, KafkaSettings, raise_mapped
 from streams.engine.kafka_store import row_prefix
 from streams.engine.log import Fenced, Outgoing, Transaction, Unavailable
 
+_IDLE_MS = 10_000
+"""librdkafka sends offsets without end, whatever the time-out, to a group coordinator that has gone, until a connection changes
+its state (its issues 5456 and 5511). Idle ones do, by being closed.
+"""
 Changes = dict[int, list[tuple[bytes, bytes | None]]]
 
 
@@ -75,7 +79,11 @@ class Transactor:
 
     def _started(self) -> Producer:
         producer = self._settings.producer(
-            transactional_id=self._name, transaction_timeout_ms=self._settings.transaction_ms, linger_ms=5, compression_type="lz4"
+            transactional_id=self._name,
+            transaction_timeout_ms=self._settings.transaction_ms,
+            connections_max_idle_ms=_IDLE_MS,
+            linger_ms=1,
+            compression_type="lz4",
         )
         try:
             producer.init_transactions(self._settings.request_s)
