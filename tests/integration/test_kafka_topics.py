@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.records import Record
 from schemas.topics import DAY_MS, Topic
@@ -140,6 +140,31 @@ def test_a_static_member_comes_back_to_what_it_had(broker: str, tmp_path: Path) 
     member.commit(Transaction(positions={min(had): 0}))
     log.close()
     other_log.close()
+
+
+def test_findings_say_what_is_wrong_on_the_brokers(log: KafkaLog, broker: str) -> None:
+    """And what to do; nothing of what is as declared."""
+    fine, kept, compacted, deleted = topic("fine", 2), topic("keep", 2), topic("compact", 1, "compact"), deleting(7)
+    log.create([fine])
+    small = {"max.message.bytes": "1000"}
+    wrong = [
+        NewTopic(kept.name, 3, 1, config={"retention.ms": "1000"}),
+        NewTopic(compacted.name, 1, 1, config={"cleanup.policy": "delete", **small}),
+        NewTopic(deleted.name, 1, 1, config={"retention.ms": str(DAY_MS), "min.insync.replicas": "2"}),
+    ]
+    admin = AdminClient({"bootstrap.servers": broker})
+    for future in admin.create_topics(wrong).values():
+        future.result(10)
+    until(lambda: len(log.findings([fine, kept, compacted, deleted])) >= 7)
+    found = log.findings([fine, kept, compacted, deleted])
+    assert not [finding for finding in found if fine.name in finding]
+    for name, *words in [
+        (kept.name, "3 partitions, not 2", "retention.ms=-1"),
+        (compacted.name, "cleanup.policy=delete, it has to be compact", "max.message.bytes="),
+        (deleted.name, "set retention.ms", "min.insync.replicas=2 but 1 replicas"),
+    ]:
+        said = " ".join(finding for finding in found if name in finding)
+        assert not [word for word in words if word not in said], said
 
 
 def test_no_broker_is_unavailable(tmp_path: Path) -> None:
