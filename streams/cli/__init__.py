@@ -8,7 +8,7 @@ from typing import NoReturn
 import structlog
 import typer
 
-from streams.cli import checks, feeds, peers, proofs, reads, registry, serve
+from streams.cli import chaos, checks, feeds, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.settings import BadSettings
 
@@ -32,6 +32,7 @@ app.command()(reads.exceptions)
 app.command()(feeds.replay)
 app.command()(proofs.verify)
 app.command()(proofs.simulate)
+app.command()(chaos.chaos)
 proofs.bench.command()(peers.peers)
 app.add_typer(proofs.bench, name="bench")
 app.add_typer(registry.schemas, name="schemas")
