@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 ITEM = "SKU-1"
+START_S = 60.0
 
 
 def erp_row(table: str, key: dict[str, Any], row: dict[str, Any], lsn: int) -> bytes:
@@ -58,10 +60,16 @@ def count(qty: str, sequence: int, at: str = "2026-01-02T09:00:00Z") -> bytes:
     return json.dumps(fact | {"uom": "EA", "status": "usable", "occurred_at": at}).encode()
 
 
-class Server:
-    """`crossdock run` as a process."""
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """What a process of ours is started with: settings of the tests' own are none of its."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_TEST_")}
+    return kept | {"PYTHONPATH": str(Path(__file__).parents[2])} | dict(more)
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+
+class Server:
+    """`crossdock run` as a process, with more options, and more in its environment, if given."""
+
+    def __init__(self, directory: Path, port: int = 0, *more: str, env: Mapping[str, str] | None = None) -> None:
         self.directory = directory
         note = directory / "server.json"
         note.unlink(missing_ok=True)
@@ -74,15 +82,13 @@ class Server:
             str(directory),
             "--api",
             f"127.0.0.1:{port}",
+            *more,
         ]
-        root = Path(__file__).parents[2]
-        self.process = subprocess.Popen(
-            command, cwd=directory.parent, env=os.environ | {"PYTHONPATH": str(root)}, stderr=subprocess.PIPE
-        )
-        until = time.monotonic() + 30
+        self.process = subprocess.Popen(command, cwd=directory.parent, env=environment(env or {}), stderr=subprocess.PIPE)
+        until = time.monotonic() + START_S
         while not note.exists():
             assert self.process.poll() is None, self.process.communicate()[1].decode()
-            assert time.monotonic() < until, "the server did not start in 30 s"
+            assert time.monotonic() < until, f"the server did not start in {START_S:g} s"
             time.sleep(0.02)
         self.url = json.loads(note.read_text())["url"]
         self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
@@ -99,7 +105,7 @@ class Server:
 
     def _gone(self) -> int:
         self.client.close()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def send(self, source: str, messages: list[bytes]) -> None:

@@ -1,0 +1,105 @@
+"""Worker processes: started again when they die, stopped together, gone when their parent is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.roles import roles_of
+from streams.settings import Settings
+from streams.supervise import PID_FILE, Supervisor, worker_command, worker_directory
+
+ROOT = Path(__file__).parents[3]
+QUIET = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+open(sys.argv[1], 'a').write('x')
+time.sleep(600)
+"""
+FAMILY = """
+import sys, time
+from pathlib import Path
+from streams.supervise import Supervisor
+child = "import sys; from streams.supervise import end_with_parent; from threading import Event; e = Event();" \\
+        "end_with_parent(e.set); open(sys.argv[1], 'w').write('here'); e.wait(); open(sys.argv[1], 'w').write('gone')"
+family = Supervisor(1, lambda n: [sys.executable, "-c", child, sys.argv[1]], lambda n: Path(sys.argv[2]))
+family.start()
+time.sleep(600)
+"""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to it in time"
+        time.sleep(0.02)
+
+
+def marks(directory: Path, number: int) -> int:
+    file = directory / f"mark-{number}"
+    return len(file.read_text()) if file.exists() else 0
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Supervisor]:
+    found = Supervisor(
+        2,
+        lambda n: [sys.executable, "-c", QUIET, str(tmp_path / f"mark-{n}")],
+        lambda n: tmp_path / str(n),
+        backoff_s=(0.05, 0.2),
+    )
+    found.start()
+    until(lambda: marks(tmp_path, 1) == 1 and marks(tmp_path, 2) == 1)
+    yield found
+    found.stop()
+
+
+def test_who_dies_is_started_again_and_the_others_are_left_alone(two: Supervisor, tmp_path: Path) -> None:
+    assert two.told() == ("2 of 2 worker processes run", True)
+    for died in (1, 2):
+        before = int((tmp_path / "1" / PID_FILE).read_text())
+        os.kill(before, signal.SIGKILL)
+        until(lambda died=died: marks(tmp_path, 1) == died + 1)  # type: ignore[misc]
+        assert int((tmp_path / "1" / PID_FILE).read_text()) != before
+    assert marks(tmp_path, 2) == 1
+    assert len(two.pids()) == 2
+
+
+def test_while_one_is_away_it_is_told_why(tmp_path: Path) -> None:
+    broken = Supervisor(1, lambda n: [sys.executable, "-c", "raise SystemExit(3)"], lambda n: tmp_path, backoff_s=(30, 30))
+    broken.start()
+    until(lambda: broken.told() == ("0 of 1 worker processes run; worker 1 ended with exit code 3", False))
+    broken.stop()
+
+
+def test_all_are_stopped_in_order(two: Supervisor, tmp_path: Path) -> None:
+    pids = two.pids()
+    two.stop()
+    assert two.pids() == []
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert marks(tmp_path, 1) == marks(tmp_path, 2) == 1
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    parent = subprocess.Popen([sys.executable, "-c", FAMILY, str(said), str(tmp_path)], cwd=ROOT)
+    until(lambda: said.exists() and said.read_text() == "here")
+    parent.kill()
+    parent.wait()
+    until(lambda: said.read_text() == "gone")
+
+
+def test_a_worker_process_gets_its_own_directory_and_the_roles_that_work() -> None:
+    settings = Settings(log="kafka://b:1", data=Path("d"))
+    command = worker_command(settings, roles_of("serve,fold,translate"), 3)
+    assert command[3:] == ["run", "--log", "kafka://b:1", "--data", "d", "--roles", "fold,translate", "--child", "3"]
+    assert worker_directory(settings, 3) == Path("d/workers/3")
