@@ -170,8 +170,12 @@ class App:
 
     def start(self) -> None:
         """Do what the roles say, each part in a thread. Raises `Unavailable` if the log is away."""
-        if isinstance(self.log, EmbeddedLog) and (changed := note_policy(self.log.path, self.settings.to_policies())):
-            _log.warning(changed)
+        if "fold" in self.roles:
+            noted = (
+                self.log.path if isinstance(self.log, EmbeddedLog) else self.settings.data
+            )  # what ran on other machines is not
+            if changed := note_policy(noted, self.settings.to_policies()):
+                _log.warning(changed)
         if self.settings.is_kafka:
             self._rows.keep(self.roles)
         if "serve" in self.roles:

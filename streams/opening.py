@@ -78,5 +78,6 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         session_ms=kafka.session_ms,
         heartbeat_ms=min(1_000, kafka.session_ms // 3),
         transaction_ms=kafka.transaction_ms,
+        replication=kafka.replication or -1,
         is_static=kafka.static,
     )

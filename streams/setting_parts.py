@@ -200,11 +200,13 @@ def _properties(value: Any) -> Any:
 class KafkaPart(_Part):
     """How the brokers of `log = "kafka://..."` are used.
 
-    `clients` goes to every client as it is (security). `standby`: how many other workers keep the rows of each partition
+    `clients` goes to every client as it is (security). `replication`: of topics that are made (none: the brokers' default).
+    `standby`: how many other workers keep the rows of each partition
     current, so that they take over at once. `static`: a worker that comes back within `session_ms` finds its partitions waiting.
     """
 
     clients: Annotated[dict[str, SecretStr], BeforeValidator(_properties)] = Field(default_factory=dict)
+    replication: Annotated[int, Field(ge=1, le=32)] | None = None
     standby: Annotated[int, Field(ge=0, le=1)] = 0
     static: bool = False
     session_ms: Annotated[int, Field(ge=1_000, le=1_800_000)] = 10_000

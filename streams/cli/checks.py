@@ -13,12 +13,15 @@ import typer
 
 from schemas.topics import Topic
 from streams.access import cluster_of
+from streams.app import all_flows
 from streams.cli import rights
 from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, out, table
-from streams.cli.session import Remote, Session, ask, read, session
+from streams.cli.session import Local, Remote, Session, ask, beside, read, session
+from streams.engine.log import Unavailable
 from streams.folded_with import mixed
-from streams.opening import all_topics
+from streams.opening import all_topics, opened_log
+from streams.roles import group_of, partitions_by_group
 from streams.settings import BadSettings, Settings
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -125,11 +128,10 @@ def _examined(data: Any) -> Iterator[Finding]:
     except BadSettings as error:
         yield Finding("settings", "error", str(error))
         return
-    yield Finding(
-        "settings", "ok", f"log embedded:{settings.directory}, API {settings.api}, channels {', '.join(settings.channels)}"
-    )
+    log = settings.log if settings.is_kafka else f"embedded:{settings.directory}"
+    yield Finding("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
     yield _disk(settings)
-    if not (settings.directory / "log").is_dir():
+    if not settings.is_kafka and not (settings.directory / "log").is_dir():
         yield Finding(
             "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
         )
@@ -140,10 +142,35 @@ def _examined(data: Any) -> Iterator[Finding]:
             held = f"held by the crossdock at {url}" if url else "opens; nobody holds it"
             told = mixed(settings.directory, settings.to_policies())
             yield Finding("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
-            yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
+            if settings.is_kafka:
+                yield from _brokers(settings, source)
+            else:
+                yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
             yield from _state(source)
     except (BadSettings, Mistake, Failed) as error:
-        yield Finding("directory", "error", str(error))
+        yield Finding("brokers" if settings.is_kafka else "directory", "error", str(error))
+
+
+def _brokers(settings: Settings, source: Session) -> Iterator[Finding]:
+    """What is not in order with the topics, one finding each."""
+    changelogs = [
+        Topic(f"{group}.changelog", "row", "engine", 1_000, (), max(at.partition for at in places) + 1, "compact")
+        for group, places in partitions_by_group(all_flows(settings), group_of(is_kafka=True)).items()
+    ]
+    wanted = [*all_topics(settings), *changelogs]
+    try:
+        if isinstance(source, Local):
+            found = source.app.log.findings(wanted)
+        else:
+            with opened_log(settings, may_create=False, directory=beside(settings)) as log:
+                found = log.findings(wanted)
+    except Unavailable as error:
+        yield Finding("brokers", "error", f"{error}.")
+        return
+    for says in found:
+        yield Finding("brokers", "error", says)
+    if not found:
+        yield Finding("brokers", "ok", f"{len(wanted)} topics are as they have to be")
 
 
 def _packages() -> Finding:

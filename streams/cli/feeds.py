@@ -15,7 +15,7 @@ from connectors.erp.extract import BadExtract
 from streams.app import App, all_flows
 from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, Mistake, as_json, err, out, progress, table
-from streams.cli.session import Local, Remote, Session, ask, read, running, session
+from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.ingest import BadInput, ingest_file, messages_of
 from streams.opening import opened_log
 from streams.reconcile import Reconciliation, reconcile
@@ -57,10 +57,13 @@ def ingest(
 
 
 def _write(settings: Settings, file: Path, source: str) -> Counter[str]:
-    with opened_log(settings, may_create=True) as log:
+    with opened_log(settings, may_create=True, directory=beside(settings)) as log:
         bar, task = progress(f"reading {file.name}", file.stat().st_size)
         with bar:
             report = ingest_file(log, file, source, lambda done, total: bar.update(task, completed=done), settings.channels)
+        if settings.is_kafka:
+            err().print(f"They are on {settings.log}: what runs there works them off.", soft_wrap=True)
+            return report.topics
         app = App(settings, log)
         app.start()
         try:
