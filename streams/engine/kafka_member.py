@@ -281,7 +281,7 @@ class KafkaMember:
     def _renew(self) -> None:
         """Start over with what is owned, from what the brokers say: a commit's end is not known, or a store is damaged."""
         self._transactor.renew()
-        again = self._owned - self._lost
+        again = set(self._leases) - self._lost  # also what is still being caught up
         self._lost |= again
         self._gained |= again
         self._must_renew = False

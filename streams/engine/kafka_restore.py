@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, Message
 
@@ -19,7 +19,8 @@ class CatchUp:
     """Applies what is read of a changelog to leased stores, so that a reader of them never sees half a commit.
 
     Only its owner writes a changelog partition, so a commit's records follow each other without a gap, and its mark leaves
-    one after them: what comes after the last gap is held back until the next one, or the end of what is committed.
+    one after them: what comes after the last gap is held back until the next one, or the end of what is committed. The end is
+    told late, by a fetch that finds nothing; but where a single offset follows, it is the mark.
     """
 
     def __init__(self, leases: dict[int, Lease]) -> None:
@@ -34,8 +35,11 @@ class CatchUp:
         """Nothing that was held back is wanted any more."""
         self._held.clear()
 
-    def take(self, messages: Iterable[Message]) -> dict[int, int]:
-        """Apply. Returns which partition numbers were read to their end, and where that is."""
+    def take(self, messages: Iterable[Message], high_of: Callable[[int], int]) -> dict[int, int]:
+        """Apply. Returns which partition numbers were read to their end, and where that is.
+
+        `high_of`: where a partition number's changelog ended, open transactions included, when the brokers last told.
+        """
         runs: dict[int, list[Message]] = {}
         ends: dict[int, int] = {}
         for message in messages:
@@ -54,7 +58,10 @@ class CatchUp:
                 check_message(message)
         for index in runs.keys() | ends.keys():
             if index in self._leases:
-                self._apply(self._leases[index], index, runs.get(index) or self._held.get(index, []), ends.get(index))
+                run = runs.get(index) or self._held.get(index, [])
+                if index not in ends and run and run[-1].offset() == (high := high_of(index)) - 2:
+                    ends[index] = high
+                self._apply(self._leases[index], index, run, ends.get(index))
             else:
                 self._held.pop(index, None)
         return ends
@@ -70,6 +77,16 @@ class CatchUp:
             end = last + 1
         logged = lease.end - lease.store.position < _UNLOGGED
         lease.restore(_rows(run[:cut]), end, logged=logged)
+
+
+def high_in(consumer: Consumer, changelog: str) -> Callable[[int], int]:
+    """Where its partitions ended when a consumer last heard of them."""
+
+    def high_of(index: int) -> int:
+        bounds = consumer.get_watermark_offsets(place(TopicPartition(changelog, index)), cached=True)
+        return bounds[1] if bounds else -1
+
+    return high_of
 
 
 def _whole(run: Sequence[Message]) -> int:
@@ -128,7 +145,7 @@ class Restorer:
         """Go on. Returns what is caught up now."""
         waiting = [index for index, lease in self._leases.items() if lease.store.position < lease.end]
         if waiting and self._consumer is not None:
-            self._catch_up.take(next_messages(self._consumer, CHUNK, timeout_s))
+            self._catch_up.take(next_messages(self._consumer, CHUNK, timeout_s), high_in(self._consumer, self._changelog))
         done = [index for index, lease in self._leases.items() if lease.store.position >= lease.end]
         for index in done:
             self.forget(index)

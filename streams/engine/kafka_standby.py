@@ -11,7 +11,7 @@ from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, place
 from streams.engine.kafka_follow import SLICE_S, next_messages
-from streams.engine.kafka_restore import CHUNK, CatchUp
+from streams.engine.kafka_restore import CHUNK, CatchUp, high_in
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_store import Lease
 from streams.engine.log import TopicPartition, Unavailable
@@ -79,7 +79,8 @@ class KafkaStandby:
             self._stop.wait(SLICE_S)
             return
         now_ms = _now_ms()
-        for index, end in self._catch_up.take(next_messages(self._consumer, CHUNK, SLICE_S)).items():
+        messages = next_messages(self._consumer, CHUNK, SLICE_S)
+        for index, end in self._catch_up.take(messages, high_in(self._consumer, self._changelog)).items():
             if index in self._leases and self._leases[index].is_held:
                 self._leases[index].end = end
                 self._leases[index].store.fresh_ms = now_ms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from schemas.topics import DAY_MS, Topic
 from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka import KafkaLog
 from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings
-from streams.engine.log import Outgoing, StoreId, Transaction, Unavailable
+from streams.engine.kafka_store import KafkaStore
+from streams.engine.log import Member, Outgoing, StoreId, Transaction, Unavailable
 from tests.contracts.harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
 from tests.integration.kafka_worker import settings
 
@@ -105,6 +107,37 @@ def test_a_store_that_cannot_be_written_is_caught_up(log: KafkaLog, monkeypatch:
     assert values(take(member, 1)) == [b"3"]
     assert member.position(at(t)) == 3
     assert member.store(StoreId(group, 0)).get(b"a") == b"1"
+
+
+def test_a_store_that_fails_while_it_is_restored_is_made_again(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    t, group = topic("unrestored", 1), fresh("g")
+    log.create([t])
+    member = alone(log, group, t)
+    member.commit(Transaction(rows={StoreId(group, 0): [(b"a", b"1")]}))
+    member.close()
+    applying = KafkaStore.apply
+    failed: list[Unavailable] = []
+
+    def apply(store: KafkaStore, *arguments: object, **options: object) -> None:
+        if not failed:
+            failed.append(store.damaged(OSError("no space left on device")))
+            raise failed[0]
+        applying(store, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(KafkaStore, "apply", apply)
+    shelf = log._shelf(group, {t.name: 1})
+    shelf.take(0, "followed").store.wipe()
+    member, owned = member_of(log, group, t)
+    until(lambda: owned.partitions or polled(member))
+    assert failed
+    assert member.store(StoreId(group, 0)).get(b"a") == b"1"
+
+
+def polled(member: Member) -> bool:
+    """Like a worker: it comes back after a failure."""
+    with suppress(Unavailable):
+        member.poll(10, 0.1)
+    return False
 
 
 def no_room(*args: object) -> None:
