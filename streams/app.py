@@ -171,9 +171,8 @@ class App:
     def start(self) -> None:
         """Do what the roles say, each part in a thread. Raises `Unavailable` if the log is away."""
         if "fold" in self.roles:
-            noted = (
-                self.log.path if isinstance(self.log, EmbeddedLog) else self.settings.data
-            )  # what ran on other machines is not
+            # On Kafka it is noted where it ran: of what other machines decided by, nothing is known here.
+            noted = self.log.path if isinstance(self.log, EmbeddedLog) else self.settings.data
             if changed := note_policy(noted, self.settings.to_policies()):
                 _log.warning(changed)
         if self.settings.is_kafka:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from connectors.api.app import create_api
 from connectors.api.ports import Answer, Busy, Readiness
+from connectors.api.staleness import HEADER
 from tests.unit.api.fakes import BUSY, REUSED, Client, Fake, entry, ports
 
 
@@ -352,3 +354,31 @@ def test_a_signed_call_is_taken_and_an_unsigned_one_is_not() -> None:
     unsigned = client.request("POST", "/v1/webhooks/web", b"anything")
     assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
     assert client.request("POST", "/v1/webhooks/fax", b"anything").status_code == 404
+
+
+def test_what_is_read_says_how_stale_it_may_be_unless_that_is_not_known(client: Client, fake: Fake) -> None:
+    read = ("/v1/atp/A/1", "/v1/atp/nope", "/v1/orders", "/v1/tables")
+    fake.stale = 1_200
+    assert [client.get(path).headers[HEADER] for path in read] == ["1200"] * len(read)
+    assert HEADER not in client.get("/healthz").headers
+    fake.stale = None
+    assert HEADER not in client.get("/v1/orders").headers
+
+
+def test_the_header_is_in_the_openapi_document_of_what_is_read(client: Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/v1/atp/{item}", "/v1/orders/{order_id}", "/v1/tables/{table}/{key}"):
+        assert "newest" in paths[path]["get"]["responses"]["200"]["headers"][HEADER]["description"]
+    assert "headers" not in paths["/v1/orders"]["post"]["responses"]["202"]
+
+
+def test_what_the_log_cannot_serve_is_asked_for_again(fake: Fake) -> None:
+    class Away(Exception):
+        """As a log raises it."""
+
+    fake.answer = Away("the rows of promise/3 are being read")
+    client = Client(create_api(replace(ports(fake), away=(Away,))))
+    wish = {"item": "A/1", "qty": 1, "channel": "web", "ttl_s": 60}
+    answer = client.post("/v1/reservations", json=wish, headers={"Idempotency-Key": "k"})
+    assert "promise/3 are being read. Try again" in problem(answer, 503)
+    assert answer.headers["retry-after"] == "1"
