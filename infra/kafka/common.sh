@@ -58,8 +58,14 @@ print(*(listener.getsockname()[1] for listener in held))
 PYTHON
 }
 
-new_cluster_id() {
-  "$python" -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))'
+new_cluster_id() { # never one that begins like an option
+  "$python" - <<'PYTHON'
+import base64, uuid
+made = "-"
+while made.startswith("-"):
+    made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+print(made)
+PYTHON
 }
 
 # format_node NODE CLUSTER_ID [OPTION...]
