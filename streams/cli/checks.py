@@ -17,7 +17,7 @@ from streams.app import all_flows
 from streams.cli import rights
 from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, out, table
-from streams.cli.session import Local, Remote, Session, ask, beside, read, session
+from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
 from streams.opening import all_topics, opened_log
@@ -131,7 +131,7 @@ def _examined(data: Any) -> Iterator[Finding]:
     log = settings.log if settings.is_kafka else f"embedded:{settings.directory}"
     yield Finding("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
     yield _disk(settings)
-    if not settings.is_kafka and not (settings.directory / "log").is_dir():
+    if not settings.is_kafka and not (settings.directory / "log").is_dir() and running(settings.directory) is None:
         yield Finding(
             "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
         )
