@@ -94,7 +94,7 @@ class ActApp(faust.App):
         return TopicPartition(topics.DISPATCH.name, 0) in self.owned()
 
     def stay(self) -> None:
-        """Say that the event loop is well, although it asks for no records because it has no partition."""
+        """Say that the event loop is well, also when it asks for no records: it has no partition, or is to join again."""
         assert isinstance(self.consumer, _Consumer)
         self.consumer.stay()
 
@@ -124,8 +124,8 @@ class _ConsumerThread(AIOKafkaConsumerThread):
     def stay(self) -> None:
         """Count as active.
 
-        aiokafka takes a member without partitions for idle, has it leave the group and never come back (aiokafka 720, 1187):
-        it would be no spare for anybody.
+        aiokafka takes a member that asks for no records for idle, has it leave the group and never come back (aiokafka 720,
+        1187): one without partitions would be no spare for anybody, one whose event loop hung would be out for good.
         """
         self.thread_loop.call_soon_threadsafe(self._stay)
 

@@ -68,11 +68,12 @@ class FaustHost(Host):
             life = Life(ActApp(self._kafka, self._duty.group, self._duty.patience.away_s), shift, self._duty)
             try:
                 reason = await life.run(asked)
+                if reason is not None:
+                    _log.warning("Faust is begun anew", reason=reason)
             finally:
                 await life.end()
             if reason is not None:
                 failures = 0 if time.monotonic() - began > START_S else failures + 1
-                _log.warning("Faust is begun anew", reason=reason)
                 await shift.pause(failures)
 
     async def _stop_asked(self) -> None:

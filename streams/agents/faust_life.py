@@ -201,8 +201,7 @@ class Life:
             await asyncio.sleep(WATCH_S)
             if self._app.crashed:
                 return f"it crashed: {self._app.crash_reason!r}"
-            if not self._app.owned():
-                self._app.stay()
+            self._app.stay()
             if time.monotonic() - looked_at > min(LOOK_S, self._duty.patience.stuck_s / 3):
                 try:
                     stuck = await self._stuck()
