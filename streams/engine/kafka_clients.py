@@ -124,9 +124,13 @@ class KafkaSettings:
 
     def producer(self, **more: Any) -> Producer:
         """An idempotent producer. `more`: further properties, with _ for the dots."""
+        # Without a logger: confluent-kafka calls it with a fatal error pending, and the call that the error ends (a fenced
+        # producer's, of a zombie) would raise SystemError.
+        common = {name: value for name, value in self.of_any().items() if name != "logger"}
         return Producer(
             {
-                **self.of_any(),
+                **common,
+                "log_level": 0,
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.max.bytes": MAX_RECORD_BYTES + _OVERHEAD,
