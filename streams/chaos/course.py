@@ -19,8 +19,9 @@ from streams.chaos.history import BUSY, busy_days
 from streams.chaos.plant import KafkaPlant
 from streams.chaos.proxy import Proxy
 from streams.simulation.course import Run, _View
+from streams.simulation.erp import Database
 from streams.simulation.plant import NeverRests, Plant
-from streams.simulation.world import World
+from streams.simulation.world import HOUR_MS, World
 from tables.policy import Policy
 
 PACE_S = 0.05
@@ -91,8 +92,9 @@ class ChaosRun(Run):
         return plant
 
     def new_world(self) -> World:
-        """The world of the seed."""
-        return World(self.seed)
+        """The world of the seed. It begins a little ahead of the brokers' clocks, which date what the engine itself notes."""
+        start_ms = time.time_ns() // 1_000_000 + HOUR_MS
+        return World(self.seed, now_ms=start_ms, erp=Database(now_ms=start_ms))
 
     def play(self) -> Iterable[Any]:
         """Busy days while there are faults to come, and time."""

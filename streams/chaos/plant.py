@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
 from schemas.base import Tick
 from schemas.codec import Codec
 from schemas.topics import PROMISE_INBOX, Topic
@@ -24,9 +26,10 @@ from streams.simulation.facts import Message
 from streams.simulation.plant import NeverRests, Plant, all_flows, all_topics
 from tables.policy import Policy
 
-REST_S = 150.0
+REST_S = 240.0
 APPEND_S = 120.0
 LOOK_S = 0.1
+_EVER_MS = 2**62
 
 
 class KafkaPlant(Plant):
@@ -44,10 +47,11 @@ class KafkaPlant(Plant):
             group: [TopicPartition(t.name, i) for flow in flows for t in inputs_of(flow) for i in range(t.partitions)]
             for group, flows in by_group(name, all_flows(policy)).items()
         }
-        # The simulated past is longer than some topics keep records.
+        # Every input is needed to the end.
         self.topics = [replace(topic, cleanup="keep") if topic.cleanup == "delete" else topic for topic in all_topics()]
         self.kafka = KafkaLog(kafka_settings(bootstrap), directory / "sender")
         self.kafka.create(self.topics)
+        _take_any_time(bootstrap, [topic.name for topic in self.topics])
         changelogs = [
             Topic(f"{group}.changelog", "row", "engine", 1_000, (), max(at.partition for at in inputs) + 1, "compact")
             for group, inputs in self.groups.items()
@@ -119,6 +123,15 @@ class KafkaPlant(Plant):
         """Let go of the brokers."""
         self.watcher.close()
         self.kafka.close()
+
+
+def _take_any_time(bootstrap: str, names: list[str]) -> None:
+    """The simulated days go by faster than the brokers' own, and records from the future are not taken by default."""
+    wanted = ConfigEntry("message.timestamp.after.max.ms", str(_EVER_MS), incremental_operation=AlterConfigOpType.SET)
+    resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[wanted]) for name in names]
+    admin = AdminClient(kafka_settings(bootstrap).of_any())
+    for future in admin.incremental_alter_configs(resources).values():
+        future.result(APPEND_S)
 
 
 def inputs_of(flow: Flow) -> tuple[Topic, ...]:

@@ -11,16 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from streams.chaos.points import name_inside
 from streams.engine.kafka import KafkaLog, KafkaSettings
-from streams.engine.kafka_transaction import Transactor
 from streams.engine.log import TopicPartition
 from streams.engine.worker import Pace, Worker
 from tests.unit.engine.toys import CODEC, INBOX, toy_fold
 
-INSIDE = ["records_written", "offsets_sent", "transaction_committed"]
-"""Points inside a commit, beside those the worker names."""
 PATIENCE_S = 60.0
 
 
@@ -44,24 +41,6 @@ def finish(log: KafkaLog, group: str, worker: Worker) -> None:
         assert time.monotonic() < deadline, "the worker did not get to the end in time"
 
 
-def _tell(at: Callable[[str], None]) -> None:
-    """Have a commit name the points inside it."""
-    sending: Any = Transactor._send_offsets
-    ending: Any = Transactor._commit
-
-    def send_offsets(self: Transactor, *args: Any) -> None:
-        at("records_written")
-        sending(self, *args)
-
-    def commit(self: Transactor) -> None:
-        at("offsets_sent")
-        ending(self)
-        at("transaction_committed")
-
-    setattr(Transactor, "_send_offsets", send_offsets)  # noqa: B010 - mypy would have it be as it was
-    setattr(Transactor, "_commit", commit)  # noqa: B010
-
-
 def main(broker: str, directory: str, group: str, point: str, nth: int, signal: int) -> None:
     seen = 0
 
@@ -71,7 +50,7 @@ def main(broker: str, directory: str, group: str, point: str, nth: int, signal: 
         if now == point and seen == nth:
             os.kill(os.getpid(), signal)
 
-    _tell(at)
+    name_inside(at)
     log = KafkaLog(settings(broker), Path(directory))
     worker = worker_on(log, group, at)
     while not worker.counters.fenced and not worker.counters.unavailable:

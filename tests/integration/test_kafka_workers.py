@@ -14,12 +14,13 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from schemas import topics
+from streams.chaos.points import INSIDE
 from streams.engine.kafka import KafkaLog
 from streams.engine.kafka_store import open_store, row_prefix
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.verify import verify
 from tests.contracts.harness import everything, fresh, until
-from tests.integration.kafka_worker import INSIDE, finish, settings, worker_on
+from tests.integration.kafka_worker import finish, settings, worker_on
 from tests.unit.engine.test_worker import POINTS, a_day
 from tests.unit.engine.toys import ALL_TOPICS, CODEC, fates, run, toy_fold
 
