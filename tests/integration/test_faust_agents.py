@@ -268,8 +268,9 @@ def test_stopped_past_their_session_and_continued_they_repeat_nothing_and_work_o
 class Hosted:
     """Hosts of agents in this process; for each, how often its timer ran (`ticks`), and its crontab (`chimes`)."""
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, apps: list[ActApp]) -> None:
         self.plant = plant
+        self.apps = apps
         self.halted: list[str] = []
         self.ticks: Counter[int] = Counter()
         self.chimes: Counter[int] = Counter()
@@ -292,19 +293,12 @@ class Hosted:
         made.start()
         self.hosts.append(made)
         self.registries.append(registry)
+        # One after the other: two Faust apps that start in one process at once, as no process of ours does, disturb each other.
+        wait(lambda: len(self.apps) > n and self.apps[-1].consumer_generation_id > 0, 60)
         return made
 
     def lives(self, n: int) -> float:
         return self.registries[n].get_sample_value("crossdock_agent_lives_total") or 0
-
-
-@pytest.fixture
-def hosted(plant: Plant) -> Iterator[Hosted]:
-    plant.endpoint.slow_s = 0.0
-    hosted = Hosted(plant)
-    yield hosted
-    for one in hosted.hosts:
-        one.stop()
 
 
 @pytest.fixture
@@ -319,6 +313,15 @@ def apps(monkeypatch: pytest.MonkeyPatch) -> list[ActApp]:
     original: Any = ActApp.__init__
     monkeypatch.setattr(ActApp, "__init__", noted)
     return begun
+
+
+@pytest.fixture
+def hosted(plant: Plant, apps: list[ActApp]) -> Iterator[Hosted]:
+    plant.endpoint.slow_s = 0.0
+    hosted = Hosted(plant, apps)
+    yield hosted
+    for one in hosted.hosts:
+        one.stop()
 
 
 def test_a_consumer_that_stops_delivering_is_found_and_replaced(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
@@ -355,21 +358,19 @@ def test_a_crash_of_faust_begins_a_new_life_and_calls_in_flight_go_on(plant: Pla
     assert not hosted.halted
 
 
-def test_an_event_loop_that_hangs_gives_its_partitions_up(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+def test_an_event_loop_that_hung_finds_its_place_again(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
     """Its client goes on saying that all is well, from a thread of its own: that it asks for nothing gives it away."""
     hosted.hire()
-    hosted.hire()
-    wait(lambda: [len(app.owned()) for app in apps] == [2, 2], 60)
     plant.check_all_told(plant.owe(orders=8, notices=1))
-    leader = next(n for n, app in enumerate(apps) if app.is_leader())
     hangs = threading.Event()
-    apps[leader].loop.call_soon_threadsafe(hangs.wait)
-    before = hosted.ticks[1 - leader]
+    apps[0].loop.call_soon_threadsafe(hangs.wait)
     try:
+        hosted.hire()
         plant.check_all_told(plant.owe(orders=8, notices=1))
-        wait(lambda: hosted.ticks[1 - leader] > before, 60)
+        wait(lambda: hosted.ticks[1] > 0, 60)
     finally:
         hangs.set()
+    hosted.hosts[1].stop()
     plant.check_all_told(plant.owe(orders=8, notices=1))
 
 
@@ -441,13 +442,13 @@ def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(plant: Plant, hosted
     assert hosted.lives(0) == 1
 
 
-def test_a_broker_that_goes_and_comes_back_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_broker_that_goes_and_comes_back_takes_nothing_with_it(tmp_path: Path, apps: list[ActApp]) -> None:
     directory = tmp_path / "broker"
     start, stop = [SCRIPTS / "start.sh", directory], [SCRIPTS / "stop.sh", directory]
     began = subprocess.run(start, capture_output=True, text=True, check=True, timeout=120)
     try:
         plant = Plant(began.stdout.strip(), tmp_path)
-        hosted = Hosted(plant)
+        hosted = Hosted(plant, apps)
         plant.endpoint.slow_s = 0.1
         hosted.hire()
         owed = plant.owe(orders=24, notices=4)
