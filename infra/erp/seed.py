@@ -72,7 +72,7 @@ def main(
 ) -> None:
     """Fill the ERP's empty tables from an extract.
 
-    python -m infra.erp.seed "$(infra/erp/start.sh /tmp/erp)" connectors/erp/sample/final
+    python -m infra.erp.seed "$(infra/erp/start.sh data/erp)" connectors/erp/sample/final
     """
     try:
         with connected(url) as connection:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from queue import Queue
+from tempfile import gettempdir
 from threading import Thread
 from typing import Any
 
@@ -130,7 +131,7 @@ def promise(client: httpx.Client, item: str) -> Decimal:
 def pids(erp: str) -> list[str]:
     """Broker, database and Connect of the demonstration whose database this is."""
     port = erp.rpartition(":")[2].partition("/")[0]
-    for directory in Path("/tmp").glob("crossdock-demo-*"):
+    for directory in Path(gettempdir()).glob("crossdock-demo-*"):
         if (directory / "erp" / "port").read_text().strip() == port:
             notes = (directory / "kafka" / "pid", directory / "debezium" / "pid", directory / "erp" / "data" / "postmaster.pid")
             return [note.read_text().split()[0] for note in notes]
