@@ -108,7 +108,8 @@ class App:
             for name, flows in by_group(self.flows, self._group).items()
             if not settings.is_kafka or role_of(flows[0]) in self.roles
         ]
-        self._inbound = Inbound(log, settings.doors(), self.registry)
+        # On Kafka several processes may have role act: a poll is then one of the leader's timers, and happens once.
+        self._inbound = Inbound(log, settings.doors(), self.registry, is_prompted=settings.is_kafka)
         self._agents = self._hosted() if (settings.endpoint or settings.is_kafka) and "act" in self.roles else None
         self.ports = self._ports()
 
@@ -119,7 +120,8 @@ class App:
         if settings.is_kafka:
             from streams.agents.faust_host import FaustHost, Timer  # noqa: PLC0415 - Faust takes a while to load
 
-            host = partial(FaustHost, kafka=kafka_settings(settings), timers=[Timer("clock", CLOCK_PAUSE_S, self._clock.tick)])
+            timers = [Timer("clock", CLOCK_PAUSE_S, self._clock.tick), *self._inbound.timers()]
+            host = partial(FaustHost, kafka=kafka_settings(settings), timers=timers)
         try:
             return host(
                 self.log,
