@@ -78,6 +78,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 broker.session.timeout.ms=5000
 broker.heartbeat.interval.ms=1000
+leader.imbalance.check.interval.seconds=2
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4

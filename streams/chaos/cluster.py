@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from confluent_kafka import ElectionType, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 SCRIPTS = Path(__file__).parents[2] / "infra" / "kafka"
@@ -58,12 +58,13 @@ class Cluster:
         os.kill(self._pid(number), signal.SIGCONT)
         self._frozen.discard(number)
 
-    def elect(self) -> int:
-        """Preferred leaders lead again. Returns how many partitions changed their leader."""
-        with suppress(KafkaException):
-            found = self._admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=20).result()
-            return sum(1 for error in found.values() if error is None)
-        return 0
+    def await_preferred(self) -> None:
+        """Wait until every partition is led by its preferred leader again: the brokers see to it. Raises `NoCluster`."""
+        deadline = time.monotonic() + WHOLE_S
+        while not self._is_preferred():
+            if time.monotonic() > deadline:
+                raise NoCluster(f"not every partition has its preferred leader again within {WHOLE_S:.0f} s")
+            time.sleep(0.2)
 
     def await_whole(self) -> None:
         """Wait until every partition has all its copies in step. Raises `NoCluster` if that does not come."""
@@ -93,6 +94,12 @@ class Cluster:
                 if partition.leader < 0 or len(partition.isrs) < len(partition.replicas):
                     return f"{topic.topic}/{partition.id} has {len(partition.isrs)} of {len(partition.replicas)} copies in step"
         return None
+
+    def _is_preferred(self) -> bool:
+        with suppress(KafkaException):
+            found = self._admin.list_topics(timeout=5).topics.values()
+            return all(p.leader == p.replicas[0] for topic in found for p in topic.partitions.values())
+        return False
 
     def _pid(self, number: int) -> int:
         node = self.directory / str(number) if self.brokers > 1 else self.directory

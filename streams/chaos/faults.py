@@ -126,12 +126,12 @@ def damage(site: Site) -> str:
     hand = site.hand()
     site.wait(0.5, 1.5)
     hand.kill()
-    stores = sorted(path for path in hand.directory.glob("stores/*/*/*") if path.is_dir())
+    stores = sorted(path.parent for path in (hand.directory / "stores").rglob("CURRENT"))
     said = []
     for store in site.dice.sample(stores, min(3, len(stores))):
         how = site.dice.choice(sorted(_DAMAGES))
         _DAMAGES[how](store, site.dice)
-        said.append(f"{store.parent.parent.name}/{store.name} {how}")
+        said.append(f"{store.parent.name}/{store.name} {how}")
     hand.start()
     return f"{hand.directory.name}: {', '.join(said) or 'it had no stores'}"
 
@@ -226,7 +226,8 @@ def leader_change(site: Site) -> str:
     site.cluster.stop(number)
     site.cluster.start(number)
     site.cluster.await_whole()
-    return f"away from broker {number} and back: {site.cluster.elect()} leaders"
+    site.cluster.await_preferred()
+    return f"away from broker {number} and back"
 
 
 def clock(site: Site) -> str:

@@ -1,4 +1,4 @@
-"""Every fault once, on brokers of its own: after each, everything holds. `crossdock chaos` is the same for longer."""
+"""One round of faults, on brokers of its own: after each, everything holds. `crossdock chaos` is the same for longer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
+WANTED = [name for name in FAULTS if name != "kill"]  # "kill-point" and "kill-all" are worse
 
 
-def test_every_fault_is_survived() -> None:
-    report = chaos(SEED)
+def test_a_round_of_faults_is_survived() -> None:
+    report = chaos(SEED, faults=WANTED)
     assert [(one.fault, one.what, one.wrong) for one in report.failed] == []
-    assert report.survived == len(FAULTS) - len(report.left_out), "the round ended early"
+    assert report.survived == len(WANTED) - len(report.left_out), "the round ended early"
     assert report.left_out.keys() <= {"disk-full"}
