@@ -159,7 +159,10 @@ class Log(Protocol):
         ...
 
     def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The committed positions of a group and where the partitions end, in few requests. At rest both are the same."""
+        """The committed positions of a group and where the partitions end, in few requests. At rest both are the same.
+
+        On Kafka a commit may show a moment after it returned: the brokers mark positions then.
+        """
         ...
 
     def join(self, group: str, topics: Sequence[str], listener: Listener) -> Member:
