@@ -7,7 +7,8 @@ usage() {
 usage: infra/test.sh [--quick]
 
 Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation. The tests on Kafka
-run on a broker that infra/kafka/start.sh starts: that takes Java 17 or newer and, the first time, Maven.
+start the brokers, Debezium, the registry and the PostgreSQL they use, on loopback: that takes Java 17 or newer, Maven (the first
+time) and PostgreSQL, which infra/servers.sh installs if it may.
   --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e, the simulation's seeds, all tests on Kafka
 TEXT
 }
@@ -55,6 +56,7 @@ if [ -n "$quick" ]; then
   stage "tests" .venv/bin/pytest -q -n auto -m "not kafka" --ignore=tests/simulation --ignore=tests/integration --ignore=tests/e2e
 else
   stage "browser" infra/browser.sh
+  stage "servers" infra/servers.sh
   stage "tests" .venv/bin/pytest -q -n auto -m "not kafka"
   stage "kafka" .venv/bin/pytest -q -m kafka
   stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
