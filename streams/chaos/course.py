@@ -81,10 +81,10 @@ class ChaosRun(Run):
         second = ground.disk.directory if ground.disk is not None else place / "w2"
         is_static = dice.random() < 0.3
         hands = [
-            Hand(plant.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static)),
-            Hand(plant.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static)),
+            Hand(plant.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static), place),
+            Hand(plant.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static), place),
         ]
-        guest = Hand(plant.settings(cluster.bootstrap, place / "guest", most))
+        guest = Hand(plant.settings(cluster.bootstrap, place / "guest", most), place)
         plant.fleet = Fleet([*hands, guest])
         self.site = Site(dice, cluster, ground.proxy, plant, hands, guest, hands[0], ground.disk)
         for hand in hands:

@@ -21,10 +21,11 @@ _OURS = {-signal.SIGKILL, 0, None}
 
 
 class Hand:
-    """One worker: a directory, and a process of it or none."""
+    """One worker: a directory, and a process of it or none. What it says goes to a file in `words`, not on its own disk."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, words: Path) -> None:
         self.settings = settings
+        self._words = words
         self.directory = Path(settings.directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[str] | None = None
@@ -114,7 +115,7 @@ class Hand:
 
     @property
     def _log(self) -> Path:
-        return self.directory.with_suffix(".log")
+        return self._words / f"{self.directory.name}.log"
 
     def _line(self, text: str) -> None:
         if self._process is not None and self._process.stdin is not None:

@@ -140,9 +140,11 @@ def _guarded(*arguments: object) -> None:
     try:
         _work(*arguments)  # type: ignore[arg-type]
     except BaseException as error:
-        print(f"died: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        sys.excepthook(type(error), error, error.__traceback__)
-        os._exit(1)
+        try:
+            print(f"died: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            os._exit(1)
 
 
 def _shift_clock(by_ms: int) -> None:
