@@ -9,7 +9,8 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = [name for name in FAULTS if name != "kill"]  # "kill-point" and "kill-all" are worse
+LONG = {"kill", "kill-all", "cut", "broker-freeze", "clock"}  # near to others, or slow: `crossdock chaos` has all
+WANTED = [name for name in FAULTS if name not in LONG]
 
 
 def test_a_round_of_faults_is_survived() -> None:
