@@ -58,7 +58,7 @@ else
   stage "browser" infra/browser.sh
   stage "servers" infra/servers.sh
   stage "tests" .venv/bin/pytest -q -n auto -m "not kafka"
-  stage "kafka" .venv/bin/pytest -q -m kafka
+  stage "kafka" .venv/bin/pytest -q -n 2 --dist loadfile -m kafka # much of it is waiting; each of the two has a broker of its own
   stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
 fi
 
