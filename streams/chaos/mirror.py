@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
 )
@@ -104,9 +102,14 @@ class Watcher:
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """A group's positions."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        found: Any = self._admin.list_consumer_group_offsets(asked, require_stable=True, request_timeout=ASK_S)[group].result()
-        return {TopicPartition(at.topic, at.partition): at.offset for at in found.topic_partitions}
+        asker = Consumer(self._settings.of_consumers(group))
+        try:
+            found = asker.committed([place(at) for at in self._partitions], timeout=ASK_S)
+        finally:
+            asker.close()
+        if failed := [at.error for at in found if at.error is not None]:
+            raise KafkaException(failed[0])
+        return {TopicPartition(at.topic, at.partition): at.offset for at in found if at.offset >= 0}
 
     def follow(self, ends: dict[TopicPartition, int], within_s: float) -> list[TopicPartition]:
         """Take records until each partition is read to where it ends. Returns what was not in time."""

@@ -195,6 +195,7 @@ class KafkaLog:
         self._appender.close()
         self._keys.close()
         self._pages.close()
+        self._admin.close()
 
     def _shelf(self, group: str, counts: Mapping[str, int]) -> KafkaShelf:
         """The stores of a group, whose changelog has as many partitions as its widest input."""

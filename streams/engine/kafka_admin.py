@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from threading import Lock
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
@@ -23,6 +24,8 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin = AdminClient(settings.of_any())
+        self._askers: dict[str, Consumer] = {}
+        self._lock = Lock()
 
     def progress(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """Committed positions of a group (the log's start if none), and the ends of what is decided. Raises `Unavailable`."""
@@ -37,12 +40,11 @@ class KafkaAdmin:
 
     def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Committed positions of a group: only where there is one."""
-        request = ConsumerGroupTopicPartitions(group, places(partitions))
+        asker, wanted = self._asker(group), places(partitions)
 
         def call() -> dict[TopicPartition, int]:
-            (future,) = self._admin.list_consumer_group_offsets([request], request_timeout=self._settings.request_s).values()
             found: dict[TopicPartition, int] = {}
-            for one in future.result().topic_partitions:
+            for one in asker.committed(wanted, timeout=self._settings.request_s):
                 if one.error is not None:
                     raise KafkaException(one.error)
                 if one.offset >= 0:
@@ -59,6 +61,23 @@ class KafkaAdmin:
     def findings(self, topics: Sequence[Topic]) -> list[str]:
         """What is not as it has to be for these topics, each with what to do."""
         return findings(self._settings, self._admin, topics)
+
+    def close(self) -> None:
+        """Ask no more."""
+        with self._lock:
+            for asker in self._askers.values():
+                asker.close()
+            self._askers.clear()
+
+    def _asker(self, group: str) -> Consumer:
+        """A consumer that never joins its group, and does not wait for open transactions.
+
+        Not the admin client: asked for a group's offsets just after a broker's start, librdkafka 2.16.1 has crashed the process.
+        """
+        with self._lock:
+            if group not in self._askers:
+                self._askers[group] = Consumer({**self._settings.of_consumers(group), "isolation.level": "read_uncommitted"})
+            return self._askers[group]
 
     def _offsets(
         self, partitions: Iterable[TopicPartition], spec: OffsetSpec, level: IsolationLevel
