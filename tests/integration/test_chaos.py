@@ -8,8 +8,8 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = ["kill-point", "storm", "damage", "stall", "leader-change"]
-"""One of each kind; `crossdock chaos` has them all, and takes its time."""
+WANTED = ["kill-point", "storm", "damage", "stall"]
+"""Faults of workers, their files and their network; `crossdock chaos` has those of brokers and disks too, and takes its time."""
 
 
 def test_a_round_of_faults_is_survived() -> None:

@@ -46,6 +46,12 @@ export async function loadItems() {
   if (!isChosen && found.items.length && (shown === null || Date.now() - followedAt > FOLLOW_MS)) show(found.items[0].item);
 }
 
+// Everything is read anew: what changed meanwhile is not told of, so the item in full may have.
+export function rereadItems() {
+  isItemStale = shown !== null;
+  loadItems();
+}
+
 export function changeItems(changed) {
   for (const row of changed) {
     const held = rows.get(row.item);

@@ -6,7 +6,7 @@ import { showActions } from "./demo.js";
 import { changeExceptions, showExceptionCounts, showExceptions } from "./exceptions.js";
 import { moment } from "./format.js";
 import { get } from "./http.js";
-import { changeItems, loadItems, showItemCounts, tickItems } from "./items.js";
+import { changeItems, rereadItems, showItemCounts, tickItems } from "./items.js";
 import { openOrder, refreshOrder } from "./order.js";
 import { moveOrders, showBoard, showCounts } from "./orders.js";
 import { showPulse } from "./pulse.js";
@@ -36,7 +36,7 @@ async function begin() {
   showBoard(start.board, openOrder);
   showExceptions(start.exceptions);
   onPulse(start.pulse);
-  loadItems();
+  rereadItems();
   stream.from(start.cursor);
 }
 
