@@ -90,7 +90,6 @@ def changes_shown(url: str, since: str, item: str) -> Queue[dict[str, Any]]:
                 for row in told["items"] if isinstance(told.get("items"), list) else ():
                     if row["item"] == item:
                         found.put(row)
-                        return
 
     Thread(target=read, daemon=True).start()
     return found
@@ -115,7 +114,8 @@ def test_a_row_of_postgresql_is_on_the_live_page_at_once(demo: Demo) -> None:
             time.sleep(0.02)
         print(f"from PostgreSQL to an answer in {time.monotonic() - began:.2f} s")
         assert after < before
-        assert Decimal(str(shown.get(timeout=SOON_S)["promise"])) == after
+        while Decimal(str(shown.get(timeout=SOON_S)["promise"])) != after:
+            pass  # the row as it was before may be told first; `get` ends this if the new one never comes
         servers = [int(pid) for pid in pids(erp)]
     assert len(servers) == 3
     assert demo.stop() == 0
