@@ -33,7 +33,6 @@ FOLLOWED = (topics.ATP, topics.ORDER_STATUS, topics.EXCEPTION_ROWS, topics.ENDPO
 PAUSE_S = 0.2
 IDLE_S = 20.0
 AGAIN_S = 1.0
-READING_S = 2.0
 ROUND = 2_000
 KEPT_CHANGES = 2_000
 KEPT_LATENCIES = 2_000
@@ -143,8 +142,7 @@ class LiveRows:
 
     def round(self, follower: Follower) -> bool:
         """Take in what was written since the last round. Whether there may be more at once."""
-        # On Kafka records take a moment to come, and the last offsets of a partition may hold none at all.
-        records = follower.poll(ROUND, READING_S if self.is_reading and any(self._ends.values()) else 0)
+        records = follower.poll(ROUND, 0)
         newest: dict[tuple[str, bytes | None], Record] = {}
         for record in records:
             key = (record.topic, record.value if record.topic == topics.MILESTONES.name else record.key)
@@ -154,17 +152,14 @@ class LiveRows:
         with self._lock:
             for record, row in sorted(rows, key=lambda found: found[0].timestamp_ms):
                 self._take(record, row)
-            self._note_reading(records)
+            self._note_reading(follower)
         return len(records) >= ROUND
 
-    def _note_reading(self, records: Sequence[Record]) -> None:
+    def _note_reading(self, follower: Follower) -> None:
         if not self.is_reading:
             return
-        for record in records:
-            at = TopicPartition(record.topic, record.partition)
-            if record.offset + 1 >= self._ends.get(at, 0):
-                self._ends.pop(at, None)
-        if not records or not any(self._ends.values()):
+        self._ends = {at: end for at, end in self._ends.items() if follower.position(at) < end}
+        if not self._ends:
             self.is_reading = False
             self._changes.clear()  # what was there before the first viewer is no news
             self._floor = self._count

@@ -91,6 +91,10 @@ class EmbeddedFollower:
         """The next records. Waits up to `timeout_s` for the first one. Raises `Unavailable` once closed."""
         return wait_for(self._waiter, timeout_s, lambda: self._fetch(max_records))
 
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where a followed partition has been read."""
+        return self._cursor.next[self._log.part(*partition)]
+
     def close(self) -> None:
         """Stop following: a waiting `poll` ends."""
         self._is_open = False

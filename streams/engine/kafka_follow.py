@@ -30,6 +30,7 @@ class KafkaFollower:
     ) -> None:
         self._consumer = settings.reader()
         self._consumer.assign([place(partition, offset) for partition, offset in start.items()])
+        self._positions = dict(start)
         self._on_close = on_close
         self._lock = threading.Lock()
         self._is_open = True
@@ -43,9 +44,25 @@ class KafkaFollower:
                 if not self._is_open:
                     raise Unavailable("the follower is closed")
                 messages = next_messages(self._consumer, max_records, min(left_s, SLICE_S))
-            found = [to_record(message) for message in messages if check_message(message)]
+            found = self._taken(messages)
             if found or left_s <= 0:
                 return found
+
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where a followed partition has been read: at its end this is past the mark of the last transaction."""
+        return self._positions[partition]
+
+    def _taken(self, messages: list[Message]) -> list[Record]:
+        found: list[Record] = []
+        for message in messages:
+            topic, index, offset = message.topic(), message.partition(), message.offset()
+            if is_end(message) and topic is not None and index is not None and offset is not None:
+                self._positions[TopicPartition(topic, index)] = offset
+            elif check_message(message):
+                record = to_record(message)
+                self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                found.append(record)
+        return found
 
     def close(self) -> None:
         """Stop following: a waiting `poll` ends."""

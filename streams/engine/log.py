@@ -122,6 +122,10 @@ class Follower(Protocol):
         """The next records, each partition in order. Waits up to `timeout_s` for the first one."""
         ...
 
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where a followed partition has been read: at its end, once `poll` has given all there is, marks included."""
+        ...
+
     def close(self) -> None:
         """Stop following."""
         ...

@@ -379,6 +379,10 @@ class MemoryFollower:
             raise Unavailable("the follower is closed")
         return self._log._fetch(self._next, max_records)
 
+    def position(self, partition: TopicPartition) -> int:
+        """Up to where a followed partition has been read."""
+        return self._next[partition]
+
     def close(self) -> None:
         """Stop following."""
         self._is_open = False

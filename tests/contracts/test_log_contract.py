@@ -180,6 +180,7 @@ def test_a_follower_starts_where_it_is_told_and_tails(harness: Harness) -> None:
     later = take(follower, 2, at_most=1)
     assert values(later) == [b"10", b"11"]
     assert all(a.offset < b.offset for a, b in pairwise(later))
+    until(lambda: follower.poll(1, 0.01) == [] and follower.position(at(t)) == harness.log.bounds(at(t))[1])
     follower.close()
 
 
