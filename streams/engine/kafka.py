@@ -7,7 +7,9 @@ transaction: its records are contiguous and visible at once, and a call that fai
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +32,8 @@ from streams.engine.kafka_transaction import produce
 from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
 
 __all__ = ["KafkaLog", "KafkaSettings"]
+
+_log = logging.getLogger(__name__)
 
 
 class KafkaLog:
@@ -222,6 +226,7 @@ class KafkaLog:
             raise Unavailable("the log is closed")
 
 
+_PAUSE_S = 0.1
 _GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL})
 """What becomes of the records of a producer that is broken."""
 
@@ -289,6 +294,9 @@ class Appender:
             except KafkaException as error:  # it is broken, which is told once; who appends next has to hear of it too
                 self._fatal = error.args[0]
                 self._broke.set()
+            except Exception:  # without this thread every append would wait for ever
+                _log.exception("the producer's poll has failed, and goes on")
+                time.sleep(_PAUSE_S)
 
 
 class _Call:
@@ -308,7 +316,9 @@ class _Call:
                 self.failed(error, 1)
                 return
             offset = message.offset()
-            assert offset is not None
+            if offset is None:  # a repeat that the broker had already: written, but where it does not say
+                self.failed(KafkaError(KafkaError.DUPLICATE_SEQUENCE_NUMBER), 1)
+                return
             self.offsets[at] = offset
             self._count(1)
 
