@@ -77,6 +77,7 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         {name: secret.get_secret_value() for name, secret in kafka.clients.items()},
         session_ms=kafka.session_ms,
         heartbeat_ms=min(1_000, kafka.session_ms // 3),
+        rebalance_ms=kafka.rebalance_ms,
         transaction_ms=kafka.transaction_ms,
         replication=kafka.replication or -1,
         is_static=kafka.static,

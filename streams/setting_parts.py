@@ -174,6 +174,7 @@ _OURS = {
     "transactional.id": "the data directory decides it",
     "transaction.timeout.ms": "it is transaction_ms",
     "session.timeout.ms": "it is session_ms",
+    "max.poll.interval.ms": "it is rebalance_ms",
     **dict.fromkeys(
         ("enable.idempotence", "acks", "isolation.level", "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset"),
         "exactly once depends on it",
@@ -203,6 +204,7 @@ class KafkaPart(_Part):
     `clients` goes to every client as it is (security). `replication`: of topics that are made (none: the brokers' default).
     `standby`: how many other workers keep the rows of each partition
     current, so that they take over at once. `static`: a worker that comes back within `session_ms` finds its partitions waiting.
+    `rebalance_ms`: how long a worker may take for a batch, and how long the others then wait for it before they go on without.
     """
 
     clients: Annotated[dict[str, SecretStr], BeforeValidator(_properties)] = Field(default_factory=dict)
@@ -210,6 +212,7 @@ class KafkaPart(_Part):
     standby: Annotated[int, Field(ge=0, le=1)] = 0
     static: bool = False
     session_ms: Annotated[int, Field(ge=1_000, le=1_800_000)] = 10_000
+    rebalance_ms: Annotated[int, Field(ge=5_000, le=1_800_000)] = 60_000
     transaction_ms: Annotated[int, Field(ge=1_000, le=900_000)] = 15_000
 
 

@@ -60,7 +60,15 @@ class WorkerSettings:
 
 def kafka_settings(bootstrap: str, *, is_static: bool = False) -> KafkaSettings:
     """Times short enough that a fault outlasts them."""
-    return KafkaSettings(bootstrap, session_ms=3_000, heartbeat_ms=300, transaction_ms=6_000, request_s=10.0, is_static=is_static)
+    return KafkaSettings(
+        bootstrap,
+        session_ms=3_000,
+        heartbeat_ms=300,
+        rebalance_ms=20_000,
+        transaction_ms=6_000,
+        request_s=10.0,
+        is_static=is_static,
+    )
 
 
 def by_group(group: str, flows: list[Flow]) -> dict[str, list[Flow]]:

@@ -82,7 +82,9 @@ class KafkaSettings:
     """How to reach the brokers, and the times that decide how fast a failure is noticed.
 
     `clients` goes to every client as it is (security). `request_s`: how long a call waits for the brokers before it is
-    `Unavailable`. A transaction that its worker left open hides later records of its partitions for up to `transaction_ms`.
+    `Unavailable`. `rebalance_ms`: how long a member may take from one poll to the next, and so how long the others wait for it
+    in a rebalance; also how long one waits for the answer to its JoinGroup, which a broker that freezes or loses the group may
+    never give. A transaction that its worker left open hides later records of its partitions for up to `transaction_ms`.
     `replication`: of topics that are made (-1: what the brokers have as their default).
     """
 
@@ -90,6 +92,7 @@ class KafkaSettings:
     clients: Mapping[str, str] = field(default_factory=dict)
     session_ms: int = 10_000
     heartbeat_ms: int = 1_000
+    rebalance_ms: int = 60_000
     transaction_ms: int = 15_000
     request_s: float = 20.0
     is_static: bool = False

@@ -167,6 +167,7 @@ class KafkaMember:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": settings.session_ms,
             "heartbeat.interval.ms": settings.heartbeat_ms,
+            "max.poll.interval.ms": max(settings.rebalance_ms, settings.session_ms),  # librdkafka takes no less
             "fetch.wait.max.ms": 100,
             "enable.partition.eof": True,
         }

@@ -27,7 +27,8 @@ GROUP = "crossdock"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a worker paces itself. A batch doubles while there is more to read, up to `max_batch`, and halves when there is not.
+    """How a worker paces itself. A batch doubles while there is more to read, up to `max_batch`, and halves when there is not,
+    or when it was fenced.
 
     `poll_s`: how long an idle worker waits for a record before it looks whether it is to stop. `backoff_s`: the shortest and
     the longest wait while the log is unavailable.
@@ -143,6 +144,7 @@ class Worker:
                 return self._work(records)
         except Fenced:
             self._drop()
+            self._adapt(0)  # a batch that took longer than its group waits would be fenced again, and again
             self.counters.fenced += 1
             return StepReport(is_fenced=True)
         except BaseException:

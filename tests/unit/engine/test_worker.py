@@ -285,6 +285,22 @@ def test_batches_grow_under_backlog_and_shrink_when_idle() -> None:
     assert worker.step().inputs == 4
 
 
+def test_a_batch_that_was_fenced_is_tried_again_by_halves() -> None:
+    log = new_log([to_inbox(item_changed(f"SKU-{n}")) for n in range(100)])
+    thieves: list[Worker] = []
+    worker: Worker
+
+    def at(point: str) -> None:
+        if point == "before_commit" and worker.counters.inputs == 28 and not thieves:
+            thieves.append(new_worker(log))
+            thieves[0].close()
+
+    worker = Worker(log, [toy_fold()], CODEC, pace=Pace(max_batch=32, min_batch=4), clock_ms=lambda: 0, at=at)
+    assert [worker.step().inputs for _ in range(3)] == [4, 8, 16]
+    assert worker.step().is_fenced
+    assert [worker.step().inputs for _ in range(3)] == [16, 32, 24]
+
+
 def test_named_points_come_in_order_once_a_batch() -> None:
     seen: list[str] = []
     note: Callable[[str], None] = seen.append
