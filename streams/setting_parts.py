@@ -202,9 +202,9 @@ class KafkaPart(_Part):
     """How the brokers of `log = "kafka://..."` are used.
 
     `clients` goes to every client as it is (security). `replication`: of topics that are made (none: the brokers' default).
-    `standby`: how many other workers keep the rows of each partition
-    current, so that they take over at once. `static`: a worker that comes back within `session_ms` finds its partitions waiting.
-    `rebalance_ms`: how long a worker may take for a batch, and how long the others then wait for it before they go on without.
+    `standby`: how many other workers keep the rows of each partition current, so that they take over at once. `static`: a worker
+    that comes back within `session_ms` finds its partitions waiting. `rebalance_ms` (`session_ms` if that is more): how long a
+    worker may take for a batch, and how long the others then wait for it before they go on without.
     """
 
     clients: Annotated[dict[str, SecretStr], BeforeValidator(_properties)] = Field(default_factory=dict)

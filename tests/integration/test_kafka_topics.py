@@ -16,7 +16,7 @@ from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka import KafkaLog
 from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings
 from streams.engine.kafka_store import KafkaStore
-from streams.engine.log import Member, Outgoing, StoreId, Transaction, Unavailable
+from streams.engine.log import Fenced, Member, Outgoing, StoreId, Transaction, Unavailable
 from tests.contracts.harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
 from tests.integration.kafka_worker import settings
 
@@ -171,6 +171,22 @@ def test_a_static_member_comes_back_to_what_it_had(broker: str, tmp_path: Path) 
     settle([(member, owned), (other, others)], log, [t])
     assert (owned.partitions, others.partitions) == (had, held)
     member.commit(Transaction(positions={min(had): 0}))
+    log.close()
+    other_log.close()
+
+
+def test_a_member_that_is_away_for_too_long_is_not_waited_for(broker: str, tmp_path: Path) -> None:
+    """Its session lives: its client's own threads keep it. What ends its membership is `rebalance_ms`."""
+    t, group = topic("away", 2), fresh("g")
+    impatient = replace(settings(broker), rebalance_ms=4_000)
+    log, other_log = KafkaLog(impatient, tmp_path / "one"), KafkaLog(impatient, tmp_path / "two")
+    log.create([t])
+    member, owned = member_of(log, group, t)
+    settle([(member, owned)], log, [t])
+    other, others = member_of(other_log, group, t)
+    until(lambda: other.poll(1, 0.1) == [] and others.partitions == {at(t, 0), at(t, 1)})
+    with pytest.raises(Fenced):
+        member.commit(Transaction(positions={at(t, 0): 0}))
     log.close()
     other_log.close()
 

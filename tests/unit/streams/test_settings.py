@@ -120,7 +120,7 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(text: str, says: str) -> 
 
 def test_brokers_and_their_clients_come_from_the_file_and_secrets_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("crossdock.toml").write_text(
-        'log = "kafka://one:9092,two:9093"\n[kafka]\nsession_ms = 2000\n[kafka.clients]\n'
+        'log = "kafka://one:9092,two:9093"\n[kafka]\nsession_ms = 2000\nrebalance_ms = 9000\n[kafka.clients]\n'
         '"security.protocol" = "SASL_SSL"\n"enable.ssl.certificate.verification" = false\n"sasl.password" = "in the file"'
     )
     monkeypatch.setenv("CROSSDOCK_KAFKA__CLIENTS__SASL_PASSWORD", "geheim")
@@ -133,6 +133,7 @@ def test_brokers_and_their_clients_come_from_the_file_and_secrets_from_the_envir
         {"security.protocol": "SASL_SSL", "enable.ssl.certificate.verification": "false", "sasl.password": "geheim"},
         session_ms=2_000,
         heartbeat_ms=666,
+        rebalance_ms=9_000,
     )
     assert settings.kafka.standby == 1
 
