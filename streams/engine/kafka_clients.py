@@ -136,6 +136,9 @@ class KafkaSettings:
                 "log_level": 0,
                 "enable.idempotence": True,
                 "acks": "all",
+                # With more, librdkafka takes a batch that failed as written once a later one was: where a producer is new to a
+                # partition, the brokers let the later one pass, and the first is lost without a word.
+                "max.in.flight.requests.per.connection": 1,
                 "message.max.bytes": MAX_RECORD_BYTES + _OVERHEAD,
                 "queue.buffering.max.messages": 1_000_000,
                 **{name.replace("_", "."): value for name, value in more.items()},
