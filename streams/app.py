@@ -32,6 +32,7 @@ from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.measures import WorkMeasures
 from streams.opening import kafka_settings
 from streams.order_desk import HoldDesk
 from streams.orders import orders_fold
@@ -102,12 +103,16 @@ class App:
         self._stop = threading.Event()
         self._ticking: threading.Thread | None = None
         self._halted: dict[str, str] = {}
-        seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.registry)
+        self.work = CollectorRegistry()
+        seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.work)
         self._hands = [
             Hand(log, name, flows, codec, clock_ms=clock_ms, seconds=seconds)
             for name, flows in by_group(self.flows, self._group).items()
             if not settings.is_kafka or role_of(flows[0]) in self.roles
         ]
+        if self._hands:  # whoever has none may show those of its worker processes under the same names
+            self.work.register(WorkMeasures(self.counters, self.catching_up))
+            self.registry.register(self.work)
         # On Kafka several processes may have role act: a poll is then one of the leader's timers, and happens once.
         self._inbound = Inbound(log, settings.doors(), self.registry, is_prompted=settings.is_kafka)
         self._agents = self._hosted() if (settings.endpoint or settings.is_kafka) and "act" in self.roles else None
@@ -233,6 +238,10 @@ class App:
     def catching_up(self) -> CatchingUp:
         """How much of the rows this process keeps is here."""
         return self._rows.catching_up()
+
+    def rows_told(self) -> tuple[str, bool]:
+        """The same in words, and whether all is here."""
+        return self._rows.told()
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until nothing waits to be read, or a thread has halted. False if that takes longer."""

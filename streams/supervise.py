@@ -138,14 +138,14 @@ class Supervisor:
         for child in self._children:
             child.join(max(0.0, until - time.monotonic()))
 
-    def pids(self) -> list[int]:
-        """Those that run."""
-        return [child.pid for child in self._children if child.pid is not None]
+    def running(self) -> dict[int, int]:
+        """The process of each that runs, by its number."""
+        return {child.number: pid for child in self._children if (pid := child.pid) is not None}
 
     def told(self) -> tuple[str, bool]:
         """How many run and why the others do not, and whether any does."""
         ended = [why for child in self._children if (why := child.told())]
-        count = len(self.pids())
+        count = len(self.running())
         return "; ".join([f"{count} of {len(self._children)} worker processes run", *ended]), count > 0
 
 

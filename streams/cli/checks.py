@@ -21,7 +21,7 @@ from streams.cli.session import Local, Remote, Session, ask, beside, read, runni
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
 from streams.opening import all_topics, opened_log
-from streams.roles import group_of, partitions_by_group
+from streams.roles import ROLES, NoRole, Role, group_of, partitions_by_group, roles_of
 from streams.settings import BadSettings, Settings
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -100,12 +100,25 @@ class Finding:
     says: str
 
 
-def doctor(is_json: AsJson = False, data: Data = None) -> None:
+def doctor(
+    is_json: AsJson = False,
+    data: Data = None,
+    roles: Annotated[
+        str | None, typer.Option(help="On Kafka: look with the rights that processes of these roles need (default: all).")
+    ] = None,
+) -> None:
     """Look whether everything is in order: settings, directory, disk, topics, backlog, exceptions, packages. Not 0 if not.
 
+    Only processes of role serve may read all that there is: for others, the brokers are all that is looked at.
+
     crossdock doctor
+    crossdock doctor --roles fold,translate
     """
-    findings = list(_examined(data))
+    try:
+        wanted = frozenset(ROLES) if roles is None else roles_of(roles)
+    except NoRole as error:
+        raise Mistake(str(error)) from None
+    findings = list(_examined(data, wanted))
     is_bad = any(f.result == "error" for f in findings)
     if is_json:
         as_json({"ok": not is_bad, "checks": [asdict(f) for f in findings]})
@@ -121,7 +134,7 @@ def doctor(is_json: AsJson = False, data: Data = None) -> None:
         raise Failed("Something needs attention: see above.")
 
 
-def _examined(data: Any) -> Iterator[Finding]:
+def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
     yield _packages()
     try:
         settings = settings_for(data)
@@ -136,6 +149,9 @@ def _examined(data: Any) -> Iterator[Finding]:
             "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
         )
         return
+    if settings.is_kafka and "serve" not in roles:
+        yield from _brokers(settings, roles, None)
+        return
     try:
         with session(settings) as source:
             url = source.url if isinstance(source, Remote) else None
@@ -143,7 +159,7 @@ def _examined(data: Any) -> Iterator[Finding]:
             told = mixed(settings.directory, settings.to_policies())
             yield Finding("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
             if settings.is_kafka:
-                yield from _brokers(settings, source)
+                yield from _brokers(settings, roles, source)
             else:
                 yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
             yield from _state(source)
@@ -151,19 +167,20 @@ def _examined(data: Any) -> Iterator[Finding]:
         yield Finding("brokers" if settings.is_kafka else "directory", "error", str(error))
 
 
-def _brokers(settings: Settings, source: Session) -> Iterator[Finding]:
-    """What is not in order with the topics, one finding each."""
+def _brokers(settings: Settings, roles: frozenset[Role], source: Session | None) -> Iterator[Finding]:
+    """What is not in order with the topics these roles have to do with, and with their rights on them, one finding each."""
+    rights = {need.name: need.operations for need in cluster_of(settings).needs(*roles) if need.resource == "topic"}
     changelogs = [
         Topic(f"{group}.changelog", "row", "engine", 1_000, (), max(at.partition for at in places) + 1, "compact")
         for group, places in partitions_by_group(all_flows(settings), group_of(is_kafka=True)).items()
     ]
-    wanted = [*all_topics(settings), *changelogs]
+    wanted = [topic for topic in [*all_topics(settings), *changelogs] if topic.name in rights]
     try:
         if isinstance(source, Local):
-            found = source.app.log.findings(wanted)
+            found = source.app.log.findings(wanted, rights)
         else:
             with opened_log(settings, may_create=False, directory=beside(settings)) as log:
-                found = log.findings(wanted)
+                found = log.findings(wanted, rights)
     except Unavailable as error:
         yield Finding("brokers", "error", f"{error}.")
         return

@@ -33,6 +33,7 @@ from streams.demo.stage import Stage
 from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
 from streams.opening import opened_log
+from streams.reports import Reporter, Reports
 from streams.roles import ROLES, WORKING, NoRole, Role, roles_of
 from streams.serving import ApiServer, address_noted, bound
 from streams.settings import Settings, load
@@ -108,12 +109,19 @@ class Running:
         if workers > 1:
             command = partial(worker_command, settings, roles)
             children = Supervisor(workers, command, partial(worker_directory, settings))
+            reports = Reports(children.running, partial(worker_directory, settings))
+            self._app.registry.register(reports)
             self._app.check("processes", children.told)
+            self._app.check("their work", reports.told)
             children.start()
             stack.callback(children.stop)
         stack.callback(self._app.stop)
         self._app.start()
-        if settings.is_kafka and directory is None:
+        if directory is not None:
+            reporter = Reporter(directory, self._app.halted, self._app.rows_told, self._app.work)
+            reporter.start()
+            stack.callback(reporter.close)
+        elif settings.is_kafka:
             stack.callback(CatchUpWatcher(self._app).close)
 
     def until_interrupted(self, *, is_child: bool) -> None:

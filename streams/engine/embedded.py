@@ -20,7 +20,7 @@ from streams.engine.embedded_group import MAX_POLL_BYTES, EmbeddedFollower, Embe
 from streams.engine.embedded_keys import KeyReader, trim_part
 from streams.engine.embedded_writer import Job, Writer, prepare
 from streams.engine.groups import Group, Membership
-from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
+from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 from streams.engine.records_codec import decode
 
 __all__ = ["CannotOpen", "EmbeddedLog"]
@@ -138,8 +138,9 @@ class EmbeddedLog:
         """None: the rows are the log's own, and always as they were committed."""
         return []
 
-    def findings(self, topics: Sequence[Topic]) -> list[str]:
+    def findings(self, topics: Sequence[Topic], rights: Rights = NO_RIGHTS) -> list[str]:
         """Topics that are missing: one that exists otherwise than declared is refused by `create`."""
+        del rights  # there are no users
         return [
             f"topic {t.name} is missing: start crossdock once, it makes it" for t in topics if t.name not in self._catalog.topics
         ]

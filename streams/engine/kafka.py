@@ -29,7 +29,7 @@ from streams.engine.kafka_standby import KafkaStandby
 from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics, changelog_name, changelog_of
 from streams.engine.kafka_transaction import produce
-from streams.engine.log import Kept, Listener, Outgoing, StoreId, TopicPartition, Unavailable
+from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 
 __all__ = ["KafkaLog", "KafkaSettings"]
 
@@ -167,9 +167,9 @@ class KafkaLog:
             self._topics.require(partition)
         return self._admin.progress(group, wanted)
 
-    def findings(self, topics: Sequence[Topic]) -> list[str]:
+    def findings(self, topics: Sequence[Topic], rights: Rights = NO_RIGHTS) -> list[str]:
         """What an operator has to put right on the brokers for these topics, each with what to do. Raises `Unavailable`."""
-        return self._admin.findings(topics)
+        return self._admin.findings(topics, rights)
 
     def latest(self, topic: str, key: bytes) -> Record | None:
         """The newest record of a key in a compacted topic; none if there is none or it was removed."""

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from schemas.topics import Topic
 from streams.engine.kafka_clients import KafkaSettings, asked, place, places
 from streams.engine.kafka_findings import findings
-from streams.engine.log import TopicPartition
+from streams.engine.log import Rights, TopicPartition
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -58,9 +58,9 @@ class KafkaAdmin:
         level = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _LATEST, level)
 
-    def findings(self, topics: Sequence[Topic]) -> list[str]:
+    def findings(self, topics: Sequence[Topic], rights: Rights) -> list[str]:
         """What is not as it has to be for these topics, each with what to do."""
-        return findings(self._settings, self._admin, topics)
+        return findings(self._settings, self._admin, topics, rights)
 
     def close(self) -> None:
         """Ask no more."""

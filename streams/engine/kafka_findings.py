@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -10,13 +10,22 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, Res
 
 from schemas.topics import Topic
 from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings, raise_mapped
+from streams.engine.log import Rights
 
-_NEEDED = (AclOperation.DESCRIBE, AclOperation.READ, AclOperation.WRITE)
+_OPERATIONS = {
+    "Read": AclOperation.READ,
+    "Write": AclOperation.WRITE,
+    "Describe": AclOperation.DESCRIBE,
+    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+}
 _DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 
 
-def findings(settings: KafkaSettings, admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
-    """What is not as it has to be for these topics, each with what to do. Raises `Unavailable` if no broker answers."""
+def findings(settings: KafkaSettings, admin: AdminClient, topics: Sequence[Topic], rights: Rights) -> list[str]:
+    """What is not as it has to be for these topics, each with what to do. Raises `Unavailable` if no broker answers.
+
+    `rights`: those that this user has to have.
+    """
     found: list[str] = []
     there: list[Topic] = []
     described: dict[str, Any] = {}
@@ -33,7 +42,7 @@ def findings(settings: KafkaSettings, admin: AdminClient, topics: Sequence[Topic
     configs = _configs(settings, admin, there)
     brokers = len(_result(settings, admin.describe_cluster(request_timeout=settings.request_s), "asking for the brokers").nodes)
     for topic in there:
-        found += _about(topic, described[topic.name], settings, brokers)
+        found += _about(topic, described[topic.name], settings, brokers, rights.get(topic.name, ()))
         config = configs.get(topic.name)
         if config is None:
             found.append(f"topic {topic.name}: its settings cannot be read: allow DescribeConfigs on it")
@@ -52,10 +61,10 @@ def _unseen(topic: Topic, error: KafkaException) -> str:
         )
     if reason.code() not in _DENIED:
         raise_mapped(error, f"asking for {topic.name}")
-    return f"topic {topic.name} may not be described: allow Describe, Read and Write on it"
+    return f"topic {topic.name} may not be described: `crossdock topics --acls` shows what has to be allowed on it"
 
 
-def _about(topic: Topic, described: Any, settings: KafkaSettings, brokers: int) -> Iterator[str]:
+def _about(topic: Topic, described: Any, settings: KafkaSettings, brokers: int, rights: Collection[str]) -> Iterator[str]:
     count = len(described.partitions)
     if count != topic.partitions:
         yield (
@@ -71,8 +80,8 @@ def _about(topic: Topic, described: Any, settings: KafkaSettings, brokers: int) 
         )
     if lost := [p.id for p in described.partitions if p.leader is None]:
         yield f"topic {topic.name} has no leader for its partitions {lost}: start the brokers that hold them"
-    operations = set(described.authorized_operations or ())
-    lacking = [needed.name.capitalize() for needed in _NEEDED if needed not in operations] if operations else []
+    allowed = set(described.authorized_operations or ())
+    lacking = [name for name, operation in _OPERATIONS.items() if name in rights and operation not in allowed] if allowed else []
     if lacking:
         yield f"topic {topic.name}: {' and '.join(lacking)} not allowed: `crossdock topics --acls` shows which role needs it"
 

@@ -10,8 +10,9 @@ One test suite (`tests/contracts`) runs on each. Whatever a log does inside, it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from schemas.records import Headers, Record
@@ -24,6 +25,11 @@ class Unavailable(Exception):
 
 class Fenced(Exception):
     """This member no longer owns a partition it tried to commit. Drop the work; the new owner does it."""
+
+
+Rights = Mapping[str, Collection[str]]
+"""What a user has to be allowed on topics, in Kafka's words (Read, Write, Describe, DescribeConfigs)."""
+NO_RIGHTS: Rights = MappingProxyType({})
 
 
 class TopicPartition(NamedTuple):
@@ -242,6 +248,9 @@ class ReadableLog(Log, Reader, Protocol):
         """What is kept, and how far it is. Nothing on a log that has the rows itself."""
         ...
 
-    def findings(self, topics: Sequence[Topic]) -> list[str]:
-        """What is not as it has to be for these topics, each with what to do. Nothing: all is well. Raises `Unavailable`."""
+    def findings(self, topics: Sequence[Topic], rights: Rights = NO_RIGHTS) -> list[str]:
+        """What is not as it has to be for these topics, each with what to do. Nothing: all is well. Raises `Unavailable`.
+
+        `rights`: those that this process's user has to have.
+        """
         ...

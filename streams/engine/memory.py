@@ -16,7 +16,18 @@ from threading import Lock
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.groups import Group, Membership
-from streams.engine.log import Kept, Listener, Outgoing, Store, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.log import (
+    NO_RIGHTS,
+    Kept,
+    Listener,
+    Outgoing,
+    Rights,
+    Store,
+    StoreId,
+    TopicPartition,
+    Transaction,
+    Unavailable,
+)
 
 
 class Crash(Exception):
@@ -195,8 +206,9 @@ class MemoryLog:
         """None: the rows are the log's own."""
         return []
 
-    def findings(self, topics: Sequence[Topic]) -> list[str]:
+    def findings(self, topics: Sequence[Topic], rights: Rights = NO_RIGHTS) -> list[str]:
         """Topics that are missing."""
+        del rights
         return [f"topic {t.name} is missing: create it" for t in topics if t.name not in self._data.topics]
 
     def latest(self, topic: str, key: bytes) -> Record | None:

@@ -16,11 +16,13 @@ from prometheus_client import CollectorRegistry
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
+from schemas.obligations import NotifyStatus, to_json
 from streams.agents.faust_host import FaustHost, Patience, Timer
 from streams.agents.host import Leases
 from streams.agents.roster import roster
 from streams.engine.kafka import KafkaLog, KafkaSettings
-from streams.engine.log import Log, TopicPartition
+from streams.engine.log import Log, Outgoing, TopicPartition
+from streams.engine.partitions import partition_of
 from streams.setting_parts import EndpointSettings
 
 CODEC = Codec()
@@ -42,6 +44,22 @@ def portals(url: str) -> dict[str, EndpointSettings]:
     served = {f"portal{n}": QUICK for n in range(8)} | {"patient": SLOW_TO_LAPSE}
     common = {"role": "notify", "url": url, "secret": "top secret"}
     return {name: EndpointSettings.model_validate({**common, **how}) for name, how in served.items()}
+
+
+def dispatch(name: str, endpoint: str) -> Dispatch:
+    """An attempt that no fold knows of."""
+    body = to_json(NotifyStatus(name, 0, "accepted", "web", name, "C-1", 0))
+    return Dispatch(
+        event_id=name, source="deliveries", source_position=1, occurred_at_ms=0, recorded_at_ms=0, trace_id=name,
+        endpoint=endpoint, aggregate=name, obligation_id=name, kind="notify_status", body=body, attempt=1,
+        lease_until_ms=now_ms() + 60_000,
+    )  # fmt: skip
+
+
+def record_of(sent: Dispatch) -> Outgoing:
+    """Where and how it is written."""
+    key = sent.endpoint.encode()
+    return Outgoing(topics.DISPATCH.name, partition_of(key, topics.DISPATCH.partitions), key, CODEC.encode(sent))
 
 
 class Answers:
@@ -66,24 +84,25 @@ class Answers:
 
 def host(
     log: Log,
-    broker: str,
+    kafka: KafkaSettings,
     url: str,
     group: str,
     on_halt: Callable[[str], None],
     timers: list[Timer],
+    answers: Answers | None = None,
 ) -> tuple[FaustHost, CollectorRegistry]:
-    """Agents for all portals, not begun."""
+    """Agents for all portals, not begun. `answers`: those of another log, where this one may not read them."""
     endpoints, registry = portals(url), CollectorRegistry()
     longest_ms = max(int(endpoint.lease_s * 1000) for endpoint in endpoints.values())
     made = FaustHost(
         log,
         CODEC,
         lambda http: roster(endpoints, http, now_ms),
-        Leases(longest_ms, Answers(log).is_open),
+        Leases(longest_ms, (answers or Answers(log)).is_open),
         clock_ms=now_ms,
         registry=registry,
         on_halt=on_halt,
-        kafka=settings(broker),
+        kafka=kafka,
         timers=timers,
         group=group,
         patience=PATIENCE,
@@ -97,8 +116,9 @@ def say(word: str) -> None:
 
 
 def main(broker: str, directory: str, url: str, group: str) -> None:
-    log = KafkaLog(settings(broker), Path(directory))
-    agents, _ = host(log, broker, url, group, lambda reason: say(f"halted {reason}"), [Timer("tick", 0.2, lambda: say("tick"))])
+    kafka = settings(broker)
+    log = KafkaLog(kafka, Path(directory))
+    agents, _ = host(log, kafka, url, group, lambda reason: say(f"halted {reason}"), [Timer("tick", 0.2, lambda: say("tick"))])
     agents.start()
     sys.stdin.read()
     agents.stop()

@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
 
 from schemas import topics
-from schemas.deliveries import DeliveryTick, Dispatch, ObligationRaised, ObligationSettled
+from schemas.deliveries import DeliveryTick, ObligationRaised, ObligationSettled
 from schemas.obligations import NotifyStatus, to_json
 from streams.agents.faust_app import COMMIT_S, ActApp
 from streams.agents.faust_host import FaustHost, Timer
@@ -34,7 +34,7 @@ from streams.engine.worker import Worker
 from tables.deliveries import EndpointPolicies
 from tests.contracts.harness import fresh, until
 from tests.endpoint_kit import Endpoint
-from tests.integration.faust_agents import CODEC, PATIENCE, host, now_ms, portals, settings
+from tests.integration.faust_agents import CODEC, PATIENCE, dispatch, host, now_ms, portals, record_of, settings
 from tests.kafka_broker import SCRIPTS
 
 ROOT = Path(__file__).parents[2]
@@ -289,7 +289,7 @@ class Hosted:
             Timer("tick", 0.2, count),
             Timer("chime", 60, lambda: self.chimes.update([n]), at="* * * * * */1", timezone="America/Chicago"),
         ]
-        made, registry = host(plant.log, plant.broker, plant.endpoint.url, plant.group, self.halted.append, timers)
+        made, registry = host(plant.log, settings(plant.broker), plant.endpoint.url, plant.group, self.halted.append, timers)
         made.start()
         self.hosts.append(made)
         self.registries.append(registry)
@@ -391,17 +391,6 @@ def test_a_spare_that_had_nothing_to_do_for_long_takes_over(plant: Plant, hosted
     assert hosted.lives(spare) == 1
 
 
-def dispatch(name: str, endpoint: str) -> tuple[bytes, bytes, int]:
-    """Key, value and partition of an attempt that no fold knows of."""
-    body = to_json(NotifyStatus(name, 0, "accepted", "web", name, "C-1", 0))
-    event = Dispatch(
-        event_id=name, source="deliveries", source_position=1, occurred_at_ms=0, recorded_at_ms=0, trace_id=name,
-        endpoint=endpoint, aggregate=name, obligation_id=name, kind="notify_status", body=body, attempt=1,
-        lease_until_ms=now_ms() + 60_000,
-    )  # fmt: skip
-    return endpoint.encode(), CODEC.encode(event), partition_of(endpoint.encode(), topics.DISPATCH.partitions)
-
-
 def test_what_is_undone_is_not_acted_on_what_is_garbled_is_passed_over_and_any_compression_is_read(
     plant: Plant, hosted: Hosted
 ) -> None:
@@ -411,17 +400,17 @@ def test_what_is_undone_is_not_acted_on_what_is_garbled_is_passed_over_and_any_c
     undone = Producer({"bootstrap.servers": plant.broker, "transactional.id": fresh("undone")})
     undone.init_transactions()
     undone.begin_transaction()
-    key, value, partition = dispatch("undone", "portal1")
-    undone.produce(topics.DISPATCH.name, value, key, partition)
+    sent = record_of(dispatch("undone", "portal1"))
+    undone.produce(sent.topic, sent.value, sent.key, sent.partition)
     undone.flush()
     time.sleep(1.5)  # it is on the broker: whoever reads uncommitted records has it
     undone.abort_transaction()
     kinds = ["none", "gzip", "snappy", "lz4", "zstd"]
     for kind in kinds:
         producer = Producer({"bootstrap.servers": plant.broker, "compression.type": kind})
-        producer.produce(topics.DISPATCH.name, b"not one of ours" * 50, key, partition)
-        _, value, _ = dispatch(f"made-{kind}" + "x" * 500, "portal1")
-        producer.produce(topics.DISPATCH.name, value, key, partition)
+        made = record_of(dispatch(f"made-{kind}" + "x" * 500, "portal1"))
+        producer.produce(made.topic, b"not one of ours" * 50, made.key, made.partition)
+        producer.produce(made.topic, made.value, made.key, made.partition)
         producer.flush()
     wait(lambda: len([r for r in plant.endpoint.calls if r.key.startswith("made-")]) == len(kinds), 60)
     assert "undone" not in {request.key for request in plant.endpoint.calls}

@@ -68,6 +68,13 @@ def is_ready(server: Server) -> bool:
     return server.client.get("/readyz").status_code == 200
 
 
+def records_taken(server: Server) -> set[str]:
+    """The worker processes that have taken in records, by the measures."""
+    lines = server.client.get("/metrics").text.splitlines()
+    taken = [line for line in lines if line.startswith("crossdock_worker_records_total{") and not line.endswith(" 0.0")]
+    return {line.partition('worker="')[2].partition('"')[0] for line in taken}
+
+
 def promise(server: Server) -> int:
     found = server.client.get(f"/v1/atp/{ITEM}")
     if found.status_code == 404:
@@ -138,6 +145,10 @@ def test_any_node_answers_and_a_killed_worker_costs_nothing(nodes: tuple[Server,
     until(lambda: everything.client.get("/v1/orders/web:T-1").status_code == 200, "the order does not show")
     rows = other.client.get("/v1/tables/promise.items").json()["rows"]
     assert [row["key"] for row in rows] == [ITEM]
+
+    # What its worker processes do shows where they were started.
+    assert everything.client.get("/readyz").json()["checks"]["their work"] == "each has its rows and works"
+    until(lambda: records_taken(everything) >= {"1", "2"}, "the workers' measures do not show")
 
     # A worker is killed under load: the other takes over, the dead one comes back, each key has one hold.
     load = Load(everything, other)

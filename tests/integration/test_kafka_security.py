@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from confluent_kafka import Consumer
@@ -22,10 +23,12 @@ from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.worker import Worker
 from streams.intake import OrderIntake
-from streams.roles import group_by_role, role_of, stores_of, topics_of
+from streams.roles import Role, group_by_role, role_of, stores_of, topics_of
 from streams.settings import Settings
 from streams.views import Published, TableView
 from tests.contracts.harness import topic
+from tests.endpoint_kit import Endpoint
+from tests.integration.faust_agents import Answers, dispatch, host, record_of
 from tests.secured_kit import Secured, Way, secured_broker
 
 pytestmark = pytest.mark.kafka
@@ -120,11 +123,43 @@ def test_agents_take_dispatches_and_answer(secured: Secured, opened: Callable[[P
         consumer.commit(offsets=here, asynchronous=False)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_agents_on_faust_get_in_the_same_way(secured: Secured, opened: Callable[[Party, Way], KafkaLog], way: Way) -> None:
+    """Their own Kafka client takes the dispatch, in the group that role act may join; the answer is where the fold reads it."""
+    acting, folding = opened("act", way), opened("fold", "scram")
+    answers, halted = Answers(folding), list[str]()
+    sent = dispatch(way, "portal1")
+    with closing(Endpoint()) as endpoint:
+        agents, _ = host(acting, secured.settings("act", way), endpoint.url, ACTING, halted.append, [], answers)
+        agents.start()
+        try:
+            folding.append([record_of(sent)])
+            until(lambda: not answers.is_open(sent) or halted)
+        finally:
+            agents.stop()
+        assert halted == []
+        assert [request.key for request in endpoint.effects] == [sent.obligation_id]
+
+
 def shown(tables: TableView, order_id: str) -> bool:
     try:
         return tables.row("orders.orders", (order_id,), order_id) is not None
     except Unavailable:  # not caught up yet
         return False
+
+
+@pytest.mark.parametrize("party", get_args(Role))
+def test_a_role_with_its_rights_has_all_it_needs_and_is_told_what_it_lacks(
+    opened: Callable[[Party, Way], KafkaLog], party: Party
+) -> None:
+    """What `crossdock doctor --roles` looks at."""
+    rights = {need.name: need.operations for need in CLUSTER.needs(party) if need.resource == "topic"}
+    declared = [topic for topic in CLUSTER.topics if topic.name in rights]
+    log = opened(party, "scram")
+    assert log.findings(declared, rights) == []
+    lacking = {"translate": "Read and Write", "fold": "Read", "act": "Read and Write", "serve": "Write"}[party]
+    (found,) = log.findings([topics.PROMISE_INBOX, topics.ATP], {topics.ATP.name: ("Describe", "Write", "Read")})
+    assert f"{lacking} not allowed: `crossdock topics --acls` shows" in found
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The ceiling: what any engine in Python on these clients could at best do. `python -m streams.bench.peers.ceiling JOB`.
 
-Consume, produce the same record, one transaction a batch. No logic, no state, no changelog.
+Consume, produce the same record, one transaction a batch. No logic, no state, no changelog. Batches and fetches are crossdock's, so
+that what lies between them is what logic and state cost.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from pathlib import Path
 from confluent_kafka import Consumer, Message, Producer
 
 from streams.bench.peers.jobs import Job
+from streams.engine.kafka_clients import MAX_RECORD_BYTES
 from streams.engine.kafka_follow import next_messages
+from streams.engine.worker import Pace
 
-BATCH = 10_000
 
 
 def main(path: str) -> None:
@@ -32,6 +34,7 @@ def main(path: str) -> None:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
+            "fetch.message.max.bytes": MAX_RECORD_BYTES,
             "session.timeout.ms": 10_000,
         }
     )
@@ -41,12 +44,13 @@ def main(path: str) -> None:
     )
     producer.init_transactions(30)
     consumer.subscribe([job.input])
-    batch = 256
+    pace = Pace()
+    batch = pace.min_batch
     while not stop.is_set():
         messages = [message for message in next_messages(consumer, batch, 0.1) if message.error() is None]
         if messages:
             _copy(consumer, producer, job.output, messages)
-        batch = min(BATCH, batch * 2) if len(messages) == batch else max(256, batch // 2)
+        batch = min(pace.max_batch, batch * 2) if len(messages) == batch else max(pace.min_batch, batch // 2)
     consumer.close()
 
 

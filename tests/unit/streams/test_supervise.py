@@ -69,7 +69,7 @@ def test_who_dies_is_started_again_and_the_others_are_left_alone(two: Supervisor
         until(lambda died=died: marks(tmp_path, 1) == died + 1)  # type: ignore[misc]
         assert int((tmp_path / "1" / PID_FILE).read_text()) != before
     assert marks(tmp_path, 2) == 1
-    assert len(two.pids()) == 2
+    assert len(two.running()) == 2
 
 
 def test_while_one_is_away_it_is_told_why(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_while_one_is_away_it_is_told_why(tmp_path: Path) -> None:
 
 
 def test_all_are_stopped_in_order(two: Supervisor, tmp_path: Path) -> None:
-    pids = two.pids()
+    pids = two.running().values()
     two.stop()
-    assert two.pids() == []
+    assert two.running() == {}
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
