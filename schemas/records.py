@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.frozen import quick
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -31,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
     """A source's own numbering of its messages: lets duplicates and gaps be told."""
@@ -40,6 +43,7 @@ class FeedPosition:
     occurred_at_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Translation:
     """What a raw message means: canonical events, or nothing for a stated reason (`ignored`: heartbeat, tombstone...)."""

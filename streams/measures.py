@@ -29,7 +29,5 @@ class WorkMeasures(Collector):
         yield CounterMetricFamily("crossdock_worker_busy_seconds", "From batches' arrival to their commit", done.busy_ms / 1000)
         yield CounterMetricFamily("crossdock_worker_fenced", "Batches dropped because the group had gone on", done.fenced)
         yield CounterMetricFamily("crossdock_worker_unavailable", "Times the log was away", done.unavailable)
-        yield GaugeMetricFamily(
-            "crossdock_worker_partitions_behind", "Partitions being caught up", rows.partitions
-        )
+        yield GaugeMetricFamily("crossdock_worker_partitions_behind", "Partitions being caught up", rows.partitions)
         yield GaugeMetricFamily("crossdock_worker_changes_behind", "Changes they are behind by", rows.total - rows.done)

@@ -8,9 +8,9 @@ covers it. The sourcing rule's name is `fewest_parcels`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from schemas.frozen import replace
 from schemas.inventory import ReviewBackorders
 from schemas.orders import LineAnswered, SiteGone, SitePart
 from tables.atp import atp, first_day

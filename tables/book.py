@@ -7,11 +7,11 @@ change a number without its ledger line. A balance moves by `move` and `count` a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import replace
 from schemas.inventory import LedgerChange, LedgerEntry, SourceMark
 from schemas.quantity import show
 from tables.calendars import day_at, day_end_ms

@@ -9,8 +9,7 @@ is sent as a probe at once.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from schemas.frozen import replace
 from tables.deliveries import Circuit, Endpoint
 from tables.policy import EndpointPolicy
 

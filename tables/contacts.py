@@ -8,7 +8,6 @@ facts, so that nothing is lost, up to a bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from schemas.base import Event
 from schemas.customers import CustomerProposed
 from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import replace
 from tables.amounts import shown
 from tables.customers import Contact, Customer, CustomerTables, Proposal
 from tables.likeness import tax_key

@@ -11,7 +11,6 @@ No event looks at all orders of a customer: sums are kept, held orders are revie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from schemas.base import Event
 from schemas.customers import RequestCredit, ReviewCredit
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
 from tables.amounts import EXACT, shown

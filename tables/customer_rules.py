@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.customers import CustomerChanged, CustomerProposed
+from schemas.frozen import replace
 from tables.contacts import keep_facts, tell_conflicts
 from tables.credit import review
 from tables.customers import Customer, CustomerTables

@@ -7,10 +7,10 @@ taken off it. A pick moves units from usable to staged and the line's demand wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.frozen import replace
 from schemas.inventory import (
     DemandSubstituted,
     PickShorted,

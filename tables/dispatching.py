@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 from schemas.base import Event
 from schemas.deliveries import Dispatch, ObligationSettled
+from schemas.frozen import replace
 from schemas.topics import DELIVERIES
 from tables.circuits import after_failure, after_service, after_silence, backoff_ms, may_probe
 from tables.deliveries import (

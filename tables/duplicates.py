@@ -9,13 +9,13 @@ like nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from schemas.base import Event
 from schemas.customers import CustomerLikeness
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.topics import CUSTOMERS
 from tables.customers import Alike, Crowd, Customer, CustomerTables, Group, Member, Place
 from tables.likeness import address_key, name_likeness, tax_likeness

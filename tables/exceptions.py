@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import replace
 from schemas.operations import ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
 from tables.table import Table
 

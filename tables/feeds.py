@@ -8,11 +8,12 @@ starts anywhere, and older ones may still come late. All gaps of a source are on
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import quick, replace
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.records import FeedPosition
 from tables.table import Table
@@ -20,6 +21,7 @@ from tables.table import Table
 MAX_GAPS = 1_000
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Feed:
     """A source: lowest and highest sequence heard, the newest instant, how many gaps are open and how much is missing in them."""
@@ -31,6 +33,7 @@ class Feed:
     missing: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Sequences from `first` to the one in the key have not been heard."""

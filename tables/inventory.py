@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import NotYet
+from schemas.frozen import quick
 from schemas.inventory import (
     ErpBalanceChanged,
     StockAdjusted,
@@ -34,6 +35,7 @@ from tables.supply import receive
 from tables.units import to_base
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A warehouse fact ready to be applied: the item's master row, its book, the quantity in base units, the lot."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from schemas.base import Event
 from schemas.documents import InvoiceLineJoined, InvoiceLineRow, InvoiceRow
+from schemas.frozen import replace
 from tables.documents import DocumentsTables, Invoice, InvoiceLine
 from tables.erp_rows import accept, caused_by, instant_ms, merged_extra, unless_equal
 

@@ -9,10 +9,10 @@ two items' changes are heard makes no difference.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.inventory import (
     ErpBalanceChanged,
     ItemChanged,

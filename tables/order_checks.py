@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 from schemas.customers import RequestCredit
+from schemas.frozen import replace
 from schemas.inventory import CheckPrice
 from schemas.quantity import MILLI
 from tables.order_context import CLOSED, Run, is_current

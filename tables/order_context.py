@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.base import Event
 from schemas.deliveries import ObligationRaised
+from schemas.frozen import replace
 from schemas.obligations import KIND_OF, to_json
 from tables.order_process import Process, Task, TaskLine
 from tables.order_states import State

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from schemas.frozen import replace
 from tables.orders import ErpLine, OrderTables
 
 

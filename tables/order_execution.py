@@ -7,10 +7,10 @@ that and what a pack holds, and is then converted exactly.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.frozen import replace
 from schemas.orders import (
     LineAnswered,
     LineExecution,

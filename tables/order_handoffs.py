@@ -8,9 +8,9 @@ what a withdrawal does not bring back, ships.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from schemas.deliveries import ObligationRaised
+from schemas.frozen import replace
 from schemas.obligations import ObligedLine, ReleaseOrder, ReleaseWithdrawn, WithdrawRelease
 from schemas.orders import LineExecution, LinePicked, LineShipped, LineShorted, LineSubstituted
 from tables.order_context import Run, is_current

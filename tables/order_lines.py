@@ -7,11 +7,11 @@ wanted differently now.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.errors import BrokenInvariant
+from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import SitePart
 from tables.order_exceptions import conditions

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 from schemas.deliveries import ObligationRaised
+from schemas.frozen import replace
 from schemas.obligations import ObligedLine, PostOrder
 from schemas.quantity import MILLI
 from tables.order_context import CLOSED, Run, is_current

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.frozen import replace
 from schemas.orders import (
     ErpOrderChanged,
     ErpOrderLineChanged,

@@ -7,12 +7,12 @@ and an event that changes nothing asks for nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.deliveries import ObligationSettled
 from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import replace
 from schemas.obligations import KIND_OF, NotifyStatus, answer_of
 from schemas.orders import CreditAnswered, OrderTick, PriceChecked, ReleaseHold
 from tables.milestones import reach

@@ -8,9 +8,10 @@ was told to ship until it has given it back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from schemas.frozen import replace
 from schemas.quantity import MILLI
 from tables.order_states import Standing, State, state_of
 from tables.orders import Answer, ErpLine, Line, Order, Placed, Unit, Wish

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
 from schemas.base import Event
 from schemas.documents import PurchaseOrderLineRow, PurchaseOrderRow
+from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.documents import DocumentsTables, PurchaseOrder, PurchaseOrderLine
 from tables.erp_rows import accept, caused_by, merged_extra, unless_equal

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.errors import BadMessage, Refused
+from schemas.frozen import replace
 from schemas.inventory import ReleaseReservation, ReserveStock
 from schemas.operations import Reply
 from schemas.quantity import show

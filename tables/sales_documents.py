@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.base import Event
 from schemas.documents import InvoiceLineJoined, SalesOrderLineRow, SalesOrderRow
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from tables.documents import BilledLine, DocumentsTables, SalesOrder, SalesOrderLine
 from tables.erp_rows import accept, caused_by, instant_ms, merged_extra, unless_equal

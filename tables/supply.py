@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.allocation import review
 from tables.book import Book, known_item

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.inventory import ItemSuspected, SuspicionCleared
 from tables.book import Book
 from tables.notes import cleared, note

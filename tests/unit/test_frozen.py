@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import FrozenInstanceError, dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field
 
 import pytest
 
-from schemas.frozen import quick
+from schemas.frozen import quick, replace
 
 
 @quick
@@ -53,6 +53,26 @@ def test_a_wrong_call_says_what_is_missing() -> None:
     """The signature is the dataclass's own."""
     with pytest.raises(TypeError, match=r"Derived\.__init__\(\) missing 1 required keyword-only argument: 'size'"):
         Derived(name="n")  # type: ignore[call-arg]
+
+
+def test_a_copy_is_changed_where_it_is_asked_for_and_frozen_like_the_first() -> None:
+    first = Derived(name="n", size=2, note="x")
+    second = replace(first, size=3, note=None)
+    assert (second, type(second)) == (Derived(name="n", size=3), Derived)
+    assert first == Derived(name="n", size=2, note="x")
+    with pytest.raises(FrozenInstanceError):
+        second.size = 4  # type: ignore[misc]
+
+
+def test_only_fields_are_replaced_and_other_dataclasses_as_ever() -> None:
+    with pytest.raises(TypeError, match="Point has no field 'z'"):
+        replace(Point(1), z=2)  # type: ignore[call-arg]
+
+    @dataclass(frozen=True)
+    class Plain:
+        x: int
+
+    assert replace(Plain(1), x=2) == Plain(2)
 
 
 def test_fields_that_are_worked_out_are_refused() -> None:

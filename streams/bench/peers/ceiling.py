@@ -1,7 +1,7 @@
 """The ceiling: what any engine in Python on these clients could at best do. `python -m streams.bench.peers.ceiling JOB`.
 
-Consume, produce the same record, one transaction a batch. No logic, no state, no changelog. Batches and fetches are crossdock's, so
-that what lies between them is what logic and state cost.
+Consume, produce the same record, one transaction a batch. No logic, no state, no changelog. Batches and fetches are
+crossdock's, so that what lies between them is what logic and state cost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from streams.bench.peers.jobs import Job
 from streams.engine.kafka_clients import MAX_RECORD_BYTES
 from streams.engine.kafka_follow import next_messages
 from streams.engine.worker import Pace
-
 
 
 def main(path: str) -> None:
