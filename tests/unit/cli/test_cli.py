@@ -127,7 +127,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
 
 
 def test_doctor_knows_the_roles() -> None:
-    assert "folds is no role" in str(invoke("doctor", "--roles", "folds").exception)
+    assert "'folds' is no role" in str(invoke("doctor", "--roles", "folds").exception)
 
 
 def test_doctor_says_what_is_wrong_with_the_settings() -> None:
