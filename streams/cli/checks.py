@@ -141,6 +141,9 @@ def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
     except BadSettings as error:
         yield Finding("settings", "error", str(error))
         return
+    if not settings.is_kafka and roles != frozenset(ROLES):
+        yield Finding("settings", "error", "--roles is for a log on Kafka: on the embedded log one process does all")
+        return
     log = settings.log if settings.is_kafka else f"embedded:{settings.directory}"
     yield Finding("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
     yield _disk(settings)

@@ -128,6 +128,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
 
 def test_doctor_knows_the_roles() -> None:
     assert "'folds' is no role" in str(invoke("doctor", "--roles", "folds").exception)
+    assert "--roles is for a log on Kafka" in invoke("doctor", "--json", "--roles", "fold").stdout
 
 
 def test_doctor_says_what_is_wrong_with_the_settings() -> None:

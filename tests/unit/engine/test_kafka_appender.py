@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streams.engine.kafka import Appender
+from streams.engine.kafka_clients import KafkaSettings
 from streams.engine.log import Outgoing, Unavailable
 
 RECORD = Outgoing("t", 0, b"k", b"v")
@@ -73,3 +74,14 @@ def test_a_repeat_that_was_written_before_is_sent_again_by_its_caller(appender: 
     """The broker does not say where such a record is."""
     with pytest.raises(Unavailable, match="records were not written"):
         appender.append([RECORD])
+
+
+def test_no_batch_overtakes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that failed would be taken as written once a later one is: librdkafka cannot tell, where a producer is new."""
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("streams.engine.kafka_clients.Producer", told.append)
+    settings = KafkaSettings("127.0.0.1:1")
+    settings.producer()
+    settings.producer(transactional_id="t")
+    assert [config["max.in.flight.requests.per.connection"] for config in told] == [1, 1]
+    assert all(config["enable.idempotence"] for config in told)
