@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -49,11 +49,46 @@ class Input:
         return max(0, self.end - self.position)
 
 
-class Watch:
-    """`connectors.api.ports.Health` over the log. `halted`: why each worker that stopped did.
+class OwnHealth:
+    """`connectors.api.ports.Health` by what the process itself knows: no question goes to the log.
 
-    `more`: further checks, what each found and whether requests can be served all the same. Between `start` and `close` a
-    thread looks; without it, each question looks for itself.
+    `halted`: why each worker that stopped did. `more`: further checks, what each found and whether requests can be served all
+    the same.
+    """
+
+    def __init__(
+        self,
+        halted: Callable[[], Mapping[str, str]],
+        registry: CollectorRegistry,
+        more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
+    ) -> None:
+        self._halted = halted
+        self._more = more
+        self._up = Gauge("crossdock_workers_halted", "Workers that have stopped", registry=registry)
+
+    def state(self) -> Readiness:
+        """Whether the workers run, and what they need is here."""
+        halted = self._halted()
+        checks = {"workers": "; ".join(f"{name}: {why}" for name, why in halted.items()) or "running"}
+        is_ready = not halted
+        for name, (says, is_well) in self._more().items():
+            checks[name] = says
+            is_ready &= is_well
+        return Readiness(is_ready=is_ready, is_live=not halted, checks=checks)
+
+    def stale_ms(self) -> int | None:
+        """It shows nothing that could be old."""
+        return 0
+
+    def refresh_metrics(self) -> None:
+        """Bring the gauge up to date."""
+        self._up.set(len(self._halted()))
+
+
+class Watch:
+    """`connectors.api.ports.Health` over the log. `halted` and `more`: as in `OwnHealth`.
+
+    Between `start` and `close` a thread looks; without it, each question looks for itself.
     """
 
     def __init__(
@@ -70,9 +105,8 @@ class Watch:
         self._log = log
         self._flows = tuple(flows)
         self._group = group
-        self._halted = halted
+        self.own = OwnHealth(halted, registry, more)
         self._clock_ms = clock_ms
-        self._more = more
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._seen: tuple[float, list[Input]] | None = None
@@ -81,7 +115,6 @@ class Watch:
         self._waiting = Gauge("crossdock_lag_records", "Records a flow has not read yet", ["flow", "topic"], registry=registry)
         self._events = Gauge("crossdock_events", "Records a flow has read", ["flow"], registry=registry)
         self._fates = Gauge("crossdock_fates", "What became of a flow's inputs", ["flow", "fate"], registry=registry)
-        self._up = Gauge("crossdock_workers_halted", "Workers that have stopped", registry=registry)
 
     def start(self) -> None:
         """Look every so often, in a thread."""
@@ -176,19 +209,13 @@ class Watch:
 
     def state(self) -> Readiness:
         """Whether the workers run and keep up, and the rows that answers come from are here."""
-        halted = self._halted()
-        checks = {"workers": "; ".join(f"{name}: {why}" for name, why in halted.items()) or "running"}
-        is_ready = not halted
+        own = self.own.state()
         try:
             waiting = sum(entry.waiting for entry in self._lately())
-            checks["backlog"] = f"{waiting} records wait"
-            is_ready &= waiting <= FAR_BEHIND
+            says, is_near = f"{waiting} records wait", waiting <= FAR_BEHIND
         except Unavailable as error:
-            checks["backlog"], is_ready = f"not known: {error}", False
-        for name, (says, is_well) in self._more().items():
-            checks[name] = says
-            is_ready &= is_well
-        return Readiness(is_ready=is_ready, is_live=not halted, checks=checks)
+            says, is_near = f"not known: {error}", False
+        return replace(own, is_ready=own.is_ready and is_near, checks={**own.checks, "backlog": says})
 
     def refresh_metrics(self) -> None:
         """Bring the gauges up to date."""
@@ -202,7 +229,7 @@ class Watch:
             self._events.labels(flow).set(fates.inputs)
             for fate in FATES:
                 self._fates.labels(flow, fate).set(getattr(fates, fate))
-        self._up.set(len(self._halted()))
+        self.own.refresh_metrics()
 
 
 def _source(entry: Input) -> str | None:

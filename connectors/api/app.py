@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
 from connectors.api import customers, operations, orders, problems, promises, registry, webhooks
 from connectors.api.console import pages
 from connectors.api.console.stream import Viewers
 from connectors.api.http import Guard
-from connectors.api.ports import Ports
+from connectors.api.ports import LOOPBACK, Health, Ports
 from connectors.api.staleness import Staleness, document
 
 _ABOUT = """Available to promise and order status, exact and explainable.
@@ -36,4 +37,13 @@ def create_api(ports: Ports) -> FastAPI:
         app.include_router(pages.router(ports.console, viewers))
         app.state.end_streams = viewers.close
     document(app)
+    return app
+
+
+def create_health_api(health: Health, registry: CollectorRegistry) -> FastAPI:
+    """For a process that serves nothing else: `/healthz`, `/readyz` and `/metrics`."""
+    app = FastAPI(title="crossdock", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    problems.install(app)
+    app.add_middleware(Guard, hosts=LOOPBACK, registry=registry)
+    app.include_router(operations.health_router(health, registry))
     return app

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute
 from connectors.api.models import AssignIn, ResolveIn
-from connectors.api.ports import Ports
+from connectors.api.ports import Health, Ports
 from connectors.api.problems import Problem, problem
 from connectors.api.promises import Limit, Text
 from connectors.api.render import instant, plain, reply
@@ -27,7 +27,14 @@ def router(ports: Ports) -> APIRouter:
     _exceptions(routes, ports)
     _endpoints(routes, ports)
     _tables(routes, ports)
-    _health(routes, ports)
+    routes.include_router(health_router(ports.health, ports.registry))
+    return routes
+
+
+def health_router(health: Health, registry: CollectorRegistry) -> APIRouter:
+    """Whether the process works, whether it is ready, and its measures."""
+    routes = APIRouter(route_class=ExactRoute, tags=["operations"])
+    _health(routes, health, registry)
     return routes
 
 
@@ -163,11 +170,11 @@ def _rows(ports: Ports, table: str, key: str | None, after: str | None, limit: i
     return reply({"table": table, "rows": [{"key": k, "row": row} for k, row in found], "next": following})
 
 
-def _health(routes: APIRouter, ports: Ports) -> None:
+def _health(routes: APIRouter, health: Health, registry: CollectorRegistry) -> None:
     @routes.get("/healthz", responses=answers("Alive", {"is_live": True, "checks": {}}, 503))
     def healthz() -> Response:
         """Whether the process works: no worker has halted."""
-        state = ports.health.state()
+        state = health.state()
         if state.is_live:
             return reply({"is_live": True, "checks": state.checks})
         return problem(503, "A worker has halted: see its log. Nothing is lost; mend the cause and restart.", checks=state.checks)
@@ -175,7 +182,7 @@ def _health(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/readyz", responses=answers("Ready", {"is_ready": True, "checks": {}}, 503))
     def readyz() -> Response:
         """Whether requests will be served in time: the flows run and are not far behind."""
-        state = ports.health.state()
+        state = health.state()
         if state.is_ready:
             return reply({"is_ready": True, "checks": state.checks})
         return problem(503, "Not ready to serve. Try again in a moment.", {"Retry-After": "1"}, checks=state.checks)
@@ -183,5 +190,5 @@ def _health(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/metrics", responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
     def metrics() -> Response:
         """Measures in Prometheus' text format."""
-        ports.health.refresh_metrics()
-        return Response(generate_latest(ports.registry), media_type=CONTENT_TYPE_LATEST)
+        health.refresh_metrics()
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

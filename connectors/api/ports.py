@@ -413,6 +413,9 @@ class Health(Protocol):
         ...
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it).
@@ -433,5 +436,5 @@ class Ports:
     health: Health
     registry: CollectorRegistry
     console: Console | None = None
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1", "[::1]")
+    hosts: tuple[str, ...] = LOOPBACK
     away: tuple[type[Exception], ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from streams.cli.options import AsJson
 from streams.cli.say import Failed, Mistake, as_json, err, out, progress
 
 if TYPE_CHECKING:
-    from streams.bench.peers.plan import Plan
+    from streams.bench.peers.plan import Bench, Plan
 
 QUICK_ENGINES = "ceiling,crossdock"
 QUICK_EVENTS = 20_000
@@ -39,10 +40,8 @@ def peers(
 
     crossdock bench peers --workload a --events 2000000 --only crossdock,kafka-streams
     """
-    from streams.bench.peers.cluster import CannotMeasure  # noqa: PLC0415 - no other command needs it
-    from streams.bench.peers.jobs import MEASURES, WORKLOADS  # noqa: PLC0415
+    from streams.bench.peers.jobs import MEASURES, WORKLOADS  # noqa: PLC0415 - no other command needs it
     from streams.bench.peers.plan import Bench, Plan  # noqa: PLC0415
-    from streams.bench.peers.report import write  # noqa: PLC0415
 
     plan = Plan(
         workloads=[known for known in WORKLOADS if known in _known(workload or ["a", "b"], WORKLOADS, "--workload")],
@@ -54,16 +53,7 @@ def peers(
     if keys:
         plan = replace(plan, keys=keys)
     if quick:
-        plan = replace(
-            plan,
-            events=events or QUICK_EVENTS,
-            repeats=1,
-            keys=keys or (2_000,),
-            rows=QUICK_EVENTS,
-            with_half=False,
-            rates=(500,),
-            latency_s=5,
-        )
+        plan = _quick(plan, are_keys_given=bool(keys))
         only = only or QUICK_ENGINES
     plan = _with_engines(plan, only)
     bench = Bench(plan, into.resolve())
@@ -74,12 +64,40 @@ def peers(
     )
     if list_:
         return
+    _measure(bench)
+    _report(bench, is_json=is_json)
+
+
+def _quick(plan: Plan, *, are_keys_given: bool) -> Plan:
+    """What shows in three minutes that everything runs; its figures mean nothing."""
+    return replace(
+        plan,
+        events=plan.events or QUICK_EVENTS,
+        repeats=1,
+        keys=plan.keys if are_keys_given else (2_000,),
+        rows=QUICK_EVENTS,
+        with_half=False,
+        rates=(500,),
+        latency_s=5,
+    )
+
+
+def _measure(bench: Bench) -> None:
+    from streams.bench.peers.cluster import CannotMeasure  # noqa: PLC0415
+
+    # Ended in whatever way, it ends its brokers and the engines.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     bar, task = progress("peers", 1)
     with bar:
         try:
             bench.run(lambda what, behind, total: bar.update(task, description=what, completed=behind, total=total))
         except CannotMeasure as error:
             raise Failed(str(error)) from None
+
+
+def _report(bench: Bench, *, is_json: bool) -> None:
+    from streams.bench.peers.report import write  # noqa: PLC0415
+
     results = bench.results()
     if is_json:
         as_json(results)

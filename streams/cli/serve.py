@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from connectors.api.app import create_api
+from connectors.api.app import create_api, create_health_api
 from schemas.quantity import show, to_decimal
 from streams.app import App
 from streams.cli.catchup import CatchUpWatcher
@@ -43,11 +44,19 @@ DEMO_FILE = "demo.txt"
 Address = Annotated[
     str | None, typer.Option("--api", help="Where the API listens, like 127.0.0.1:8080; port 0 takes a free one.")
 ]
+HealthAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        help="Where the API listens, like 127.0.0.1:8080; port 0 takes a free one. Without the role serve, only if given here: "
+        "for /healthz, /readyz and /metrics.",
+    ),
+]
 
 
 def run(
     data: Data = None,
-    api: Address = None,
+    api: HealthAddress = None,
     log: LogOption = None,
     roles: Annotated[
         str | None, typer.Option(help=f"What this process does, on Kafka: {', '.join(ROLES)} (default: all).", show_default=False)
@@ -63,6 +72,7 @@ def run(
     crossdock run --data ./data --api 127.0.0.1:9000
     crossdock run --log kafka://broker:9092 --workers 2
     crossdock run --log kafka://broker:9092 --roles serve --data ./other
+    crossdock run --log kafka://broker:9092 --roles fold,translate --data ./third --api 127.0.0.1:9002
     """
     settings = settings_with(data, api=api, log=log)
     wanted = _roles(settings, roles, workers)
@@ -73,7 +83,8 @@ def run(
     directory = None if child is None else worker_directory(settings, child)
     try:
         with contextlib.ExitStack() as stack:
-            Running(settings, wanted, workers, stack, directory).until_interrupted(is_child=child is not None)
+            sock = stack.enter_context(listening(settings)) if "serve" in wanted or api is not None else None
+            Running(settings, wanted, workers, sock, stack, directory).until_interrupted(is_child=child is not None)
     except Unavailable as error:
         raise Failed(f"{error}: is the broker running?") from None
 
@@ -98,12 +109,18 @@ class Running:
     """What `crossdock run` starts: an app with this process's roles, child processes for the others. `stack` ends it."""
 
     def __init__(
-        self, settings: Settings, roles: frozenset[Role], workers: int, stack: contextlib.ExitStack, directory: Path | None
+        self,
+        settings: Settings,
+        roles: frozenset[Role],
+        workers: int,
+        sock: socket.socket | None,
+        stack: contextlib.ExitStack,
+        directory: Path | None,
     ) -> None:
         self._settings = settings
         self._ending = threading.Event()
         own = roles - WORKING if workers > 1 else roles
-        self._sock = stack.enter_context(listening(settings)) if "serve" in roles else None
+        self._sock = sock
         log = stack.enter_context(opened_log(settings, may_create=True, directory=directory))
         self._app = App(settings, log, roles=own)
         if workers > 1:
@@ -126,16 +143,19 @@ class Running:
 
     def until_interrupted(self, *, is_child: bool) -> None:
         """Serve, or wait, until SIGINT, SIGTERM, or (a child) until the parent is gone."""
-        if self._sock is not None:
+        if self._sock is not None and "serve" in self._app.roles:
             serve(self._app, self._sock)
+            return
+        if not is_child:
+            roles = ", ".join(role for role in ROLES if role in self._app.roles) or "its worker processes"
+            err().print(f"crossdock runs {roles} on {self._settings.log}. Interrupt it with Ctrl-C.", soft_wrap=True)
+        if self._sock is not None:
+            _serve_health(self._app, self._sock)
             return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._ending.set())
         if is_child:
             end_with_parent(self._ending.set)
-        else:
-            roles = ", ".join(role for role in ROLES if role in self._app.roles) or "its worker processes"
-            err().print(f"crossdock runs {roles} on {self._settings.log}. Interrupt it with Ctrl-C.", soft_wrap=True)
         while not self._ending.wait(1.0):
             pass
 
@@ -160,11 +180,26 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
 
 def serve(app: App, sock: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM. The address is in the data directory meanwhile, for the other commands."""
-    host, port = sock.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = _url(sock)
     err().print(f"crossdock listens on [bold]{url}[/] (documentation: {url}/docs). Interrupt it with Ctrl-C.", soft_wrap=True)
-    server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
-    with address_noted(app.settings.directory, url), contextlib.suppress(KeyboardInterrupt):
+    with address_noted(app.settings.directory, url):
+        _answer(create_api(app.ports), sock)
+
+
+def _serve_health(app: App, sock: socket.socket) -> None:
+    """The same for a process without the role serve, which has no other answers: so its address is not noted."""
+    err().print(f"Its health: [bold]{_url(sock)}/readyz[/], /healthz, /metrics", soft_wrap=True)
+    _answer(create_health_api(app.watch.own, app.registry), sock)
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _answer(api: FastAPI, sock: socket.socket) -> None:
+    server = ApiServer(uvicorn.Config(api, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+    with contextlib.suppress(KeyboardInterrupt):
         # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         server.run(sockets=[sock])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -180,6 +182,39 @@ def test_any_node_answers_and_a_killed_worker_costs_nothing(nodes: tuple[Server,
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     require_exact(kafka, tmp_path / "all")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_does_not_serve_says_how_it_is(kafka: str, tmp_path: Path, workers: int) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    told = ["--log", kafka, "--data", str(tmp_path / "w"), "--roles", "fold,translate", "--workers", str(workers)]
+    command = [sys.executable, "-c", "from streams.cli import main; main()", "run", *told, "--api", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(ENV), stderr=subprocess.PIPE)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+
+            def is_ready() -> bool:
+                assert process.poll() is None
+                with contextlib.suppress(httpx.TransportError):
+                    return client.get("/readyz").status_code == 200
+                return False
+
+            until(is_ready, "it does not get ready")
+            checks = client.get("/readyz").json()["checks"]
+            assert checks["workers"] == "running"
+            assert ("their work" in checks) == (workers == 2)
+            until(lambda: "crossdock_worker_records_total" in client.get("/metrics").text, "its measures do not show")
+            assert "crossdock_workers_halted 0.0" in client.get("/metrics").text
+            assert client.get(f"/v1/atp/{ITEM}").status_code == 404
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said.decode()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def require_exact(kafka: str, directory: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.api.app import create_api
+from connectors.api.app import create_api, create_health_api
 from connectors.api.ports import Answer, Busy, Readiness
 from connectors.api.staleness import HEADER
 from tests.unit.api.fakes import BUSY, REUSED, Client, Fake, entry, ports
@@ -318,6 +318,19 @@ def test_health_and_metrics(client: Client, fake: Fake) -> None:
     fake.readiness = Readiness(is_ready=False, is_live=False, checks={"workers": "promise halted"})
     problem(client.get("/healthz"), 503)
     problem(client.get("/readyz"), 503)
+
+
+def test_a_process_that_serves_nothing_else_tells_its_health_only(fake: Fake) -> None:
+    offered = ports(fake)
+    client = Client(create_health_api(offered.health, offered.registry))
+    assert body(client.get("/healthz"))["checks"] == {"workers": "running"}
+    assert body(client.get("/readyz"))["is_ready"] is True
+    assert 'crossdock_http_request_seconds_count{method="GET",route="/readyz",status="200"} 1.0' in client.get("/metrics").text
+    for path in ("/", "/v1/atp/A/1", "/docs", "/openapi.json"):
+        problem(client.get(path), 404)
+    problem(client.get("/readyz", headers={"Host": "evil.example"}), 421)
+    fake.readiness = Readiness(is_ready=False, is_live=False, checks={"workers": "promise halted"})
+    assert "halted" in problem(client.get("/healthz"), 503)
 
 
 def test_endpoints_are_shown_as_they_stand(client: Client) -> None:

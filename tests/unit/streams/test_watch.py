@@ -14,7 +14,7 @@ from streams.engine.memory import MemoryLog
 from streams.here import RowsHere, ViewsHere
 from streams.promise import promise_fold
 from streams.roles import one_group
-from streams.watch import Watch
+from streams.watch import OwnHealth, Watch
 from tables.policy import Policy
 
 FOLD = promise_fold(Policy())
@@ -118,3 +118,20 @@ def test_views_are_here_once_each_topic_was_read(log: SharedLog) -> None:
         time.sleep(0.01)
     assert views.told() == ("all topics are here", True)
     views.close()
+
+
+def test_a_process_tells_of_itself_without_the_log() -> None:
+    halted: dict[str, str] = {}
+    found = {"rows": ("half of them are here", False)}
+    registry = CollectorRegistry()
+    health = OwnHealth(lambda: halted, registry, lambda: found)
+    assert (health.state().is_ready, health.state().is_live) == (False, True)
+    assert health.state().checks == {"workers": "running", "rows": "half of them are here"}
+    found["rows"] = ("all here", True)
+    assert health.state().is_ready
+    halted["fold"] = "a row cannot be read"
+    assert (health.state().is_ready, health.state().is_live) == (False, False)
+    assert health.state().checks["workers"] == "fold: a row cannot be read"
+    health.refresh_metrics()
+    assert registry.get_sample_value("crossdock_workers_halted") == 1
+    assert health.stale_ms() == 0
