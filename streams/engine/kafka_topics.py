@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
@@ -18,9 +19,10 @@ from confluent_kafka.admin import (
 )
 
 from schemas.topics import DAY_MS, Cleanup, Topic
-from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings, raise_mapped, size_of
+from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings, asked, raise_mapped, size_of
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 
+T = TypeVar("T")
 REMOVED_KEPT_MS = 7 * DAY_MS
 """How long a compacted topic keeps a removal. Whoever kept rows of it for longer without reading on starts anew."""
 
@@ -107,11 +109,10 @@ class KafkaTopics:
 
     def identity(self, name: str) -> str:
         """What tells a topic from one of the same name that was made after it was deleted."""
-        try:
-            described = self._admin.describe_topics(TopicCollection([name]))[name].result(self._settings.request_s)
-        except KafkaException as error:
-            raise_mapped(error, f"asking for {name}")
-        return str(described.topic_id)
+        return self._asked(lambda: self._id_of(name), f"asking for {name}")
+
+    def _id_of(self, name: str) -> str:
+        return str(self._admin.describe_topics(TopicCollection([name]))[name].result(self._settings.request_s).topic_id)
 
     def _refresh(self) -> None:
         try:
@@ -181,18 +182,23 @@ class KafkaTopics:
 
     def _read_cleanups(self, names: Sequence[str]) -> dict[str, int]:
         """Learn how topics forget; their retention (-1: never)."""
-        futures = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+        what = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more topics"
         retentions: dict[str, int] = {}
-        for resource, future in futures.items():
-            try:
-                config = future.result(self._settings.request_s)
-            except KafkaException as error:
-                raise_mapped(error, f"asking for {resource.name}")
-            retentions[resource.name] = int(config["retention.ms"].value)
-            keeps = retentions[resource.name] < 0
-            is_compacted = "compact" in config["cleanup.policy"].value
-            self._cleanups[resource.name] = "compact" if is_compacted else "keep" if keeps else "delete"
+        for name, config in self._asked(lambda: self._described(names), f"asking how {what} forget").items():
+            retentions[name] = int(config["retention.ms"])
+            keeps = retentions[name] < 0
+            is_compacted = "compact" in config["cleanup.policy"]
+            self._cleanups[name] = "compact" if is_compacted else "keep" if keeps else "delete"
         return retentions
+
+    def _described(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        futures = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+        found = {resource.name: future.result(self._settings.request_s) for resource, future in futures.items()}
+        return {name: {key: str(entry.value) for key, entry in config.items()} for name, config in found.items()}
+
+    def _asked(self, call: Callable[[], T], what: str) -> T:
+        """Asked again where a broker has not heard of a topic yet that another has told of."""
+        return asked(call, what, self._settings.request_s)
 
 
 def _config(topic: Topic) -> dict[str, str]:
