@@ -57,6 +57,7 @@ _HOPELESS = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError._AUTHENTICATION,
         KafkaError.FENCED_INSTANCE_ID,
+        KafkaError._FATAL,
     }
 )
 
@@ -201,6 +202,13 @@ def check_message(message: Message) -> bool:
     if error.fatal() or error.code() in _HOPELESS:
         raise Unavailable(f"reading {message.topic() or 'from Kafka'}: {said_of(error)}")
     return False
+
+
+def has_ended(message: Message) -> bool:
+    """Whether a polled message says that its client will do nothing any more, whatever comes: another one has to be made."""
+    error = message.error()
+    # What `fatal()` does not say of an error that comes as a message.
+    return error is not None and error.code() == KafkaError._FATAL
 
 
 def is_end(message: Message) -> bool:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from schemas.records import Record
-from streams.engine.kafka_clients import KafkaSettings, asked, check_message, place, places, to_record
+from streams.engine.kafka_clients import KafkaSettings, asked, check_message, has_ended, place, places, raise_mapped, to_record
 from streams.engine.kafka_ends import Ends
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_restore import Restorer
@@ -63,6 +63,7 @@ class KafkaMember:
         self._lock = RLock()
         self._is_open = True
         self._must_renew = False
+        self._must_rejoin = False
         self._leases: dict[int, Lease] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._owned: set[int] = set()  # told to the listener
@@ -193,11 +194,14 @@ class KafkaMember:
         self._lost |= gone
 
     def _step(self, max_records: int, timeout_s: float) -> list[Record]:
+        if self._must_rejoin:
+            self._rejoin()
         if self._must_renew or any(lease.store.is_damaged for lease in self._leases.values()):
             self._renew()
         self._seek()
         is_busy = bool(self._gained or self._restorer.is_busy)
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
+        self._require_client(messages)
         self._take_changes(timeout_s)
         self._note_fresh()
         found: list[Record] = []
@@ -211,6 +215,25 @@ class KafkaMember:
             self._ends.hand_out(found)
             self._busy_s = time.monotonic()
         return found
+
+    def _require_client(self, messages: Sequence[Message]) -> None:
+        """Raises `Unavailable` if the client has ended. Brokers have a static member's end once another has its name, which
+        may have been its own request to join, sent again because the answer was late.
+        """
+        for message in messages:
+            if has_ended(message):
+                self._must_rejoin = True
+                said = f"{self.seat.name} was taken for another member of group {self.seat.group}, and joins again"
+                raise Unavailable(f"{said}: {message.error()}")
+
+    def _rejoin(self) -> None:
+        """Another client takes the seat: with nothing, until the group gives it something."""
+        self._consumer.close()
+        self._lost |= set(self._leases)
+        for told in (self._gained, self._assigned, self._seeks):
+            told.clear()
+        self._consumer = self._subscribed()
+        self._must_rejoin = False
 
     def _is_wanted(self, message: Message) -> bool:
         topic, index = message.topic(), message.partition()
@@ -244,13 +267,19 @@ class KafkaMember:
                 if index in self._assigned:
                     self._seeks |= {p: self._positions[p] for p in self._inputs(index)}
                 else:
-                    self._consumer.incremental_assign([place(p, self._positions[p]) for p in self._inputs(index)])
+                    self._assign(index)
                 self._assigned.add(index)
                 self._owned.add(index)
                 self._leases[index].role = "owned"
             self._note_fresh()
             if ready:
                 self._listener.assigned(self._partitions(set(ready)))
+
+    def _assign(self, index: int) -> None:
+        try:
+            self._consumer.incremental_assign([place(p, self._positions[p]) for p in self._inputs(index)])
+        except KafkaException as error:  # it has ended just now: the next poll says so
+            raise_mapped(error, f"taking on partition {index} in group {self.seat.group}")
 
     def _prepare(self, index: int) -> None:
         """Open a store and begin to catch it up. The positions first: asking for them waits for a predecessor's transaction."""

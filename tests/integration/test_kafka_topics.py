@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.records import Record
@@ -173,6 +174,46 @@ def test_a_static_member_comes_back_to_what_it_had(broker: str, tmp_path: Path) 
     member.commit(Transaction(positions={min(had): 0}))
     log.close()
     other_log.close()
+
+
+def test_a_static_member_that_is_taken_for_another_joins_again(broker: str, tmp_path: Path) -> None:
+    """A broker that answers late has it ask twice, and then takes its first self for a stranger: its client ends for good."""
+    t, group = topic("taken", 2), fresh("g")
+    static = replace(settings(broker), is_static=True)
+    log = KafkaLog(static, tmp_path / "one")
+    log.create([t])
+    log.append([Outgoing(t.name, 0, b"k", b"first")])
+    member, owned = member_of(log, group, t)
+    seen: list[bytes | None] = []
+    until(lambda: is_well(member, seen) and seen)
+    (name,) = names_in(broker, group)
+    other = Consumer({"bootstrap.servers": broker, "group.id": group, "group.instance.id": name} | COOPERATIVE)
+    other.subscribe([f"{group}.changelog"])
+    until(lambda: other.poll(0.1) is None and not is_well(member, seen))
+    other.close()
+    until(lambda: is_well(member, seen) and owned.partitions == {at(t, 0), at(t, 1)})
+    log.append([Outgoing(t.name, 0, b"k", b"second")])
+    until(lambda: is_well(member, seen) and b"second" in seen)
+    assert seen == [b"first", b"first", b"second"], "what was not committed comes again"
+    member.commit(Transaction(positions={at(t, 0): 2}))
+    log.close()
+
+
+COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6_000}
+
+
+def names_in(broker: str, group: str) -> set[str | None]:
+    admin = AdminClient({"bootstrap.servers": broker})
+    found = admin.describe_consumer_groups([group])[group].result(20)
+    return {member.group_instance_id for member in found.members}
+
+
+def is_well(member: Member, seen: list[bytes | None]) -> bool:
+    try:
+        seen += values(member.poll(10, 0.1))
+    except Unavailable:
+        return False
+    return True
 
 
 def test_a_member_that_is_away_for_too_long_is_not_waited_for(broker: str, tmp_path: Path) -> None:
