@@ -7,7 +7,7 @@ each with the roles it is given, and two groups of workers: translators may be b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from streams.engine.flow import Translator
 from streams.engine.log import TopicPartition
@@ -16,24 +16,11 @@ from streams.engine.worker import GROUP
 from streams.views import inputs_of, partitions_of
 
 Role = Literal["fold", "translate", "act", "serve"]
-ROLES: tuple[Role, ...] = ("fold", "translate", "act", "serve")
+ROLES: tuple[Role, ...] = get_args(Role)
 WORKING: frozenset[Role] = frozenset({"fold", "translate"})
 """The roles that work flows off: those that child processes take over."""
 
 GroupOf = Callable[[Flow], str]
-
-
-class NoRole(ValueError):
-    """A name that is no role."""
-
-
-def roles_of(text: str) -> frozenset[Role]:
-    """Roles separated by commas. Raises `NoRole`."""
-    names = {name.strip().lower() for name in text.split(",") if name.strip()}
-    unknown = sorted(names - set(ROLES))
-    if unknown or not names:
-        raise NoRole(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(ROLES)}.")
-    return frozenset(role for role in ROLES if role in names)
 
 
 def role_of(flow: Flow) -> Role:

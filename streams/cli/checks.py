@@ -15,13 +15,13 @@ from schemas.topics import Topic
 from streams.access import cluster_of
 from streams.app import all_flows
 from streams.cli import rights
-from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_with
+from streams.cli.options import AsJson, Data, LogOption, roles_named, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, out, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
 from streams.opening import all_topics, opened_log
-from streams.roles import ROLES, NoRole, Role, group_of, partitions_by_group, roles_of
+from streams.roles import ROLES, Role, group_of, partitions_by_group
 from streams.settings import BadSettings, Settings
 
 LEAST_FREE_BYTES = 1_000_000_000
@@ -114,11 +114,7 @@ def doctor(
     crossdock doctor
     crossdock doctor --roles fold,translate
     """
-    try:
-        wanted = frozenset(ROLES) if roles is None else roles_of(roles)
-    except NoRole as error:
-        raise Mistake(str(error)) from None
-    findings = list(_examined(data, wanted))
+    findings = list(_examined(data, frozenset(roles_named(roles, ROLES))))
     is_bad = any(f.result == "error" for f in findings)
     if is_json:
         as_json({"ok": not is_bad, "checks": [asdict(f) for f in findings]})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from streams.cli.say import Mistake
 from streams.settings import Settings, load
 
+N = TypeVar("N", bound=str)
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -36,3 +39,14 @@ def settings_with(data: Path | None, **given: Any) -> Settings:
         return load(**told)
     settings = load(data=data, **told)
     return settings if settings.is_kafka else load(data=data, **{**told, "log": f"embedded:{data}"})
+
+
+def roles_named(text: str | None, known: Sequence[N]) -> tuple[N, ...]:
+    """Roles with commas between, as `--roles` takes them, in the order of `known`; all of them without any. Raises `Mistake`."""
+    if text is None:
+        return tuple(known)
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise Mistake(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(known)}.")
+    return tuple(role for role in known if role in names)

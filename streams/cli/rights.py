@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.access import PARTIES, Cluster, Need, Party, cluster_of, commands
+from streams.cli.options import roles_named
 from streams.cli.say import Mistake, as_json, out, table
 from streams.engine.kafka import KafkaLog
 from streams.opening import opened_log
@@ -32,7 +33,7 @@ class Grant:
 
 def grants(cluster: Cluster, roles: str | None, prefix: str, user: str | None) -> list[Grant]:
     """One user a role, named `prefix` and the role; or `user` alone, with all of the roles. Raises `Mistake`."""
-    wanted = _roles(roles)
+    wanted = roles_named(roles, PARTIES)
     if user is not None and roles is None:
         raise Mistake(f"--principal needs --roles: which of {', '.join(PARTIES)} this user's processes have.")
     for name in (prefix, user):
@@ -41,16 +42,6 @@ def grants(cluster: Cluster, roles: str | None, prefix: str, user: str | None) -
     if user is not None:
         return [Grant(user, wanted, tuple(cluster.needs(*wanted)))]
     return [Grant(f"{prefix}{role}", (role,), tuple(cluster.needs(role))) for role in wanted]
-
-
-def _roles(text: str | None) -> tuple[Party, ...]:
-    if text is None:
-        return PARTIES
-    names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in PARTIES]
-    if unknown or not names:
-        raise Mistake(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(PARTIES)}.")
-    return tuple(party for party in PARTIES if party in names)
 
 
 def show(found: Sequence[Grant], *, is_json: bool, as_commands: bool) -> None:

@@ -22,7 +22,7 @@ from connectors.api.app import create_api, create_health_api
 from schemas.quantity import show, to_decimal
 from streams.app import App
 from streams.cli.catchup import CatchUpWatcher
-from streams.cli.options import AsJson, Data, LogOption, settings_with
+from streams.cli.options import AsJson, Data, LogOption, roles_named, settings_with
 from streams.cli.say import Failed, Mistake, as_json, err, out, table
 from streams.cli.session import running
 from streams.demo.invariants import Invariant
@@ -35,7 +35,7 @@ from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
 from streams.opening import opened_log
 from streams.reports import Reporter, Reports
-from streams.roles import ROLES, WORKING, NoRole, Role, roles_of
+from streams.roles import ROLES, WORKING, Role
 from streams.serving import ApiServer, address_noted, bound
 from streams.settings import Settings, load
 from streams.supervise import Supervisor, end_with_parent, worker_command, worker_directory
@@ -91,10 +91,7 @@ def run(
 
 def _roles(settings: Settings, roles: str | None, workers: int) -> frozenset[Role]:
     """The roles asked for. Raises `Mistake`."""
-    try:
-        wanted = frozenset(ROLES) if roles is None else roles_of(roles)
-    except NoRole as error:
-        raise Mistake(str(error)) from None
+    wanted = frozenset(roles_named(roles, ROLES))
     if not settings.is_kafka and (wanted != frozenset(ROLES) or workers > 1):
         raise Mistake(
             "The embedded log is one process's, which does everything: --roles and --workers are for a log on Kafka, like "

@@ -6,21 +6,24 @@ import pytest
 
 from schemas import topics
 from streams.app import all_flows
-from streams.roles import NoRole, by_group, group_of, one_group, role_of, roles_of, stores_of, topics_of
+from streams.cli.options import roles_named
+from streams.cli.say import Mistake
+from streams.roles import ROLES, by_group, group_of, one_group, role_of, stores_of, topics_of
 from streams.settings import Settings
 
 FLOWS = all_flows(Settings())
 
 
 def test_roles_are_read_as_people_write_them() -> None:
-    assert roles_of("fold, Translate") == {"fold", "translate"}
-    assert roles_of("serve,") == {"serve"}
+    assert roles_named("Translate, fold", ROLES) == ("fold", "translate")
+    assert roles_named("serve,", ROLES) == ("serve",)
+    assert roles_named(None, ROLES) == ROLES
 
 
 @pytest.mark.parametrize("text", ["", ",", "fold,cook"])
 def test_what_is_no_role_is_told_with_those_there_are(text: str) -> None:
-    with pytest.raises(NoRole, match="fold, translate, act, serve"):
-        roles_of(text)
+    with pytest.raises(Mistake, match="fold, translate, act, serve"):
+        roles_named(text, ROLES)
 
 
 def test_on_kafka_translators_and_folds_are_two_groups_on_the_embedded_log_one() -> None:

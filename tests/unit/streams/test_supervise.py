@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from streams.roles import roles_of
 from streams.settings import Settings
 from streams.supervise import PID_FILE, Supervisor, worker_command, worker_directory
 
@@ -100,6 +99,6 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_a_worker_process_gets_its_own_directory_and_the_roles_that_work() -> None:
     settings = Settings(log="kafka://b:1", data=Path("d"))
-    command = worker_command(settings, roles_of("serve,fold,translate"), 3)
+    command = worker_command(settings, frozenset({"serve", "fold", "translate"}), 3)
     assert command[3:] == ["run", "--log", "kafka://b:1", "--data", "d", "--roles", "fold,translate", "--child", "3"]
     assert worker_directory(settings, 3) == Path("d/workers/3")
