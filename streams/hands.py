@@ -82,7 +82,7 @@ class Hand:
             except WorkerKilled as death:
                 _log.warning("the worker was killed, another takes its place", group=self.group, point=str(death))
             except Unavailable as error:
-                _log.warning("a worker waits for the log", group=self.group, reason=str(error))
+                self._away(error)
                 shortest, longest = AGAIN_S
                 self._stop.wait(min(longest, shortest * 2.0 ** min(failures, 30)))
                 failures += 1
@@ -105,9 +105,13 @@ class Hand:
             clock_ms=self._clock_ms,
             at=self._measured(),
             on_halt=_told,
+            on_away=self._away,
         )
         self.counters = worker.counters = replace(self.counters, positions={})
         return worker
+
+    def _away(self, error: Unavailable) -> None:
+        _log.warning("a worker waits for the log", group=self.group, reason=str(error))
 
     def _measured(self) -> Callable[[str], None]:
         began = 0.0

@@ -76,7 +76,8 @@ class Worker:
     """Runs flows over the partitions its membership gives it. One thread steps it; any thread may read counters and fates.
 
     `at` is called with `before_apply`, `after_apply`, `before_commit`, `after_commit` of every batch, for tests that kill
-    the process there, `on_halt` when `run` sets a partition aside. `rng` spreads the waits of workers that back off.
+    the process there, `on_halt` when `run` sets a partition aside, `on_away` when it begins to wait for the log. `rng` spreads
+    the waits of workers that back off.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Worker:
         rng: Random | None = None,
         at: Callable[[str], None] = _nothing,
         on_halt: Callable[[PartitionHalted], None] = lambda error: None,
+        on_away: Callable[[Unavailable], None] = lambda error: None,
     ) -> None:
         self.counters = Counters()
         self.halted: dict[TopicPartition, PartitionHalted] = {}
@@ -103,6 +105,7 @@ class Worker:
         self._rng = rng or Random()  # noqa: S311 - spreads waits
         self._at = at
         self._on_halt = on_halt
+        self._on_away = on_away
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
@@ -123,8 +126,10 @@ class Worker:
             except PartitionHalted as error:
                 self.halted[error.partition] = error
                 self._on_halt(error)
-            except Unavailable:
+            except Unavailable as error:
                 self.counters.unavailable += 1
+                if not failures:
+                    self._on_away(error)
                 stop.wait(self._wait_s(failures))
                 failures += 1
 

@@ -15,7 +15,7 @@ from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
 from streams.engine.memory import Crash, Faults, MemoryLog
 from streams.engine.partition import PartitionHalted
-from streams.engine.worker import Pace, Worker
+from streams.engine.worker import Pace, StepReport, Worker
 from tests.unit.engine.toys import (
     CODEC,
     INBOX,
@@ -133,6 +133,29 @@ def test_crashes_outages_and_reassignments_change_nothing(seed: int) -> None:
     expected, judge = run(*a_day())
     assert dump(log) == dump(expected)
     assert sum(sum(row.inputs for row in worker.fates().values()) for worker in workers) == fates(judge)["inputs"]
+
+
+def test_each_outage_is_told_once() -> None:
+    """However often the log is tried meanwhile."""
+    stop = threading.Event()
+    turns = iter(["away", "away", "away", "here", "away", "away", "here", "end"])
+    told: list[str] = []
+    pace = Pace(poll_s=0.0, backoff_s=(0.0, 0.0))
+    worker = Worker(new_log([]), [toy_fold()], CODEC, pace=pace, on_away=lambda error: told.append(str(error)))
+
+    def step(timeout_s: float) -> StepReport:
+        del timeout_s
+        turn = next(turns)
+        if turn == "end":
+            stop.set()
+        elif turn == "away":
+            raise Unavailable("no broker answers")
+        return StepReport()
+
+    worker.step = step  # type: ignore[assignment, method-assign]
+    worker.run(stop)
+    assert told == ["no broker answers"] * 2
+    assert worker.counters.unavailable == 5
 
 
 def test_a_worker_that_was_fenced_drops_its_batch_and_goes_on() -> None:
