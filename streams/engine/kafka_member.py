@@ -278,7 +278,8 @@ class KafkaMember:
     def _assign(self, index: int) -> None:
         try:
             self._consumer.incremental_assign([place(p, self._positions[p]) for p in self._inputs(index)])
-        except KafkaException as error:  # it has ended just now: the next poll says so
+        except KafkaException as error:  # it has ended just now, which the next poll says
+            self._must_renew = True  # what else is caught up would be forgotten
             raise_mapped(error, f"taking on partition {index} in group {self.seat.group}")
 
     def _prepare(self, index: int) -> None:
