@@ -145,7 +145,11 @@ class ErpOrderChanged(Event):
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErpOrderLineChanged(Event):
-    """The ERP's line for this order. `line_status`: O open, A allocated, P part shipped, S shipped, I invoiced, X cancelled."""
+    """The ERP's line for this order. `line_status`: O open, A allocated, P part shipped, S shipped, I invoiced, X cancelled.
+
+    A line may have a history before its order is known: `first_item` is what it began with (as `item` if none), `most_milli` the
+    most it ever had (0: no more than now), `changed_at_ms` when its quantity last changed (0: never, or with this event).
+    """
 
     order_id: str
     order_no: str
@@ -161,6 +165,9 @@ class ErpOrderLineChanged(Event):
     line_status: str
     commit_position: int
     is_deleted: bool
+    first_item: str | None = None
+    most_milli: int = 0
+    changed_at_ms: int = 0
 
 
 @quick

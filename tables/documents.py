@@ -34,7 +34,9 @@ class SalesOrder:
 
 @dataclass(frozen=True, slots=True)
 class SalesOrderLine:
-    """sales_order_line."""
+    """sales_order_line. `first_item`: what it began with, none if it was only ever heard to be gone; `most_milli`: the most ever
+    ordered; `changed_at_ms`: when that quantity last changed, 0 if never.
+    """
 
     version: Version
     is_deleted: bool
@@ -48,6 +50,9 @@ class SalesOrderLine:
     unit_price: Decimal | None
     line_status: str
     extra: dict[str, str]
+    first_item: str | None = None
+    most_milli: int = 0
+    changed_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

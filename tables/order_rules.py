@@ -159,9 +159,7 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[A
     held = t.erp_lines.get(key)
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
-    if e.is_deleted and held is None:
-        return
-    new = replace(held, revision=e.revision, is_deleted=True) if held and e.is_deleted else _erp_line(held, e)
+    new = replace(held, revision=e.revision, is_deleted=True) if held is not None and e.is_deleted else _erp_line(held, e)
     t.erp_lines[key] = heard(t, e.order_id, e.order_no, e.line_no, held, new)
     order = t.orders.get((e.order_id,))
     if order is None or order.erp_order_no != e.order_no:
@@ -171,19 +169,23 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[A
 
 
 def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
-    is_changed = held is not None and held.ordered_milli != e.ordered_milli
+    first_item, most_milli, changed_at_ms = e.first_item or e.item, max(e.most_milli, e.ordered_milli), e.changed_at_ms
+    if held is not None:
+        first_item, most_milli = held.first_item, max(held.most_milli, most_milli)
+        is_same = held.ordered_milli == e.ordered_milli
+        changed_at_ms = held.changed_at_ms if is_same else changed_at_ms or e.occurred_at_ms
     return ErpLine(
         revision=e.revision,
-        first_item=held.first_item if held else e.item,
+        first_item=first_item,
         item=e.item,
         site=e.site,
         ordered_milli=e.ordered_milli,
-        most_milli=max(held.most_milli, e.ordered_milli) if held else e.ordered_milli,
-        changed_at_ms=e.occurred_at_ms if is_changed else held.changed_at_ms if held else 0,
+        most_milli=most_milli,
+        changed_at_ms=changed_at_ms,
         shipped_milli=e.shipped_milli,
         line_status=e.line_status,
         commit_position=e.commit_position,
-        is_deleted=False,
+        is_deleted=e.is_deleted,
         line=held.line if held else None,
         own_milli=e.ordered_milli,
     )

@@ -83,12 +83,13 @@ def _header(e: SalesOrderRow, order_id: str, row: SalesOrder, *, is_deleted: boo
 
 
 def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_deleted: bool) -> Iterator[Any]:
-    """The header's lines and bills leave an order, or come to one."""
+    """The header's lines and bills leave an order, or come to one: also a line that was there and is gone before that is told."""
     for (order_no, line_no), line in list(t.sales_order_lines.under(e.order_no)):
-        if not line.is_deleted:
+        is_missed = line.is_deleted and line.revision == 0 and line.first_item is not None
+        if not line.is_deleted or (is_missed and not is_deleted):
             told = replace(line, revision=line.revision + 1)
             t.sales_order_lines[(order_no, line_no)] = told
-            yield _line(e, order_id, order_no, line_no, told, is_deleted=is_deleted)
+            yield _line(e, order_id, order_no, line_no, told, is_deleted=is_deleted or line.is_deleted)
     for key, bill in list(t.billed_lines.under(e.order_no)):
         if not bill.is_void:
             told_bill = replace(bill, revision=bill.revision + 1)
@@ -116,6 +117,8 @@ def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterat
     )
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
+    elif not e.is_deleted:
+        row = _with_history(held, row, e)
     unless_equal(held, row, e)
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
     before = None if held is None or held.is_deleted else _line_facts(held)
@@ -124,6 +127,15 @@ def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterat
         row = replace(row, revision=row.revision + 1)
         yield _line(e, order_id, e.order_no, e.line_no, row, is_deleted=row.is_deleted)
     t.sales_order_lines[key] = row
+
+
+def _with_history(held: SalesOrderLine | None, row: SalesOrderLine, e: SalesOrderLineRow) -> SalesOrderLine:
+    """What the row alone does not say, kept from its first report on: its header may come long after."""
+    if held is None or held.first_item is None:
+        return replace(row, first_item=e.item, most_milli=e.ordered_milli)
+    changed_at_ms = held.changed_at_ms if held.ordered_milli == e.ordered_milli else e.occurred_at_ms
+    most_milli = max(held.most_milli, e.ordered_milli)
+    return replace(row, first_item=held.first_item, most_milli=most_milli, changed_at_ms=changed_at_ms)
 
 
 def _line_facts(row: SalesOrderLine) -> tuple[Any, ...]:
@@ -148,6 +160,9 @@ def _line(e: Event, order_id: str, order_no: str, line_no: int, row: SalesOrderL
         line_status=row.line_status,
         commit_position=max(0, row.version.commit_position),
         is_deleted=is_deleted,
+        first_item=row.first_item,
+        most_milli=row.most_milli,
+        changed_at_ms=row.changed_at_ms,
     )
 
 

@@ -8,8 +8,8 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = ["kill-point", "storm", "damage", "stall"]
-"""Faults of workers, their files and their network; `crossdock chaos` has those of brokers and disks too, and takes its time."""
+WANTED = ["kill-point", "storm", "damage", "stall", "broker-kill", "broker-freeze", "leader-change"]
+"""Faults of workers, their files, their network and of brokers; `crossdock chaos` has all of them, and takes its time."""
 
 
 def test_a_round_of_faults_is_survived() -> None:
