@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.records import Record
 from schemas.topics import DAY_MS, Topic
+from streams.engine import kafka_member
 from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka import KafkaLog
 from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings
@@ -197,6 +200,45 @@ def test_a_static_member_that_is_taken_for_another_joins_again(broker: str, tmp_
     assert seen == [b"first", b"first", b"second"], "what was not committed comes again"
     member.commit(Transaction(positions={at(t, 0): 2}))
     log.close()
+
+
+class EndsAtOnce:
+    """A client that ends while the first partition is handed to it, as one may that was taken for another."""
+
+    def __init__(self, client: Consumer) -> None:
+        self.client, self.refused = client, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def incremental_assign(self, places: list[Place]) -> None:
+        if places and not self.refused:
+            self.refused += 1
+            raise KafkaException(KafkaError(KafkaError._FATAL, "ended"))
+        self.client.incremental_assign(places)
+
+
+def test_a_client_that_ends_while_it_is_given_partitions_loses_none(
+    log: KafkaLog, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t, group = topic("ends", 3), fresh("g")
+    log.create([t])
+    log.append([Outgoing(t.name, index, b"k", b"%d" % index) for index in range(3)])
+    clients: list[EndsAtOnce] = []
+
+    def first_ends(config: dict[str, Any]) -> Any:
+        client = Consumer(config)
+        if config.get("partition.assignment.strategy") is None or clients:
+            return client
+        clients.append(EndsAtOnce(client))
+        return clients[0]
+
+    monkeypatch.setattr(kafka_member, "Consumer", first_ends)
+    member, owned = member_of(log, group, t)
+    seen: list[bytes | None] = []
+    until(lambda: is_well(member, seen) and len(seen) == 3)
+    assert (clients[0].refused, sorted(seen, key=str)) == (1, [b"0", b"1", b"2"])
+    assert owned.partitions == {at(t, 0), at(t, 1), at(t, 2)}
 
 
 COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6_000}

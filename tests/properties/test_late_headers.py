@@ -86,7 +86,7 @@ def test_a_late_header_changes_nothing(seed: int, steps: int, is_placed: bool) -
 @pytest.mark.parametrize("header_at", range(4))
 def test_the_last_word_is_the_erps_wherever_the_header_comes(header_at: int) -> None:
     """Found by the chaos run: 8 of the channel's stood, where the ERP had changed the line to 5 after it."""
-    line = {"order_no": "SO1", "line_no": 1, "item": "A"}
+    line: dict[str, Any] = {"order_no": "SO1", "line_no": 1, "item": "A"}
     rows = [
         erp_world.row_event(SalesOrderLineRow, at, **line, ordered_milli=qty) for at, qty in ((1, 4_000), (2, 3_000), (9, 5_000))
     ]
