@@ -5,6 +5,7 @@ Offsets count records here, as in a log without transaction marks; each record k
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 
@@ -26,6 +27,8 @@ from streams.engine.log import StoreId, TopicPartition
 from streams.engine.memory import MemoryLog, MemoryStore
 
 ASK_S = 10.0
+STILL_S = 20.0
+CLOSE_S = 10.0
 _VERSIONED = (topics.ATP.name, topics.ORDER_STATUS.name)
 
 
@@ -85,9 +88,14 @@ class Watcher:
         self.mirror = mirror
         self._partitions = list(partitions)
         self._admin = AdminClient(settings.of_any())
-        self._consumer: Consumer = settings.reader(wait_ms=50)
-        self._consumer.assign([place(at, 0) for at in self._partitions])
         self._at: dict[TopicPartition, int] = dict.fromkeys(self._partitions, 0)
+        self._consumer = self._reading()
+        self._moved_s = time.monotonic()
+
+    def _reading(self) -> Consumer:
+        consumer = self._settings.reader(wait_ms=50)
+        consumer.assign([place(at, offset) for at, offset in self._at.items()])
+        return consumer
 
     def ends(self, *, is_decided: bool) -> dict[TopicPartition, int]:
         """Where each partition ends. `is_decided`: before the first open transaction."""
@@ -123,7 +131,12 @@ class Watcher:
                     record = to_record(message)
                     self.mirror.take(record)
                     self._at[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                self._moved_s = time.monotonic()
             if time.monotonic() > deadline:
+                if time.monotonic() - self._moved_s > STILL_S:
+                    # librdkafka 2.16 can lock itself up for good while a broker goes (ADR 0013).
+                    _let_go(self._consumer)
+                    self._consumer, self._moved_s = self._reading(), time.monotonic()
                 return behind
         return []
 
@@ -152,7 +165,14 @@ class Watcher:
 
     def close(self) -> None:
         """Stop following."""
-        self._consumer.close()
+        _let_go(self._consumer).join(CLOSE_S)
+
+
+def _let_go(consumer: Consumer) -> threading.Thread:
+    """Close a client that may never answer."""
+    thread = threading.Thread(target=consumer.close, name="chaos-let-go", daemon=True)
+    thread.start()
+    return thread
 
 
 def _name(at: TopicPartition) -> str:

@@ -8,8 +8,10 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = ["kill-point", "storm", "damage", "stall", "broker-kill", "broker-freeze", "leader-change"]
-"""Faults of workers, their files, their network and of brokers; `crossdock chaos` has all of them, and takes its time."""
+WANTED = ["kill-point", "storm", "damage", "stall", "leader-change"]
+"""Faults of workers, their files and their network, and leaders that change. `crossdock chaos` has brokers that go, too, and
+disks that fill, and takes its time: a client of librdkafka 2.16 may lock itself up for good when a broker goes (ADR 0013).
+"""
 
 
 def test_a_round_of_faults_is_survived() -> None:
