@@ -17,7 +17,9 @@ from prometheus_client.registry import Collector
 REPORT_FILE = "report.json"
 PAUSE_S = 2.0
 OLD_S = 15.0
-"""Who has not reported for so long hangs."""
+"""Who has not reported for so long seems to hang."""
+HUNG_S = 60.0
+"""Who has not reported for so long will not go on by itself."""
 _log = structlog.get_logger(__name__)
 
 
@@ -116,9 +118,20 @@ class Reports(Collector):
         return None if report.are_rows_here else f"catches up: {report.rows}"
 
     def _report(self, number: int, pid: int) -> Report | None:
-        """That of the process that runs now; none yet if it has not written any."""
-        try:
-            found = msgspec.json.decode((self._directory(number) / REPORT_FILE).read_bytes(), type=Report)
-        except (FileNotFoundError, msgspec.DecodeError):  # DecodeError: of another version
-            return None
-        return found if found.pid == pid else None
+        return _report_of(self._directory(number), pid)
+
+
+def hung(directory: Path, pid: int) -> str | None:
+    """Why the process that reports in a directory will not go on; none if it does, or has not reported yet."""
+    report = _report_of(directory, pid)
+    silent_s = 0.0 if report is None else time.monotonic() - report.at_s
+    return f"it has not reported for {silent_s:.0f} s" if silent_s > HUNG_S else None
+
+
+def _report_of(directory: Path, pid: int) -> Report | None:
+    """That of the process that runs now; none yet if it has not written any."""
+    try:
+        found = msgspec.json.decode((directory / REPORT_FILE).read_bytes(), type=Report)
+    except (FileNotFoundError, msgspec.DecodeError):  # DecodeError: of another version
+        return None
+    return found if found.pid == pid else None

@@ -1,4 +1,4 @@
-"""Workers as child processes: started again when they die, stopped together, gone when their parent is.
+"""Workers as child processes: started again when they die or hang, stopped together, gone when their parent is.
 
 A child's standard input is a pipe nobody writes to: it ends when the parent does, however that ends, and then the child does too.
 """
@@ -27,6 +27,14 @@ PID_FILE = "pid"
 _log = structlog.get_logger(__name__)
 
 Command = Callable[[int], Sequence[str]]
+Hangs = Callable[[int, int], str | None]
+"""Why a worker process, by its number and pid, will not go on; none if it does."""
+LOOK_S = 2.0
+
+
+def _never(number: int, pid: int) -> str | None:
+    del number, pid
+    return None
 
 
 def worker_directory(settings: Settings, number: int) -> Path:
@@ -44,8 +52,11 @@ def worker_command(settings: Settings, roles: frozenset[Role], number: int) -> l
 class Child:
     """One worker process, kept running from `start` to `stop`."""
 
-    def __init__(self, number: int, command: Sequence[str], directory: Path, backoff_s: tuple[float, float]) -> None:
+    def __init__(
+        self, number: int, command: Sequence[str], directory: Path, backoff_s: tuple[float, float], hangs: Hangs = _never
+    ) -> None:
         self.number = number
+        self._hangs = hangs
         self._command = list(command)
         self._directory = directory
         self._backoff_s = backoff_s
@@ -94,7 +105,7 @@ class Child:
                 if self._stopping.is_set():
                     return
                 process = self._process = self._spawned()
-            code = process.wait()
+            code = self._wait(process)
             with self._lock:
                 self._process = None
             assert process.stdin is not None
@@ -109,6 +120,16 @@ class Child:
             _log.warning("a worker process has ended and is started again", worker=self.number, by=_named(code), in_s=pause_s)
             self._stopping.wait(pause_s)
 
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Until it ends; one that hangs is killed, which loses nothing."""
+        while True:
+            try:
+                return process.wait(LOOK_S)
+            except subprocess.TimeoutExpired:
+                if (why := self._hangs(self.number, process.pid)) is not None:
+                    _log.error("a worker process hangs and is killed", worker=self.number, pid=process.pid, reason=why)
+                    process.kill()
+
     def _spawned(self) -> subprocess.Popen[bytes]:
         self._directory.mkdir(parents=True, exist_ok=True)
         # A session of its own: Ctrl-C in the terminal is for the parent, which then stops its children in order.
@@ -121,9 +142,15 @@ class Supervisor:
     """Keeps `count` worker processes running. `told` says how they are."""
 
     def __init__(
-        self, count: int, command: Command, directory: Callable[[int], Path], *, backoff_s: tuple[float, float] = BACKOFF_S
+        self,
+        count: int,
+        command: Command,
+        directory: Callable[[int], Path],
+        *,
+        backoff_s: tuple[float, float] = BACKOFF_S,
+        hangs: Hangs = _never,
     ) -> None:
-        self._children = [Child(n, command(n), directory(n), backoff_s) for n in range(1, count + 1)]
+        self._children = [Child(n, command(n), directory(n), backoff_s, hangs) for n in range(1, count + 1)]
 
     def start(self) -> None:
         """Start them."""

@@ -34,7 +34,7 @@ from streams.demo.stage import Stage
 from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
 from streams.opening import opened_log
-from streams.reports import Reporter, Reports
+from streams.reports import Reporter, Reports, hung
 from streams.roles import ROLES, WORKING, Role
 from streams.serving import ApiServer, address_noted, bound
 from streams.settings import Settings, load
@@ -122,8 +122,9 @@ class Running:
         self._app = App(settings, log, roles=own)
         if workers > 1:
             command = partial(worker_command, settings, roles)
-            children = Supervisor(workers, command, partial(worker_directory, settings))
-            reports = Reports(children.running, partial(worker_directory, settings))
+            directory_of = partial(worker_directory, settings)
+            children = Supervisor(workers, command, directory_of, hangs=lambda number, pid: hung(directory_of(number), pid))
+            reports = Reports(children.running, directory_of)
             self._app.registry.register(reports)
             self._app.check("processes", children.told)
             self._app.check("their work", reports.told)

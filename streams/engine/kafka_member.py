@@ -26,6 +26,7 @@ from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.kafka_transaction import Transactor, Uncertain
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
+_STIR_S = 10.0
 _REST_S = 1.0
 """How long nothing has come before a member commits that it has read to the end, and how seldom it does."""
 
@@ -72,7 +73,7 @@ class KafkaMember:
         self._lost: set[int] = set()
         self._seeks: dict[TopicPartition, int] = {}
         self._ends = Ends()
-        self._busy_s = time.monotonic()
+        self._busy_s = self._stirred_s = time.monotonic()
         self._restorer = Restorer(settings, seat.changelog)
         self._transactor = Transactor(settings, seat.name)
         self._consumer = self._subscribed()
@@ -196,6 +197,7 @@ class KafkaMember:
     def _step(self, max_records: int, timeout_s: float) -> list[Record]:
         if self._must_rejoin:
             self._rejoin()
+        self._stir()
         if self._must_renew or any(lease.store.is_damaged for lease in self._leases.values()):
             self._renew()
         self._seek()
@@ -215,6 +217,17 @@ class KafkaMember:
             self._ends.hand_out(found)
             self._busy_s = time.monotonic()
         return found
+
+    def _stir(self) -> None:
+        """Ask the client now and then for what its own thread answers at once, whatever the brokers do.
+
+        If that thread has locked itself up for good (ADR 0013), polling would find nothing for ever and say nothing. This call
+        then never returns, holding the interpreter: the process stands still, and whoever watches it starts it again.
+        """
+        now_s = time.monotonic()
+        if now_s - self._stirred_s > _STIR_S:
+            self._stirred_s = now_s
+            self._consumer.memberid()
 
     def _require_client(self, messages: Sequence[Message]) -> None:
         """Raises `Unavailable` if the client has ended. Brokers have a static member's end once another has its name, which

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from streams.engine.worker import Counters
 from streams.here import CatchingUp
 from streams.measures import WorkMeasures
-from streams.reports import OLD_S, REPORT_FILE, Report, Reporter, Reports
+from streams.reports import HUNG_S, OLD_S, REPORT_FILE, Report, Reporter, Reports, hung
 
 HERE = os.getpid()
 ALL_HERE = ("8 partitions are here", True)
@@ -125,3 +125,13 @@ def test_work_is_measured_as_it_is_when_asked() -> None:
         "crossdock_worker_changes_behind 40.0",
     ):
         assert line in text
+
+
+def test_who_has_been_silent_for_long_hangs(tmp_path: Path, write: Write) -> None:
+    """A process that runs anew is not taken for the one before it."""
+    assert hung(tmp_path / "1", HERE) is None
+    write(1, at_s=time.monotonic() - HUNG_S + 30)
+    assert hung(tmp_path / "1", HERE) is None
+    write(1, at_s=time.monotonic() - HUNG_S - 1)
+    assert hung(tmp_path / "1", HERE) == f"it has not reported for {HUNG_S + 1:.0f} s"
+    assert hung(tmp_path / "1", HERE + 1) is None

@@ -71,6 +71,26 @@ def test_who_dies_is_started_again_and_the_others_are_left_alone(two: Supervisor
     assert len(two.running()) == 2
 
 
+def test_who_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    """Also one that stands still as a whole, and hears no signal."""
+    hung_pids: set[int] = set()
+    found = Supervisor(
+        1,
+        lambda n: [sys.executable, "-c", QUIET, str(tmp_path / f"mark-{n}")],
+        lambda n: tmp_path / str(n),
+        backoff_s=(0.05, 0.2),
+        hangs=lambda number, pid: f"worker {number} does not stir" if pid in hung_pids else None,
+    )
+    found.start()
+    until(lambda: marks(tmp_path, 1) == 1)
+    (first,) = found.running().values()
+    os.kill(first, signal.SIGSTOP)
+    hung_pids.add(first)
+    until(lambda: marks(tmp_path, 1) == 2)
+    assert list(found.running().values()) != [first]
+    found.stop()
+
+
 def test_while_one_is_away_it_is_told_why(tmp_path: Path) -> None:
     broken = Supervisor(1, lambda n: [sys.executable, "-c", "raise SystemExit(3)"], lambda n: tmp_path, backoff_s=(30, 30))
     broken.start()
