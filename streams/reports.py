@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -79,6 +80,8 @@ class Reporter:
                 if not is_told:
                     _log.warning("a worker process cannot report how it is", file=str(self._file), reason=str(error))
                 is_told = True
+                with suppress(OSError):
+                    self._file.touch()  # it goes on, and a full disk has room for that
             if self._stopping.wait(PAUSE_S):
                 return
 
@@ -124,7 +127,10 @@ class Reports(Collector):
 def hung(directory: Path, pid: int) -> str | None:
     """Why the process that reports in a directory will not go on; none if it does, or has not reported yet."""
     report = _report_of(directory, pid)
-    silent_s = 0.0 if report is None else time.monotonic() - report.at_s
+    if report is None:
+        return None
+    touched_s = (directory / REPORT_FILE).stat().st_mtime
+    silent_s = min(time.monotonic() - report.at_s, time.time() - touched_s)  # either clock alone may be wrong about it
     return f"it has not reported for {silent_s:.0f} s" if silent_s > HUNG_S else None
 
 

@@ -134,7 +134,10 @@ class Child:
         self._directory.mkdir(parents=True, exist_ok=True)
         # A session of its own: Ctrl-C in the terminal is for the parent, which then stops its children in order.
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own command
-        (self._directory / PID_FILE).write_text(str(process.pid))
+        try:
+            (self._directory / PID_FILE).write_text(str(process.pid))
+        except OSError as error:  # it is for people; the worker itself says what it lacks
+            _log.warning("the process id of a worker cannot be kept", worker=self.number, pid=process.pid, reason=str(error))
         return process
 
 

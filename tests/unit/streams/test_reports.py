@@ -128,10 +128,35 @@ def test_work_is_measured_as_it_is_when_asked() -> None:
 
 
 def test_who_has_been_silent_for_long_hangs(tmp_path: Path, write: Write) -> None:
-    """A process that runs anew is not taken for the one before it."""
-    assert hung(tmp_path / "1", HERE) is None
-    write(1, at_s=time.monotonic() - HUNG_S + 30)
+    """A process that runs anew is not taken for the one before it; one whose disk is full goes on."""
+    long_ago = time.time() - HUNG_S - 1
     assert hung(tmp_path / "1", HERE) is None
     write(1, at_s=time.monotonic() - HUNG_S - 1)
+    assert hung(tmp_path / "1", HERE) is None
+    os.utime(tmp_path / "1" / REPORT_FILE, (long_ago, long_ago))
     assert hung(tmp_path / "1", HERE) == f"it has not reported for {HUNG_S + 1:.0f} s"
     assert hung(tmp_path / "1", HERE + 1) is None
+    write(1)
+    os.utime(tmp_path / "1" / REPORT_FILE, (long_ago, long_ago))
+    assert hung(tmp_path / "1", HERE) is None
+
+
+def test_who_has_no_room_for_a_report_still_shows_that_it_goes_on(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(1, at_s=time.monotonic() - HUNG_S - 1)
+    file = tmp_path / "1" / REPORT_FILE
+    os.utime(file, (0, 0))
+    reporter = Reporter(tmp_path / "1", dict, lambda: ALL_HERE, CollectorRegistry())
+
+    def no_room(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    assert hung(tmp_path / "1", HERE) is not None
+    reporter.start()
+    deadline = time.monotonic() + 20
+    while hung(tmp_path / "1", HERE) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    reporter.close()
