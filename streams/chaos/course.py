@@ -134,7 +134,9 @@ class ChaosRun(Run):
             raise NeverRests(f"senders gave up: {feeder.failed}")
         self._rest()
         done = time.monotonic()
-        self._now = Struck(self.seed, name, what, ended - began, done - ended, len(step.messages))
+        assert isinstance(self.plant, KafkaPlant)
+        minded, self.plant.minded = self.plant.minded, []
+        self._now = Struck(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
 
     def _rest(self) -> None:
         try:

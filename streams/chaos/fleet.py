@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from streams.chaos.worker import WorkerSettings
+from streams.reports import hung
 
 STOP_S = 60.0
 _TOLD = 6_000
@@ -104,6 +105,11 @@ class Hand:
             ticks.wait(0.05)
         return False
 
+    def hangs(self) -> str | None:
+        """Why it will not go on; none if it does."""
+        process = self._process
+        return None if process is None or process.poll() is not None else hung(self.directory, process.pid)
+
     def died(self) -> str | None:
         """A sentence if it ended by itself, which no worker should."""
         code = self._process.poll() if self._process is not None else None
@@ -152,6 +158,16 @@ class Fleet:
     def died(self) -> list[str]:
         """What those say that ended by themselves."""
         return [words for hand in self.hands if (words := hand.died()) is not None]
+
+    def mind(self) -> list[str]:
+        """Do what the supervisor of `crossdock run --workers` does: who hangs is killed, and started again. Returns who did."""
+        minded = []
+        for hand in self.hands:
+            if (why := hand.hangs()) is not None:
+                hand.kill()
+                hand.start()
+                minded.append(f"{hand.directory.name} was started again: {why}")
+        return minded
 
     def stop(self) -> list[str]:
         """All leave and end. Returns what went wrong with it."""

@@ -35,7 +35,8 @@ _EVER_MS = 2**62
 class KafkaPlant(Plant):
     """Senders, a mirror of what the brokers hold, and the fleet.
 
-    `appended`: what was acknowledged to senders, by record: each once, unless a sender had to say it again (`resent`).
+    `appended`: what was acknowledged to senders, by record: each once, unless a sender had to say it again (`resent`). `minded`:
+    workers that hung and were started again.
     """
 
     def __init__(self, dice: Random, policy: Policy, bootstrap: str, directory: Path, name: str) -> None:
@@ -63,6 +64,7 @@ class KafkaPlant(Plant):
         self.appended: Counter[Outgoing] = Counter()
         self.resent: set[Outgoing] = set()
         self.fleet = Fleet([])
+        self.minded: list[str] = []
 
     def settings(self, bootstrap: str, directory: Path, most: int, *, is_static: bool = False) -> WorkerSettings:
         """What one of its workers is told."""
@@ -103,6 +105,7 @@ class KafkaPlant(Plant):
         """Wait until everything is read and committed, and no transaction is open. Raises `NeverRests` with the reason."""
         deadline = time.monotonic() + REST_S
         while (why := self.watcher.unrest(self.groups)) is not None:
+            self.minded += self.fleet.mind()
             if died := self.fleet.died():
                 raise NeverRests("; ".join(died))
             if time.monotonic() > deadline:

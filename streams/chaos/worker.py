@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
+from prometheus_client import CollectorRegistry
+
 from schemas.codec import Codec
 from streams.chaos.points import name_inside
 from streams.engine.flow import Fold
@@ -27,6 +29,7 @@ from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import Unavailable
 from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.worker import Pace, StepReport, Worker
+from streams.reports import Reporter
 from streams.simulation.plant import all_flows
 from tables.policy import Policy, SitePolicy
 
@@ -175,6 +178,8 @@ def main(settings: WorkerSettings) -> None:
     ]
     for thread in threads:
         thread.start()
+    reporter = Reporter(Path(settings.directory), dict, lambda: ("", True), CollectorRegistry())
+    reporter.start()
     for line in sys.stdin:
         match line.split():
             case ["at", point, nth, number]:
@@ -184,6 +189,7 @@ def main(settings: WorkerSettings) -> None:
     stop.set()
     for thread in threads:
         thread.join()
+    reporter.close()
     log.close()
 
 
