@@ -129,6 +129,7 @@ class Child:
                 if (why := self._hangs(self.number, process.pid)) is not None:
                     _log.error("a worker process hangs and is killed", worker=self.number, pid=process.pid, reason=why)
                     process.kill()
+                    return process.wait()
 
     def _spawned(self) -> subprocess.Popen[bytes]:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from streams.engine.kafka_transaction import Transactor, Uncertain
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
 _STIR_S = 10.0
+"""How seldom a member asks its client whether that still lives."""
 _REST_S = 1.0
 """How long nothing has come before a member commits that it has read to the end, and how seldom it does."""
 

@@ -241,6 +241,40 @@ def test_a_client_that_ends_while_it_is_given_partitions_loses_none(
     assert owned.partitions == {at(t, 0), at(t, 1), at(t, 2)}
 
 
+class Asked:
+    """A client that counts how often its own thread is asked for something."""
+
+    def __init__(self, client: Consumer) -> None:
+        self.client, self.count = client, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def memberid(self) -> str | None:
+        self.count += 1
+        return self.client.memberid()
+
+
+def test_a_member_asks_its_client_whether_it_lives_also_when_nothing_comes(
+    log: KafkaLog, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has locked itself up polls with nothing, for ever; asked, it never answers, and that can be seen."""
+    monkeypatch.setattr(kafka_member, "_STIR_S", 0.0)
+    clients: list[Asked] = []
+
+    def counted(config: dict[str, Any]) -> Any:
+        clients.append(Asked(Consumer(config)))
+        return clients[-1]
+
+    monkeypatch.setattr(kafka_member, "Consumer", counted)
+    t = topic("asked", 1)
+    log.create([t])
+    member, _ = member_of(log, fresh("g"), t)
+    for _ in range(3):
+        assert member.poll(10, 0.1) == []
+    assert clients[0].count >= 3
+
+
 COOPERATIVE = {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6_000}
 
 
