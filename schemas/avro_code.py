@@ -8,7 +8,6 @@ field's type up anew and goes through a dict (ADR 0009). The bytes are those of 
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from schemas import avro_bytes as avro
-from schemas.frozen import become, plain_twin
+from schemas.frozen import Frozen, fields
 
 Kind = Literal["optional", "list", "map", "record", "enum", "plain"]
 _Refusal = Callable[[Any, Exception], ValueError]
@@ -37,7 +36,7 @@ def kind_of(hint: Any) -> tuple[Kind, Any]:
         return "list", args[0]
     if origin is dict and args[0] is str:
         return "map", args[1]
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Frozen):
         return "record", hint
     return ("enum" if isinstance(hint, type) and issubclass(hint, StrEnum) else "plain"), hint
 
@@ -76,8 +75,7 @@ def _wrong_end(at: int, size: int) -> Exception:
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return {f.name: f.type for f in fields(cls)}
 
 
 def _shown(event: Any, name: str) -> str:
@@ -208,13 +206,11 @@ def _write_items(code: _Code, value: str, kind: str, inner: Any) -> str:
 
 
 def _read_record(code: _Code, cls: type[Any]) -> str:
-    e = code.fresh("e")
-    code.bind(new=object.__new__, become=become)
-    code.add(f"{e} = new({code.constant('TWIN', plain_twin(cls))})")
+    values = {}
     for name, hint in _hints(cls).items():
-        _read(code, f"{e}.{name}", hint, is_instant=name.endswith("_ms"))
-    code.add(f"become({e}, {code.constant('CLASS', cls)})")
-    return e
+        values[name] = code.fresh("v")
+        _read(code, values[name], hint, is_instant=name.endswith("_ms"))
+    return f"{code.constant('CLASS', cls)}({', '.join(f'{name}={value}' for name, value in values.items())})"
 
 
 def _read(code: _Code, target: str, hint: Any, *, is_instant: bool = False) -> None:

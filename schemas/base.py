@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Frozen, frozen=True, kw_only=True):
     """A fact (past tense) or a command (imperative) on an inbox topic.
 
     `event_id` is the same whenever the source repeats the fact. `source_position` orders one source's facts about one key
@@ -25,9 +21,7 @@ class Event:
     trace_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErpRow(Event):
+class ErpRow(Event, frozen=True, kw_only=True):
     """A row of the ERP's database as its change feed reports it.
 
     Order of one key's changes: (`commit_position`, `source_position`), the feed's commit LSN before this transaction and
@@ -44,7 +38,5 @@ class ErpRow(Event):
     extra: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick(Event):
+class Tick(Event, frozen=True, kw_only=True):
     """Time, as an event: `occurred_at_ms` is now. Broadcast to every partition of every inbox; it runs the deadlines."""

@@ -1,13 +1,12 @@
 """Events to bytes and back: Avro in Confluent wire format (a zero byte, the schema's id in four bytes, the datum).
 
-Schemas are derived from the dataclasses; each is committed as a golden file under `avro/`, with its id in `avro/index.json`.
+Schemas are derived from the classes; each is committed as a golden file under `avro/`, with its id in `avro/index.json`.
 Today's are written and read by code made for each type (`schemas.avro_code`). A record written under an older golden schema
 is read with it and resolved to today's by fastavro. `python -m schemas.golden` keeps the files.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import struct
@@ -23,6 +22,7 @@ import fastavro
 from schemas import avro_bytes, avro_code
 from schemas.avro_code import kind_of
 from schemas.errors import BadMessage
+from schemas.frozen import fields
 from schemas.topics import DEFINED
 
 AVRO = Path(__file__).parent / "avro"
@@ -49,17 +49,16 @@ def _record(cls: type[Any], seen: set[str]) -> Any:
     if cls.__name__ in seen:
         return f"{NAMESPACE}.{cls.__name__}"
     seen.add(cls.__name__)
-    hints = typing.get_type_hints(cls)
-    fields = []
-    for f in dataclasses.fields(cls):
-        spec: dict[str, Any] = {"name": f.name, "type": _type(hints[f.name], seen)}
+    found = []
+    for f in fields(cls):
+        spec: dict[str, Any] = {"name": f.name, "type": _type(f.type, seen)}
         if isinstance(spec["type"], list):
             spec["default"] = None
-        elif f.default is not dataclasses.MISSING:
+        elif not f.required:
             spec["default"] = f.default
-        fields.append(spec)
+        found.append(spec)
     doc = " ".join((cls.__doc__ or "").split())
-    return {"type": "record", "name": cls.__name__, "namespace": NAMESPACE, "doc": doc, "fields": fields}
+    return {"type": "record", "name": cls.__name__, "namespace": NAMESPACE, "doc": doc, "fields": found}
 
 
 def _type(hint: Any, seen: set[str]) -> Any:

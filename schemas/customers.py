@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from schemas.base import ErpRow, Event
-from schemas.frozen import quick
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerChanged(ErpRow):
+class CustomerChanged(ErpRow, frozen=True, kw_only=True):
     """The customer master's row. `terms` as the ERP keeps it (blank-padded). `credit_limit` none: no limit set."""
 
     customer: str
@@ -24,18 +21,14 @@ class CustomerChanged(ErpRow):
     status: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerProposed(Event):
+class CustomerProposed(Event, frozen=True, kw_only=True):
     """What the CRM says of a customer: `facts` by field, as text. Contact and address are its to say, the rest is the ERP's."""
 
     customer: str
     facts: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerLikeness(Event):
+class CustomerLikeness(Event, frozen=True, kw_only=True):
     """The customers fold's note to itself, keyed by `likeness` (`tax:...`, `name:...`): a customer has it, or has it no more.
 
     `address`: normalised, "" if none is known; customers of one name at different addresses are not alike. `source_position`
@@ -49,9 +42,7 @@ class CustomerLikeness(Event):
     is_gone: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestCredit(Event):
+class RequestCredit(Event, frozen=True, kw_only=True):
     """An order's open amount, absolute. `revision` rises with each change; answered by `CreditAnswered`.
 
     `is_closed`: nothing of the order is open any more, and its amount is 0; an open order without prices has amount 0 too.
@@ -66,9 +57,7 @@ class RequestCredit(Event):
     is_released: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewCredit(Event):
+class ReviewCredit(Event, frozen=True, kw_only=True):
     """The customers fold's note to itself: go on with the customer's held orders after the place `after`.
 
     `is_whole`: facts of the customer changed, so each held order is judged anew, not only those that may fit now.

@@ -6,15 +6,11 @@ it; an agent makes the call and answers. Nothing is lost with an agent: what get
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from schemas.base import Event, Tick
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObligationRaised(Event):
+class ObligationRaised(Event, frozen=True, kw_only=True):
     """Something to be done at `endpoint`. Those of one `aggregate` (an order id) are delivered one at a time, in this order.
 
     `obligation_id` is the idempotency key of every attempt. `kind` names the type of `body` (see `schemas.obligations`).
@@ -29,9 +25,7 @@ class ObligationRaised(Event):
     is_replaceable: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispatch(Event):
+class Dispatch(Event, frozen=True, kw_only=True):
     """An attempt to be made by an agent before `lease_until_ms`; `attempt` counts from 1."""
 
     endpoint: str
@@ -43,9 +37,7 @@ class Dispatch(Event):
     lease_until_ms: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchAnswered(Event):
+class DispatchAnswered(Event, frozen=True, kw_only=True):
     """How an attempt went. `outcome`: done, refused (the endpoint understood and will not), failed (try again).
 
     `status`: the HTTP status, 0 if there was no answer. `answer`: for `done` the JSON of the kind's answer type, else words.
@@ -63,9 +55,7 @@ class DispatchAnswered(Event):
     retry_after_ms: int | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryObligation(Event):
+class RetryObligation(Event, frozen=True, kw_only=True):
     """A person wants an exhausted obligation tried again."""
 
     endpoint: str
@@ -73,9 +63,7 @@ class RetryObligation(Event):
     obligation_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObligationSettled(Event):
+class ObligationSettled(Event, frozen=True, kw_only=True):
     """What became of an obligation, to the order that raised it.
 
     `outcome`: done, refused, exhausted (a person may retry), replaced (by a newer one of its kind, before it was ever sent).
@@ -91,9 +79,7 @@ class ObligationSettled(Event):
     attempts: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointStatus:
+class EndpointStatus(Frozen, frozen=True, kw_only=True):
     """An endpoint as it stands. `circuit`: closed (served), open (left alone until `retry_at_ms`), half_open (one probe).
 
     `replaced`: obligations that gave way to newer ones. `waiting`: those not settled, in flight and `exhausted` (given up until
@@ -117,7 +103,5 @@ class EndpointStatus:
     last_error: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryTick(Tick):
+class DeliveryTick(Tick, frozen=True, kw_only=True):
     """Time, for the delivery fold: leases, retries and circuits."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from schemas.base import ErpRow, Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SalesOrderRow(ErpRow):
+class SalesOrderRow(ErpRow, frozen=True, kw_only=True):
     """sales_order. `created_at`/`updated_at`: as the ERP writes them (UTC with Z, local wall clock without zone)."""
 
     order_no: str
@@ -24,8 +22,7 @@ class SalesOrderRow(ErpRow):
     updated_at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SalesOrderLineRow(ErpRow):
+class SalesOrderLineRow(ErpRow, frozen=True, kw_only=True):
     """sales_order_line."""
 
     order_no: str
@@ -40,8 +37,7 @@ class SalesOrderLineRow(ErpRow):
     line_status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurchaseOrderRow(ErpRow):
+class PurchaseOrderRow(ErpRow, frozen=True, kw_only=True):
     """purchase_order. `status`: OPEN PART CLOSED CANCEL."""
 
     po_no: str
@@ -49,8 +45,7 @@ class PurchaseOrderRow(ErpRow):
     status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurchaseOrderLineRow(ErpRow):
+class PurchaseOrderLineRow(ErpRow, frozen=True, kw_only=True):
     """purchase_order_line. `line_status`: O open, P part received, C closed, X cancelled."""
 
     po_no: str
@@ -63,8 +58,7 @@ class PurchaseOrderLineRow(ErpRow):
     line_status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceRow(ErpRow):
+class InvoiceRow(ErpRow, frozen=True, kw_only=True):
     """invoice. `status`: POSTED PAID VOID. It names the ERP's order number only."""
 
     invoice_no: str
@@ -74,8 +68,7 @@ class InvoiceRow(ErpRow):
     created_at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLineRow(ErpRow):
+class InvoiceLineRow(ErpRow, frozen=True, kw_only=True):
     """invoice_line. It names its invoice only."""
 
     invoice_no: str
@@ -87,8 +80,7 @@ class InvoiceLineRow(ErpRow):
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLineJoined(Event):
+class InvoiceLineJoined(Event, frozen=True, kw_only=True):
     """The documents fold's note to itself: an invoice line with its header, on its way to the order it bills."""
 
     order_no: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from schemas.base import ErpRow, Event
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 from schemas.orders import SitePart
 
 
@@ -25,9 +24,7 @@ class Status(StrEnum):
 # --- facts of the ERP --------------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemChanged(ErpRow):
+class ItemChanged(ErpRow, frozen=True, kw_only=True):
     """The item master's row. `pack_milli`: base units a `pack_uom` holds. `status`: A active, H hold, D discontinued.
 
     `description_is_unavailable`: the database kept the long text out of the change (TOAST): the text held stays, or the
@@ -49,9 +46,7 @@ class ItemChanged(ErpRow):
     renumbered_from: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemTextRequested(Event):
+class ItemTextRequested(Event, frozen=True, kw_only=True):
     """`new_item` was renumbered from `item` with its long text untouched, at (`commit_position`, `source_position`)."""
 
     item: str
@@ -59,9 +54,7 @@ class ItemTextRequested(Event):
     commit_position: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemTextProvided(Event):
+class ItemTextProvided(Event, frozen=True, kw_only=True):
     """The long text `old_item` had when it was renumbered to `item`, at (`commit_position`, `source_position`)."""
 
     item: str
@@ -70,9 +63,7 @@ class ItemTextProvided(Event):
     description: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceChanged(ErpRow):
+class PriceChanged(ErpRow, frozen=True, kw_only=True):
     """A price reference, valid from day to day (both included, open-ended if `valid_to` is none)."""
 
     item: str
@@ -83,9 +74,7 @@ class PriceChanged(ErpRow):
     valid_to: date | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErpBalanceChanged(ErpRow):
+class ErpBalanceChanged(ErpRow, frozen=True, kw_only=True):
     """The ERP's own balance of an item at a site. Physical truth only where the site is `physical_owner = "erp"`."""
 
     item: str
@@ -97,9 +86,7 @@ class ErpBalanceChanged(ErpRow):
     updated_at: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteChanged(ErpRow):
+class SiteChanged(ErpRow, frozen=True, kw_only=True):
     """A site and its calendar (IANA zone). Broadcast: every partition needs every site's calendar."""
 
     site: str
@@ -107,9 +94,7 @@ class SiteChanged(ErpRow):
     timezone: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupplyChanged(Event):
+class SupplyChanged(Event, frozen=True, kw_only=True):
     """A purchase or transfer line with its header, as it is now. `revision` rises with each change of the line."""
 
     item: str
@@ -127,9 +112,7 @@ class SupplyChanged(Event):
 # --- facts of the WMS: `qty_milli` counts thousandths of `uom` (the item's base unit if none) ---------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockEvent(Event):
+class StockEvent(Event, frozen=True, kw_only=True):
     """What every warehouse fact names: an item at a site, a lot where tracked, a quantity in a unit."""
 
     item: str
@@ -139,9 +122,7 @@ class StockEvent(Event):
     uom: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockReceived(StockEvent):
+class StockReceived(StockEvent, frozen=True, kw_only=True):
     """Units arrived; the purchase line they came on, if any, expects them no longer."""
 
     status: Status
@@ -150,44 +131,34 @@ class StockReceived(StockEvent):
     document_line: int | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockAdjusted(StockEvent):
+class StockAdjusted(StockEvent, frozen=True, kw_only=True):
     """A signed correction with its reason."""
 
     status: Status
     reason: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockMoved(StockEvent):
+class StockMoved(StockEvent, frozen=True, kw_only=True):
     """Units left `site` for `to_site`."""
 
     status: Status
     to_site: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockStatusChanged(StockEvent):
+class StockStatusChanged(StockEvent, frozen=True, kw_only=True):
     """Units changed status where they are."""
 
     from_status: Status
     to_status: Status
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockCounted(StockEvent):
+class StockCounted(StockEvent, frozen=True, kw_only=True):
     """A snapshot: the balance was exactly this as of `occurred_at_ms`."""
 
     status: Status
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockPicked(StockEvent):
+class StockPicked(StockEvent, frozen=True, kw_only=True):
     """Units of an order line went from usable to staged. `substitute_for`: the item ordered, if this is another."""
 
     order_id: str
@@ -195,9 +166,7 @@ class StockPicked(StockEvent):
     substitute_for: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickShorted(StockEvent):
+class PickShorted(StockEvent, frozen=True, kw_only=True):
     """`qty_milli` was picked, `short_milli` was not there: the stock is corrected by as much."""
 
     order_id: str
@@ -205,9 +174,7 @@ class PickShorted(StockEvent):
     short_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemandSubstituted(StockEvent):
+class DemandSubstituted(StockEvent, frozen=True, kw_only=True):
     """`qty_milli` of the line's demand for `item` is served by `substitute_item` (its own event moves its stock)."""
 
     order_id: str
@@ -215,9 +182,7 @@ class DemandSubstituted(StockEvent):
     substitute_item: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockShipped(StockEvent):
+class StockShipped(StockEvent, frozen=True, kw_only=True):
     """Staged units of an order line left the building."""
 
     order_id: str
@@ -225,9 +190,7 @@ class StockShipped(StockEvent):
     shipment: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockReturned(StockEvent):
+class StockReturned(StockEvent, frozen=True, kw_only=True):
     """Units came back; they stand in `quality` until somebody looks at them."""
 
     order_id: str | None
@@ -237,9 +200,7 @@ class StockReturned(StockEvent):
 # --- commands ----------------------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestAllocation(Event):
+class RequestAllocation(Event, frozen=True, kw_only=True):
     """The order fold's wish for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
 
     `revision` rises with each wish for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
@@ -268,9 +229,7 @@ class RequestAllocation(Event):
     instructed: list[SitePart]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveStock(Event):
+class ReserveStock(Event, frozen=True, kw_only=True):
     """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.reservations`.
 
     `body_hash` tells a repeated request (same answer) from another one under the same key (422). `site` none: any one.
@@ -287,9 +246,7 @@ class ReserveStock(Event):
     ttl_ms: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseReservation(Event):
+class ReleaseReservation(Event, frozen=True, kw_only=True):
     """The channel gives its hold back. Answered by one `Reply` with `request_id`."""
 
     item: str
@@ -297,9 +254,7 @@ class ReleaseReservation(Event):
     reservation_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckPrice(Event):
+class CheckPrice(Event, frozen=True, kw_only=True):
     """Compare a line's price with the item's reference in a price list, as of a day. Answered by `PriceChecked`."""
 
     item: str
@@ -313,9 +268,7 @@ class CheckPrice(Event):
     day: date
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewBackorders(Event):
+class ReviewBackorders(Event, frozen=True, kw_only=True):
     """The promise fold's note to itself: look at the item's backorders behind this one (work on one event stays bounded).
 
     Priority, instant, order and line: its place in the queue.
@@ -328,9 +281,7 @@ class ReviewBackorders(Event):
     line: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemSuspected(Event):
+class ItemSuspected(Event, frozen=True, kw_only=True):
     """A message about the item was quarantined as `dead_letter_id`: its numbers may be wrong until that is replayed."""
 
     item: str
@@ -338,9 +289,7 @@ class ItemSuspected(Event):
     reason: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuspicionCleared(Event):
+class SuspicionCleared(Event, frozen=True, kw_only=True):
     """The quarantined message `dead_letter_id` was replayed, or the item reconciled."""
 
     item: str
@@ -350,9 +299,7 @@ class SuspicionCleared(Event):
 # --- what the promise fold says ------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class DayNet:
+class DayNet(Frozen, frozen=True):
     """What is expected in (`supply_milli`) and wanted out (`demand_milli`) on a day."""
 
     day: date
@@ -360,27 +307,21 @@ class DayNet:
     demand_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Expiry:
+class Expiry(Frozen, frozen=True):
     """Usable units of lots whose last day is `day`."""
 
     day: date
     qty_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ChannelHold:
+class ChannelHold(Frozen, frozen=True):
     """What a channel has taken here so far (open demand and reservations): caps and floors are reckoned against it."""
 
     channel: str
     consumed_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SiteAtp:
+class SiteAtp(Frozen, frozen=True):
     """One site's part of an item's promise: every input of the formula, so that any policy can be worked out from it.
 
     `days` is sparse, ascending; entries before `Atp.today` are past due. `promise_milli`: max(0, ATP today) by `Atp.policy`.
@@ -403,9 +344,7 @@ class SiteAtp:
     channels: list[ChannelHold]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SourceMark:
+class SourceMark(Frozen, frozen=True):
     """How far a source has been heard about an item."""
 
     source: str
@@ -414,9 +353,7 @@ class SourceMark:
     recorded_at_ms: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Atp:
+class Atp(Frozen, frozen=True, kw_only=True):
     """Available to promise of one item, everywhere. `version` rises with each change of the item.
 
     `atp_milli` is signed; `promise_milli` = sum of the sites' max(0, atp). Safety stock is per site. `suspects`: dead
@@ -437,9 +374,7 @@ class Atp:
     suspects: list[str]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class LedgerChange:
+class LedgerChange(Frozen, frozen=True):
     """One measure of a site before and after. `measure`: `on_hand.<status>`, `demand`, `reserved`, `backordered`, `supply`."""
 
     site: str
@@ -449,9 +384,7 @@ class LedgerChange:
     after_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerEntry:
+class LedgerEntry(Frozen, frozen=True, kw_only=True):
     """What one event changed about an item, and why. The differences of a measure add up to its present value."""
 
     item: str

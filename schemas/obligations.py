@@ -5,7 +5,6 @@ Quantities are thousandths of the item's base unit. Connectors make each system'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import msgspec
 
 from schemas.errors import BadMessage
+from schemas.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class ObligedLine:
+class ObligedLine(Frozen, frozen=True):
     """So much of an order line at a site. `line` is the order's line number, in the ERP and the WMS too."""
 
     line: int
@@ -28,8 +27,7 @@ class ObligedLine:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PostOrder:
+class PostOrder(Frozen, frozen=True):
     """The order as the ERP shall have it, whole: a higher `revision` replaces a lower one, a quantity of 0 cancels its line."""
 
     order_id: str
@@ -42,15 +40,13 @@ class PostOrder:
     lines: list[ObligedLine]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderPosted:
+class OrderPosted(Frozen, frozen=True):
     """The ERP has it, under this number."""
 
     order_no: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseOrder:
+class ReleaseOrder(Frozen, frozen=True):
     """Units the warehouse shall pick and ship, in addition to what it was told before."""
 
     order_id: str
@@ -61,28 +57,24 @@ class ReleaseOrder:
     lines: list[ObligedLine]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderReleased:
+class OrderReleased(Frozen, frozen=True):
     """The warehouse has taken the release."""
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawRelease:
+class WithdrawRelease(Frozen, frozen=True):
     """Units the warehouse shall no longer pick, as far as it has not."""
 
     order_id: str
     lines: list[ObligedLine]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseWithdrawn:
+class ReleaseWithdrawn(Frozen, frozen=True):
     """What the warehouse gave back: the rest of what was asked is picked, and ships."""
 
     lines: list[ObligedLine]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestInvoice:
+class RequestInvoice(Frozen, frozen=True):
     """Shipped units to bill, in addition to what was asked before."""
 
     order_id: str
@@ -90,15 +82,13 @@ class RequestInvoice:
     lines: list[ObligedLine]
 
 
-@dataclass(frozen=True, slots=True)
-class InvoicePosted:
+class InvoicePosted(Frozen, frozen=True):
     """The ERP has billed them."""
 
     invoice_no: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyStatus:
+class NotifyStatus(Frozen, frozen=True):
     """The order's status as it is now; `sequence` rises with each notice of the order, so a late one can be left out."""
 
     order_id: str
@@ -110,8 +100,7 @@ class NotifyStatus:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StatusNotified:
+class StatusNotified(Frozen, frozen=True):
     """The system has heard of it."""
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from schemas.base import Event
+from schemas.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExceptionNoted(Event):
+class ExceptionNoted(Event, frozen=True, kw_only=True):
     """Something a person should know. Same cause, same `fingerprint`: one row with a count, not a thousand rows.
 
     `code` is one of `tables.exceptions.CODES`, which gives its severity, owner, SLA and suggested action.
@@ -21,15 +19,13 @@ class ExceptionNoted(Event):
     order_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExceptionCleared(Event):
+class ExceptionCleared(Event, frozen=True, kw_only=True):
     """The cause is gone: the exception closes by itself."""
 
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExceptionWorked(Event):
+class ExceptionWorked(Event, frozen=True, kw_only=True):
     """A person took it (`action` = assign, to `person`) or settled it (`action` = resolve, with a `note`)."""
 
     fingerprint: str
@@ -38,8 +34,7 @@ class ExceptionWorked(Event):
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExceptionRow:
+class ExceptionRow(Frozen, frozen=True, kw_only=True):
     """An exception as it stands. `state`: open, assigned, resolved, cleared. `events`: the last few behind it."""
 
     fingerprint: str
@@ -61,8 +56,7 @@ class ExceptionRow:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Frozen, frozen=True, kw_only=True):
     """The answer to a request: `status` and `body` (JSON) as HTTP gives them."""
 
     request_id: str
@@ -70,16 +64,14 @@ class Reply:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class LetterHeader:
+class LetterHeader(Frozen, frozen=True):
     """A header the quarantined record came with."""
 
     name: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(Frozen, frozen=True, kw_only=True):
     """An input that could not be applied, whole: raw bytes and headers, where it came from, why, and what to do.
 
     `dead_letter_id` is `<topic>/<partition>/<offset>` of the input. `flow`: the translator or fold that refused it.

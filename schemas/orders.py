@@ -6,17 +6,14 @@ The order id is `<channel>:<external reference>`, so a resend is the same order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from schemas.base import Event, Tick
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class PlacedLine:
+class PlacedLine(Frozen, frozen=True):
     """A line as the channel sent it: `qty_milli` thousandths of `uom` (base unit if none)."""
 
     line: int
@@ -28,9 +25,7 @@ class PlacedLine:
     site: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderPlaced(Event):
+class OrderPlaced(Event, frozen=True, kw_only=True):
     """A channel placed an order. `content_hash`: equal for a plain resend, different for a contradicting one."""
 
     order_id: str
@@ -46,9 +41,7 @@ class OrderPlaced(Event):
     lines: list[PlacedLine]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCancelRequested(Event):
+class OrderCancelRequested(Event, frozen=True, kw_only=True):
     """The channel wants the order (or `line` of it) cancelled, as far as that can still be done."""
 
     order_id: str
@@ -56,9 +49,7 @@ class OrderCancelRequested(Event):
     reason: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderQuantityChangeRequested(Event):
+class OrderQuantityChangeRequested(Event, frozen=True, kw_only=True):
     """The channel wants another quantity on a line."""
 
     order_id: str
@@ -67,9 +58,7 @@ class OrderQuantityChangeRequested(Event):
     uom: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseHold(Event):
+class ReleaseHold(Event, frozen=True, kw_only=True):
     """A person lets a held order go on in spite of `reason` (see `OrderStatus.holds`), or of all reasons if it is empty."""
 
     order_id: str
@@ -78,18 +67,14 @@ class ReleaseHold(Event):
     note: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderTick(Tick):
+class OrderTick(Tick, frozen=True, kw_only=True):
     """Time, for the order fold: stages that are due."""
 
 
 # --- the customers and promise folds' checks ----------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditAnswered(Event):
+class CreditAnswered(Event, frozen=True, kw_only=True):
     """Whether a customer may have the order. `verdict`: granted, held. Answered anew whenever that changes (`answer` rises).
 
     `reason` of a hold: unknown_customer, credit_hold, credit_limit, customer_inactive; `sentence` says it in words.
@@ -107,9 +92,7 @@ class CreditAnswered(Event):
     price_list: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceChecked(Event):
+class PriceChecked(Event, frozen=True, kw_only=True):
     """How a line's price compares with the item's reference. `reference` is per `uom` asked for; none if there is none."""
 
     order_id: str
@@ -125,9 +108,7 @@ class PriceChecked(Event):
 # --- the ERP's documents, joined to their header by the documents fold; `revision` rises with each change ----------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErpOrderChanged(Event):
+class ErpOrderChanged(Event, frozen=True, kw_only=True):
     """The ERP's header for this order (OPEN HOLD ALLOC PART SHIPPED INVOICED CANCEL). `is_deleted`: gone, or not ours."""
 
     order_id: str
@@ -142,9 +123,7 @@ class ErpOrderChanged(Event):
     is_deleted: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErpOrderLineChanged(Event):
+class ErpOrderLineChanged(Event, frozen=True, kw_only=True):
     """The ERP's line for this order. `line_status`: O open, A allocated, P part shipped, S shipped, I invoiced, X cancelled.
 
     A line may have a history before its order is known: `first_item` is what it began with (as `item` if none), `most_milli` the
@@ -170,9 +149,7 @@ class ErpOrderLineChanged(Event):
     changed_at_ms: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLinePosted(Event):
+class InvoiceLinePosted(Event, frozen=True, kw_only=True):
     """What one ERP invoice line bills of an order line, as it is now; `is_void`: the invoice was voided or deleted."""
 
     order_id: str
@@ -191,18 +168,14 @@ class InvoiceLinePosted(Event):
 # --- the promise fold's answer ------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SitePart:
+class SitePart(Frozen, frozen=True):
     """Units of a line promised from one site."""
 
     site: str
     qty_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SiteGone:
+class SiteGone(Frozen, frozen=True):
     """Units of a line that need no promise from a site any more: shipped (or served by another item), not found there."""
 
     site: str
@@ -210,9 +183,7 @@ class SiteGone:
     short_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineAnswered(Event):
+class LineAnswered(Event, frozen=True, kw_only=True):
     """How the line's wish stands, absolute, in the item's base unit.
 
     `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the wish's; `answer` rises with
@@ -243,9 +214,7 @@ class LineAnswered(Event):
 # --- the WMS's execution -------------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineExecution(Event):
+class LineExecution(Event, frozen=True, kw_only=True):
     """What every execution fact names."""
 
     order_id: str
@@ -256,38 +225,28 @@ class LineExecution(Event):
     uom: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickReleased(LineExecution):
+class PickReleased(LineExecution, frozen=True, kw_only=True):
     """The warehouse released the line to the floor."""
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinePicked(LineExecution):
+class LinePicked(LineExecution, frozen=True, kw_only=True):
     """Units of the line were picked and staged."""
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineShorted(LineExecution):
+class LineShorted(LineExecution, frozen=True, kw_only=True):
     """`qty_milli` of the line was picked, `short_milli` was not found."""
 
     short_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineSubstituted(LineExecution):
+class LineSubstituted(LineExecution, frozen=True, kw_only=True):
     """`qty_milli` of the line is served by `substitute_milli` of another item, picked and staged."""
 
     substitute_item: str
     substitute_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineShipped(LineExecution):
+class LineShipped(LineExecution, frozen=True, kw_only=True):
     """Units of the line left. `item` is the one shipped, perhaps a substitute."""
 
     shipment: str
@@ -296,18 +255,14 @@ class LineShipped(LineExecution):
     lot: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineReturned(LineExecution):
+class LineReturned(LineExecution, frozen=True, kw_only=True):
     """Units of the line came back."""
 
 
 # --- what the order fold says ----------------------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class LineStatus:
+class LineStatus(Frozen, frozen=True):
     """One line: its state and how much of it stands where, in thousandths of the base unit."""
 
     line: int
@@ -328,9 +283,7 @@ class LineStatus:
     reason: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderStatus:
+class OrderStatus(Frozen, frozen=True, kw_only=True):
     """An order as everybody may see it. `version` rises with each change.
 
     `decision`: checking, held (for the reasons in `holds`), accepted, refused; "" if the order is not crossdock's to run.
@@ -351,9 +304,7 @@ class OrderStatus:
     holds: list[str]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Milestone:
+class Milestone(Frozen, frozen=True, kw_only=True):
     """A stage an order reached for the first time. `since_previous_ms` is none for the first; late if above `sla_ms`."""
 
     order_id: str

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record of a log. `timestamp_ms` is when the log took it.
-
-    A struct, because every message of every flow becomes one: making a frozen dataclass takes ten times as long.
-    """
+class Record(Frozen, frozen=True):
+    """One record of a log. `timestamp_ms` is when the log took it."""
 
     topic: str
     partition: int
@@ -33,9 +27,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class FeedPosition:
+class FeedPosition(Frozen, frozen=True):
     """A source's own numbering of its messages: lets duplicates and gaps be told."""
 
     source: str
@@ -43,9 +35,7 @@ class FeedPosition:
     occurred_at_ms: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(Frozen, frozen=True):
     """What a raw message means: canonical events, or nothing for a stated reason (`ignored`: heartbeat, tombstone...)."""
 
     events: Sequence[Any] = ()

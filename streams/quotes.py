@@ -7,11 +7,12 @@ fold itself decides with. Nothing is held by a quote.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from connectors.api.ports import AtpQuery, CheckAnswer, CheckLine, CheckPart, NotKnown, Quote, QuoteDay, SiteQuote
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.inventory import Atp, ChannelHold, DayNet, SiteAtp
 from tables.allocation import periods
 from tables.atp import atp as atp_series

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 from tables.table import Table
 from tables.versions import Version
 
 ACTIVE = "A"
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(Frozen, frozen=True):
     """The customer master's row (see `schemas.customers.CustomerChanged`). A deleted customer keeps its last facts."""
 
     version: Version
@@ -34,8 +33,7 @@ class Customer:
         return not self.is_deleted and self.status.strip() == ACTIVE
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Frozen, frozen=True):
     """What the CRM says of a customer in a field that is its own to say; "" says there is none. `position`: its sequence."""
 
     value: str
@@ -43,8 +41,7 @@ class Contact:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Frozen, frozen=True):
     """What the CRM says in a field the ERP owns: never applied. `told`: the sentence of the conflict that is open, or ""."""
 
     value: str
@@ -53,9 +50,7 @@ class Proposal:
     told: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Frozen, frozen=True):
     """A customer's orders in sums. `open_amount`: of all that are open; `granted_amount`: of those that may go on.
 
     `held`: how many are held; `asked`: how many orders have asked for credit so far.
@@ -67,9 +62,7 @@ class Account:
     asked: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Frozen, frozen=True):
     """What an order was last told. `place`: its age among the customer's orders; `reason` and `sentence` are "" if granted.
 
     A closed order asks for nothing; one that is opened again is judged anew.
@@ -87,16 +80,13 @@ class Credit:
     is_closed: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Frozen, frozen=True):
     """A held order in the queue of its customer."""
 
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Alike:
+class Alike(Frozen, frozen=True):
     """The likenesses a customer has, as last told; `notes` counts what was told."""
 
     name: str
@@ -105,8 +95,7 @@ class Alike:
     notes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Frozen, frozen=True):
     """A customer's part in a likeness, by the newest note; gone ones stay, to tell a repeated note."""
 
     position: int
@@ -115,22 +104,19 @@ class Member:
     is_gone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen, frozen=True):
     """A customer that has the likeness at an address (the key says it all)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Crowd:
+class Crowd(Frozen, frozen=True):
     """So many customers, two or more, have the likeness at one address."""
 
     customers: int
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Frozen, frozen=True):
     """All customers of a likeness: how many, how many at no known address, how many where others are too.
 
     `told`: the sentence of the exception that is open, or "".

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from schemas.deliveries import EndpointStatus
+from schemas.frozen import Frozen
 from tables.policy import DAY_MS, EndpointPolicy
 from tables.table import Table
 
@@ -47,8 +48,7 @@ class EndpointPolicies:
         return self.by_name.get(endpoint, self.default)
 
 
-@dataclass(frozen=True, slots=True)
-class Obligation:
+class Obligation(Frozen, frozen=True):
     """Something owed. `due_ms`: the end of its lease, or its next attempt, while it has one.
 
     `tries`: failures since it was raised or retried by a person, for the backoff. `failures`: those among them that count towards
@@ -69,8 +69,7 @@ class Obligation:
     served: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Frozen, frozen=True):
     """Where an obligation is, by its id; settled ones are remembered for a while."""
 
     aggregate: str
@@ -78,28 +77,24 @@ class Known:
     is_settled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Frozen, frozen=True):
     """The oldest obligation of an aggregate, unless it is exhausted."""
 
     aggregate: str
     raised_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Frozen, frozen=True):
     """A head that may be dispatched."""
 
     aggregate: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Frozen, frozen=True):
     """Nothing but its key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Frozen, frozen=True):
     """An endpoint: its counts, and its circuit.
 
     `next_seq`: the next arrival's number; no head below `ready_from` is ready. `streak`: failures since it last served;

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from schemas.frozen import Frozen
 from tables.table import Table
 from tables.versions import Version
 
 
-@dataclass(frozen=True, slots=True)
-class SalesOrder:
+class SalesOrder(Frozen, frozen=True):
     """sales_order (see `schemas.documents.SalesOrderRow`)."""
 
     version: Version
@@ -32,8 +32,7 @@ class SalesOrder:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SalesOrderLine:
+class SalesOrderLine(Frozen, frozen=True):
     """sales_order_line. `first_item`: what it began with, none if it was only ever heard to be gone; `most_milli`: the most ever
     ordered; `changed_at_ms`: when that quantity last changed, 0 if never.
     """
@@ -55,8 +54,7 @@ class SalesOrderLine:
     changed_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseOrder:
+class PurchaseOrder(Frozen, frozen=True):
     """purchase_order."""
 
     version: Version
@@ -66,8 +64,7 @@ class PurchaseOrder:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseOrderLine:
+class PurchaseOrderLine(Frozen, frozen=True):
     """purchase_order_line."""
 
     version: Version
@@ -82,8 +79,7 @@ class PurchaseOrderLine:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Invoice:
+class Invoice(Frozen, frozen=True):
     """invoice."""
 
     version: Version
@@ -95,8 +91,7 @@ class Invoice:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
+class InvoiceLine(Frozen, frozen=True):
     """invoice_line."""
 
     version: Version
@@ -110,8 +105,7 @@ class InvoiceLine:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class BilledLine:
+class BilledLine(Frozen, frozen=True):
     """An invoice line with its header, at the order it bills. `joined`: the revision of the join it is from."""
 
     joined: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
-from schemas.frozen import replace
+from schemas.frozen import Frozen, replace
 from schemas.operations import ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
 from tables.table import Table
 
@@ -89,8 +89,7 @@ CODES: dict[str, Code] = {
 OTHER = Code("warning", "operations", DAY_MS, "Read the sentence and the events behind it")
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Frozen, frozen=True):
     """An exception as it stands (see `schemas.operations.ExceptionRow`). `ids`: the last events applied, of every type."""
 
     code: str

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
-from schemas.frozen import quick, replace
+from schemas.frozen import Frozen, replace
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.records import FeedPosition
 from tables.table import Table
@@ -21,9 +21,7 @@ from tables.table import Table
 MAX_GAPS = 1_000
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(Frozen, frozen=True):
     """A source: lowest and highest sequence heard, the newest instant, how many gaps are open and how much is missing in them."""
 
     start: int
@@ -33,9 +31,7 @@ class Feed:
     missing: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Frozen, frozen=True):
     """Sequences from `first` to the one in the key have not been heard."""
 
     first: int

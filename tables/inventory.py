@@ -7,11 +7,10 @@ Every rule reads: whose word counts here, how many base units is that, move them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import NotYet
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 from schemas.inventory import (
     ErpBalanceChanged,
     StockAdjusted,
@@ -35,9 +34,7 @@ from tables.supply import receive
 from tables.units import to_base
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Frozen, frozen=True):
     """A warehouse fact ready to be applied: the item's master row, its book, the quantity in base units, the lot."""
 
     item: Item

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 
 from schemas.deliveries import ObligationRaised
-from schemas.frozen import replace
+from schemas.frozen import Frozen, replace
 from schemas.obligations import ObligedLine, PostOrder
 from schemas.quantity import MILLI
 from tables.order_context import CLOSED, Run, is_current
@@ -18,8 +17,7 @@ from tables.orders import ErpLine, Line, OrderTables
 _CENTS = Decimal("0.0001")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen, frozen=True):
     """A line of the order in the ERP. `number`: the order's line; `stands_milli`: what the ERP has or was last told."""
 
     number: int

@@ -6,12 +6,12 @@ compared with what was asked, and the difference is asked for (`tables.order_run
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
+from schemas.frozen import Frozen
 
-@dataclass(frozen=True, slots=True)
-class Process:
+
+class Process(Frozen, frozen=True):
     """The order's run. `decision`, `holds`: as in `schemas.orders.OrderStatus`.
 
     `refusals`: what a system refused, in its words, until a person lets it be tried again. `overridden`: holds a person lifted
@@ -30,8 +30,7 @@ class Process:
     bill_at_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(Frozen, frozen=True):
     """What the customers fold was asked last, and what it answered last.
 
     `released_amount`: up to this amount a person lets the order go on, none if nobody does; `is_released`: it was told so.
@@ -52,8 +51,7 @@ class Credit:
     price_list: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceCheck:
+class PriceCheck(Frozen, frozen=True):
     """A line's price, as it was asked about and what was answered. `is_match` is none until then."""
 
     revision: int
@@ -63,16 +61,14 @@ class PriceCheck:
     reference: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Frozen, frozen=True):
     """A quantity the ERP was told in a revision."""
 
     revision: int
     qty_milli: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Frozen, frozen=True):
     """What the ERP was told of a line. `pending`: quantities its change feed has not shown yet, oldest first.
 
     `shown_milli`: the one it has shown last.
@@ -83,8 +79,7 @@ class Told:
     pending: tuple[Posted, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Handoff:
+class Handoff(Frozen, frozen=True):
     """Units of a line at a warehouse, adding up: what it was told to ship, and what it said it did.
 
     `withdrawn_milli`: given back when asked. `sure_milli`: it could not give back more, so of this much all is picked or short.
@@ -114,15 +109,13 @@ class Handoff:
         return self.committed_milli() - self.taken_milli()
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(Frozen, frozen=True):
     """Units the ERP was asked to bill, adding up."""
 
     requested_milli: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskLine:
+class TaskLine(Frozen, frozen=True):
     """Units of a line (at a site) that a task is about."""
 
     line: int
@@ -130,8 +123,7 @@ class TaskLine:
     qty_milli: int
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Frozen, frozen=True):
     """The newest obligation of a kind. One at a time: the next is worked out when this is settled."""
 
     number: int
@@ -142,23 +134,20 @@ class Task:
     lines: tuple[TaskLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Frozen, frozen=True):
     """Something the order waits for. `mark`: what exactly; another one starts anew."""
 
     due_ms: int
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
+class Concern(Frozen, frozen=True):
     """An exception that is open. `sentence`: as it was noted."""
 
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderDeadline:
+class OrderDeadline(Frozen, frozen=True):
     """Something is due (the key says it all)."""
 
     order_id: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from schemas.frozen import Frozen
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.quantity import show
 from tables.notes import cleared, note
@@ -34,8 +34,7 @@ _HELD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Waited:
+class Waited(Frozen, frozen=True):
     """A wait as it should stand: from now for so long, or until an instant. `mark` as in `Wait`."""
 
     mark: int

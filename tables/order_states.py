@@ -8,9 +8,10 @@ through them, and each step is one that `NEXT` allows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+
+from schemas.frozen import Frozen
 
 
 class State(StrEnum):
@@ -65,8 +66,7 @@ def path(start: State, end: State) -> tuple[State, ...] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Frozen, frozen=True):
     """What a line's state is derived from. `wanted_milli`: ordered less cancelled; `picked_milli` includes shipped units."""
 
     wanted_milli: int
@@ -107,8 +107,7 @@ def state_of(standing: Standing) -> State:
     return next(state for state, holds in STATES if holds(standing))
 
 
-@dataclass(frozen=True, slots=True)
-class LineTally:
+class LineTally(Frozen, frozen=True):
     """What an order's status needs of one line."""
 
     state: State

@@ -8,17 +8,15 @@ was told to ship until it has given it back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from schemas.frozen import replace
+from schemas.frozen import Frozen, replace
 from schemas.quantity import MILLI
 from tables.order_states import Standing, State, state_of
 from tables.orders import Answer, ErpLine, Line, Order, Placed, Unit, Wish
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(Frozen, frozen=True):
     """All that one line is worked out of."""
 
     order: Order
@@ -39,8 +37,7 @@ class Sources:
         return self.placed is not None and self.erp is not None and self.erp.own_milli is None
 
 
-@dataclass(frozen=True, slots=True)
-class Reckoning:
+class Reckoning(Frozen, frozen=True):
     """A line's quantities before the promise fold is heard. `wish`: to be asked for; `kept`: picked, so no longer cancellable."""
 
     item: str

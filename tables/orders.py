@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from schemas.frozen import Frozen
 from schemas.orders import SiteGone, SitePart
 from tables.order_process import (
     Billed,
@@ -28,8 +29,7 @@ from tables.order_states import State
 from tables.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Frozen, frozen=True):
     """The channel's order, without its lines."""
 
     channel: str
@@ -44,8 +44,7 @@ class Placement:
     placed_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Frozen, frozen=True):
     """The header as worked out of the channel's order and the ERP's.
 
     `erp_order_no`: the ERP order that counts, if any. `is_duplicate`: the ERP has taken it more than once. `seen_count` ids of
@@ -70,8 +69,7 @@ class Order:
     floor_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Frozen, frozen=True):
     """The channel's line. `qty_milli` thousandths of `uom` (base unit if none); `most_milli` is the largest ever asked for.
 
     `unit_price` is per `uom`. `changed_at_ms`: when the channel last changed the quantity, 0 if never; `change_position` orders
@@ -90,8 +88,7 @@ class Placed:
     currency: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ErpOrder:
+class ErpOrder(Frozen, frozen=True):
     """The ERP's header."""
 
     revision: int
@@ -104,8 +101,7 @@ class ErpOrder:
     is_deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ErpLine:
+class ErpLine(Frozen, frozen=True):
     """The ERP's line. `first_item` is what it is matched by; `changed_at_ms`: when its quantity last changed, 0 if never.
 
     A deleted line keeps its last facts. `line`: the order's line it is, none while its order does not count. `own_milli`: the
@@ -137,8 +133,7 @@ class ErpLine:
         return 0 if self.is_deleted or self.line_status == "X" else self.ordered_milli
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
+class InvoiceLine(Frozen, frozen=True):
     """What one ERP invoice line bills."""
 
     revision: int
@@ -146,8 +141,7 @@ class InvoiceLine:
     is_void: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Frozen, frozen=True):
     """What the promise fold was last asked for the line (see `schemas.inventory.RequestAllocation`)."""
 
     item: str
@@ -162,8 +156,7 @@ class Wish:
     shipped_milli: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Frozen, frozen=True):
     """The newest answer of the promise fold (see `schemas.orders.LineAnswered`). `allocated_milli` includes staged units."""
 
     revision: int
@@ -179,8 +172,7 @@ class Answer:
     backorder_site: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Frozen, frozen=True):
     """What the warehouse reported of a line, in base units, adding up over facts. Shipments and returns: of its own item."""
 
     released_milli: int = 0
@@ -191,8 +183,7 @@ class Executed:
     returned_milli: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Frozen, frozen=True):
     """The unit of a line's quantities: the item's base unit once the promise fold has named it (`is_base`), else as placed.
 
     A `pack_uom` holds `pack_milli` thousandths of the base unit.
@@ -204,8 +195,7 @@ class Unit:
     pack_milli: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Frozen, frozen=True):
     """An order line as worked out. Quantities as in `schemas.orders.LineStatus`; `wanted_milli` is ordered less cancelled.
 
     `is_listed`: a source has the line; one that none has any more, and nothing happened to, is not shown. `has_moved`: its
@@ -238,8 +228,7 @@ class Line:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Substitute:
+class Substitute(Frozen, frozen=True):
     """Another item that serves a line: `served_milli` of the line by `substitute_milli` of it, of which so much has shipped.
 
     Shipments and returns of it are kept as they come and count by that ratio, one to one while the substitution is unknown.
@@ -255,15 +244,13 @@ class Substitute:
         return qty_milli * self.served_milli // self.substitute_milli if self.substitute_milli else qty_milli
 
 
-@dataclass(frozen=True, slots=True)
-class SeenFact:
+class SeenFact(Frozen, frozen=True):
     """A fact that has been applied."""
 
     occurred_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(Frozen, frozen=True):
     """A milestone that was reached."""
 
     at_ms: int

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from schemas.frozen import quick
+from schemas.frozen import Frozen
 from schemas.inventory import SourceMark
 from schemas.orders import SitePart
 from tables.table import Table
 from tables.versions import Version
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Frozen, frozen=True):
     """The item master's row (see `schemas.inventory.ItemChanged`). A deleted item keeps its last facts, for the renumbered one.
 
     `text_version`: the change the description is from; `text_wanted_from`: the old item number it is still asked of.
@@ -39,9 +37,7 @@ class Item:
     extra: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class OldText:
+class OldText(Frozen, frozen=True):
     """The long text an item had when it was deleted: a renumbered item may come for it, even when the number lives again.
 
     `wanted_since`: the change that brought the item here without its text, while that text is still asked for.
@@ -51,18 +47,14 @@ class OldText:
     wanted_since: Version | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class TextRequest:
+class TextRequest(Frozen, frozen=True):
     """A renumbered item that waits for this one's long text, as of the renumbering's change."""
 
     new_item: str
     version: Version
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Frozen, frozen=True):
     """A price reference."""
 
     version: Version
@@ -72,9 +64,7 @@ class Price:
     extra: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ErpBalance:
+class ErpBalance(Frozen, frozen=True):
     """What the ERP says the balance is."""
 
     version: Version
@@ -87,9 +77,7 @@ class ErpBalance:
     extra: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Frozen, frozen=True):
     """A site and its calendar."""
 
     version: Version
@@ -99,9 +87,7 @@ class Site:
     extra: dict[str, str]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Frozen, frozen=True):
     """What is expected in and wanted out on a day (days since 1970-01-01), of one item at one site."""
 
     day: int
@@ -109,9 +95,7 @@ class Day:
     demand_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Frozen, frozen=True):
     """An item at a site: the sums that answers need, kept as events come. `days` and `expiries` ascend and hold no zero rows.
 
     `as_of_ms`: when the last event about it was recorded; `marks`: how far each source has been heard (see SourceMark).
@@ -138,9 +122,7 @@ class Stock:
     marks: tuple[SourceMark, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Frozen, frozen=True):
     """What is known about an item across its sites. `backorders`: how many lines wait for stock.
 
     `as_of_ms`, `marks`: of events that concern no site (its master row); those of a site are in its `Stock`.
@@ -153,9 +135,7 @@ class Overview:
     marks: tuple[SourceMark, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Frozen, frozen=True):
     """On hand of a lot ("" where lots are not tracked) in a status.
 
     `counted_at_ms`, `counted_position`: instant and source position of the newest count; movements at or before the instant
@@ -172,17 +152,13 @@ class Balance:
     expires_day: int | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(Frozen, frozen=True):
     """One remembered movement of a balance: it can be told from a repetition, and re-applied after a late count."""
 
     delta_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(Frozen, frozen=True):
     """An open purchase or transfer line. What the site's own receipts have consumed, or the ERP has, whichever is more."""
 
     revision: int
@@ -195,9 +171,7 @@ class Supply:
     is_open: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Frozen, frozen=True):
     """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told.
 
     `substituted_milli`: served by another item; `short_milli`: not found.
@@ -210,9 +184,7 @@ class Executed:
     short_milli: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Shipment:
+class Shipment(Frozen, frozen=True):
     """Units of a line shipped. `implied_milli` of them have no reported pick (yet): they count as picked when they shipped."""
 
     lot: str
@@ -220,9 +192,7 @@ class Shipment:
     implied_milli: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Frozen, frozen=True):
     """An order line's wish and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
 
     `parts`: allocated on hand, not yet picked, booked on `need_day`. `promised_day`: the backorder's day at `backorder_site`
@@ -252,9 +222,7 @@ class Demand:
     refused: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Unposted:
+class Unposted(Frozen, frozen=True):
     """Units the ERP's order line says have shipped, of which the stock's owner has not told yet: still wanted."""
 
     qty_milli: int
@@ -263,9 +231,7 @@ class Unposted:
     shipped_at_ms: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Frozen, frozen=True):
     """A soft hold of a channel. `state`: held, released, expired. Kept after its end until the request may be forgotten."""
 
     request_id: str
@@ -277,9 +243,7 @@ class Reservation:
     state: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Frozen, frozen=True):
     """A request that was answered: the same again gets the same answer."""
 
     body_hash: str
@@ -287,25 +251,19 @@ class Request:
     body: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(Frozen, frozen=True):
     """A backordered line's place in the queue (the key says it all)."""
 
     order_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Suspicion:
+class Suspicion(Frozen, frozen=True):
     """A quarantined message about the item."""
 
     reason: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Frozen, frozen=True):
     """Something to do at an instant: the key says when, what and for which item."""
 
     item: str

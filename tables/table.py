@@ -18,7 +18,7 @@ _ROW_TYPES: dict[type[Any], RowTypes] = {}  # reading annotations is slow, and e
 class Table(Protocol[K, V]):
     """Rows by key, in key order. A key is a tuple of `str`, `int`, `date`; its first part is the fold's own key.
 
-    Rows are frozen dataclasses: change one by setting another. Keys of one table have the same types throughout.
+    Rows are `schemas.frozen.Frozen`: change one by setting another. Keys of one table have the same types throughout.
     """
 
     def get(self, key: K) -> V | None:

@@ -7,13 +7,11 @@ written before the read but committed after it has the lower LSN and still has t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from schemas.base import ErpRow
+from schemas.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Frozen, frozen=True):
     """The position of the newest streamed change applied to a row; (-1, -1) while only snapshots have been read."""
 
     commit_position: int = -1

@@ -39,6 +39,7 @@ from streams.orders import orders_fold
 from tables.order_status import order_status
 from tables.orders import OrderTables
 from tables.table import DictTable, in_memory
+from tests.records_kit import as_dict
 
 orders = orders_fold()
 ORDER = "web:W1"
@@ -351,7 +352,7 @@ class World:
 
     def units(self, number: int) -> dict[str, int]:
         """The line's quantities that are not zero, in whole units."""
-        row = dataclasses.asdict(self.line(number))
+        row = as_dict(self.line(number))
         return {k.removesuffix("_milli"): v // 1000 for k, v in row.items() if k.endswith("_milli") and v}
 
     def noted(self) -> list[str]:

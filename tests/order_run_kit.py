@@ -5,13 +5,15 @@ Everything travels in lanes, each in its own order. Tests say which lane moves n
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from schemas.customers import RequestCredit
 from schemas.deliveries import ObligationRaised, ObligationSettled
+from schemas.frozen import replace
 from schemas.inventory import CheckPrice, RequestAllocation
 from schemas.obligations import (
     InvoicePosted,
@@ -140,7 +142,7 @@ class Erp:
                 self._set(number, ErpRow(new.item, new.site, qty))
             elif row is not None:
                 kept = max(qty, row.shipped)
-                self._set(number, replace(row, ordered=kept or row.ordered, status="A" if kept else "X"))
+                self._set(number, dataclasses.replace(row, ordered=kept or row.ordered, status="A" if kept else "X"))
         self._header()
         return "done", OrderPosted(self.no)
 
@@ -156,7 +158,7 @@ class Erp:
         for row in asked.lines:
             held = self.lines[row.line]
             shipped = held.shipped + row.qty_milli
-            self._set(row.line, replace(held, shipped=shipped, invoiced=held.invoiced + row.qty_milli))
+            self._set(row.line, dataclasses.replace(held, shipped=shipped, invoiced=held.invoiced + row.qty_milli))
             self._invoice(row)
         return "done", InvoicePosted(f"INV{self.invoices}")
 
@@ -164,15 +166,17 @@ class Erp:
 
     def cancel(self) -> None:
         for number, row in self.lines.items():
-            self._set(number, replace(row, status="X"))
+            self._set(number, dataclasses.replace(row, status="X"))
         self.is_stopped = True
         self._header("CANCEL")
 
     def cancel_line(self, number: int) -> None:
-        self._set(number, replace(self.lines[number], status="X"))
+        self._set(number, dataclasses.replace(self.lines[number], status="X"))
 
     def change(self, number: int, units: int) -> None:
-        self._set(number, replace(self.lines[number], ordered=max(units * 1000, self.lines[number].shipped), status="A"))
+        self._set(
+            number, dataclasses.replace(self.lines[number], ordered=max(units * 1000, self.lines[number].shipped), status="A")
+        )
         self._header()
 
     def add(self, number: int, item: str, units: int) -> None:

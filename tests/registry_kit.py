@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from fastapi import FastAPI
 
 from streams.serving import bound
+from tests.records_kit import as_dict
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def reader_of(url: str, **conf: Any) -> Iterator[Callable[[str, bytes], Any]]:
 
 def plain(event: Any) -> Any:
     """An event as plain data, as Avro libraries show it."""
-    return _plain(dataclasses.asdict(event))
+    return _plain(as_dict(event))
 
 
 def _plain(value: Any) -> Any:

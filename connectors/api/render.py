@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from fastapi import Response
 
+from schemas.frozen import Frozen
 from schemas.quantity import show
 
 
@@ -56,6 +57,8 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return _text(value)
+    if isinstance(value, Frozen):
+        return dict(field(name, getattr(value, name)) for name in value.__struct_fields__)
     if dataclasses.is_dataclass(value):
         return dict(field(f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, Mapping):

@@ -6,7 +6,6 @@ a release, the feed says.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,6 +13,7 @@ import msgspec
 
 from connectors.outbound import EndpointFailed, call, read
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.obligations import ObligedLine, OrderReleased, ReleaseOrder, ReleaseWithdrawn, WithdrawRelease
 from schemas.quantity import parse_milli, show
 

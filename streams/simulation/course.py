@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from random import Random
@@ -13,6 +13,7 @@ from typing import Any
 
 from schemas import topics
 from schemas.codec import Codec
+from schemas.frozen import replace
 from schemas.operations import Reply
 from streams.engine.fates import NAMESPACE, ONE, Fates
 from streams.engine.log import TopicPartition

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from connectors.api.console.ports import Held
+from schemas.frozen import replace
 from tests.e2e.app_kit import ITEM, Server, count, master, reserve
 from tests.e2e.browser_kit import CONTRAST, NAMES, Viewer, launched
 from tests.e2e.console_kit import served
@@ -226,7 +227,7 @@ def test_a_server_that_comes_back_is_taken_up_again(browser: Browser, tmp_path: 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_is_wrong_is_said_in_words_and_the_buttons_that_cause_it_work_by_keyboard(browser: Browser, theme: Any) -> None:
     live, demo = FakeLive(), FakeDemo()
-    live.now = replace(
+    live.now = dataclasses.replace(
         NUMBERS, invariants=[Held("Never oversold", False, "promised beyond stock: X")], halted={"clock": "it broke"}
     )
     with served(live, demo, Fake()) as url:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import types
 import typing
@@ -12,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.frozen import Frozen
 from schemas.topics import ROUTES
 
 TYPES = sorted(ROUTES, key=lambda cls: cls.__name__)
@@ -49,9 +49,9 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(values(args[0]), values(args[1]), max_size=3)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return st.sampled_from(hint)
-    return instances(hint) if dataclasses.is_dataclass(hint) else SCALARS[hint]
+    return instances(hint) if issubclass(hint, Frozen) else SCALARS[hint]
 
 
 def instances(cls: Any) -> st.SearchStrategy[Any]:
-    """Any instance of a dataclass."""
+    """Any instance of a record."""
     return st.builds(cls, **{name: values(hint) for name, hint in typing.get_type_hints(cls).items()})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -21,9 +20,10 @@ from schemas.documents import (
     SalesOrderRow,
 )
 from schemas.errors import AlreadyApplied
+from schemas.frozen import fields
 from schemas.inventory import ErpBalanceChanged, ItemChanged, PriceChanged, SiteChanged
 
-BLANKS: dict[str, Any] = {"str": "", "int": 0, "bool": False, "Decimal": Decimal(0), "dict[str, str]": {}}
+BLANKS: dict[Any, Any] = {str: "", int: 0, bool: False, Decimal: Decimal(0), dict[str, str]: {}}
 DEFAULTS: dict[type[ErpRow], dict[str, Any]] = {
     SalesOrderRow: {"created_at": "2026-11-23T08:43:51.401678Z", "priority": 5, "status": "OPEN"},
     InvoiceRow: {"created_at": "2026-11-23T08:43:51.401678Z", "status": "POSTED"},
@@ -52,7 +52,7 @@ Key = tuple[type[ErpRow], tuple[Any, ...]]
 
 def row_event(kind: type[ErpRow], lsn: int, op: str = "u", *, commit: int | None = None, **columns: Any) -> Any:
     """An event of a row's change; columns not given are blank."""
-    blank = {f.name: BLANKS.get(str(f.type)) for f in fields(kind)}
+    blank = {f.name: BLANKS.get(f.type) for f in fields(kind)}
     key = "/".join(str(columns[name]) for name in KEYS[kind])
     common: dict[str, Any] = {
         "event_id": f"erp:{kind.__name__}:{key}:{lsn}:{op}",

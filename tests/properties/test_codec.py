@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from schemas.base import Tick
 from schemas.codec import Codec, schema_of
 from schemas.errors import BadMessage
+from schemas.frozen import Frozen, replace
 from schemas.inventory import ItemChanged, Status
 from schemas.topics import ROUTES
 from tests.properties.any_events import TYPES, instances
@@ -84,7 +84,7 @@ def test_bytes_after_the_end_are_refused(event: Tick, more: bytes) -> None:
 def test_what_a_schema_cannot_hold_is_not_written(event: ItemChanged) -> None:
     for wrong in ({"source_position": 2**63}, {"description": 7}, {"item": "\ud800"}, {"extra": None}):
         with pytest.raises(ValueError):
-            CODEC.encode(dataclasses.replace(event, **wrong))
+            CODEC.encode(replace(event, **wrong))
 
 
 def test_a_type_no_topic_carries_is_not_written() -> None:
@@ -92,23 +92,19 @@ def test_a_type_no_topic_carries_is_not_written() -> None:
         CODEC.encode(Status.USABLE)
 
 
-@dataclasses.dataclass
-class _Nested:
+class _Nested(Frozen, frozen=True):
     inner: Tick
 
 
-@dataclasses.dataclass
-class _EnumList:
+class _EnumList(Frozen, frozen=True):
     statuses: list[Status]
 
 
-@dataclasses.dataclass
-class _OptionalList:
+class _OptionalList(Frozen, frozen=True):
     parts: list[str] | None
 
 
-@dataclasses.dataclass
-class _Float:
+class _Float(Frozen, frozen=True):
     amount: float
 
 

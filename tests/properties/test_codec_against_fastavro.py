@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import typing
 from datetime import date, datetime
@@ -19,9 +18,11 @@ from schemas.avro_bytes import number, read_number
 from schemas.avro_code import kind_of
 from schemas.codec import Codec, schema_of
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.inventory import Atp, ItemChanged, PriceChanged, Status, StockReceived
 from schemas.operations import DeadLetter
 from tests.properties.any_events import TYPES, instances
+from tests.records_kit import as_dict
 
 CODEC = Codec()
 SCHEMAS = {cls: fastavro.parse_schema(schema_of(cls)) for cls in TYPES}
@@ -32,7 +33,7 @@ STRICTER = ("more than 64 bits", "says neither that it is nor")
 def written(event: Any) -> bytes:
     """The event's Avro bytes by fastavro."""
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, SCHEMAS[type(event)], dataclasses.asdict(event))
+    fastavro.schemaless_writer(out, SCHEMAS[type(event)], as_dict(event))
     return out.getvalue()
 
 
@@ -161,12 +162,12 @@ def test_what_does_not_fit_is_refused_and_the_field_named(cls: type[Any]) -> Non
     for name, hint in typing.get_type_hints(cls).items():
         for value in wrong(hint):
             with pytest.raises(ValueError, match=rf"^{cls.__name__}\.{name} is .* which its Avro type cannot hold: ."):
-                CODEC.encode(dataclasses.replace(event, **{name: value}))
+                CODEC.encode(replace(event, **{name: value}))
 
 
 def longest(*parts: bytes) -> bytes:
     """A price change up to its `extra`, then these parts."""
-    head = CODEC.encode(dataclasses.replace(sample(PriceChanged), extra={}, item="ITEM"))
+    head = CODEC.encode(replace(sample(PriceChanged), extra={}, item="ITEM"))
     return head[: head.index(b"\0\x08ITEM")] + b"".join(parts)
 
 
@@ -196,7 +197,7 @@ def altered(event: Any, old: bytes, new: bytes) -> bytes:
 
 
 def test_unknown_names_and_branches_are_refused() -> None:
-    received = dataclasses.replace(sample(StockReceived), status=Status.USABLE, lot="LOT")
+    received = replace(sample(StockReceived), status=Status.USABLE, lot="LOT")
     for branch in (b"\1", b"\3", b"\4", b"\xff\xff\1"):
         with pytest.raises(BadMessage, match="says neither that it is nor that it is not"):
             CODEC.decode(altered(received, b"\2\6LOT", branch + b"\6LOT"))
@@ -205,7 +206,7 @@ def test_unknown_names_and_branches_are_refused() -> None:
 
 
 def test_a_day_the_calendar_does_not_have_is_refused() -> None:
-    event = dataclasses.replace(sample(PriceChanged), valid_to=None, valid_from=date.max)
+    event = replace(sample(PriceChanged), valid_to=None, valid_from=date.max)
     for days in (3_000_000, -(2**40), 2**63 - 1):
         with pytest.raises(BadMessage, match="does not decode"):
             CODEC.decode(altered(event, number((date.max - date(1970, 1, 1)).days), number(days)))
@@ -213,7 +214,7 @@ def test_a_day_the_calendar_does_not_have_is_refused() -> None:
 
 def test_lists_in_several_blocks_and_sizes_are_read() -> None:
     """Other writers may cut a list into blocks, and give each one's size."""
-    atp = dataclasses.replace(sample(Atp), suspects=["one", "two"])
+    atp = replace(sample(Atp), suspects=["one", "two"])
     whole = CODEC.encode(atp)
     assert whole.endswith(b"\4\6one\6two\0")
     assert CODEC.decode(whole[:-10] + b"\2\6one\2\6two\0") == atp
@@ -222,9 +223,9 @@ def test_lists_in_several_blocks_and_sizes_are_read() -> None:
 
 
 def test_long_texts_lists_and_maps_come_back() -> None:
-    letter = dataclasses.replace(sample(DeadLetter), value=bytes(100_000), reason="ä" * 9_000, items=["x" * 300] * 9_000)
+    letter = replace(sample(DeadLetter), value=bytes(100_000), reason="ä" * 9_000, items=["x" * 300] * 9_000)
     assert CODEC.decode(CODEC.encode(letter)) == letter
-    item = dataclasses.replace(sample(ItemChanged), description="d" * 9_000, extra={str(n): "v" * n for n in range(300)})
+    item = replace(sample(ItemChanged), description="d" * 9_000, extra={str(n): "v" * n for n in range(300)})
     assert CODEC.decode(CODEC.encode(item)) == item
     assert CODEC.encode(item)[5:] == written(item)
 
@@ -235,7 +236,7 @@ def test_long_texts_lists_and_maps_come_back() -> None:
 @example(Decimal("1E+28"))
 @example(Decimal("0E+5000"))
 def test_decimals_are_written_as_fastavro_does(amount: Decimal) -> None:
-    event = dataclasses.replace(sample(PriceChanged), unit_price=amount)
+    event = replace(sample(PriceChanged), unit_price=amount)
     assert CODEC.encode(event)[5:] == written(event)
     assert CODEC.decode(CODEC.encode(event)) == event
 
@@ -247,7 +248,7 @@ def test_numbers_of_every_length_come_back() -> None:
     for n in {sign * (1 << bits) + more for bits in range(63) for more in (-2, -1, 0, 1) for sign in (1, -1)}:
         assert read_number(number(n), 0) == (n, len(number(n)))
         for _ in range(2):
-            seen = dataclasses.replace(event, occurred_at_ms=n, source_position=n, recorded_at_ms=n ^ 1)
+            seen = replace(event, occurred_at_ms=n, source_position=n, recorded_at_ms=n ^ 1)
             assert CODEC.decode(CODEC.encode(seen)) == seen
     assert avro_bytes.UPPERS
 
@@ -255,6 +256,6 @@ def test_numbers_of_every_length_come_back() -> None:
 def test_what_is_remembered_of_instants_is_bounded() -> None:
     event = sample(PriceChanged)
     for n in range(5_000):
-        later = dataclasses.replace(event, occurred_at_ms=1_793_620_800_000 + n * 8_192)
+        later = replace(event, occurred_at_ms=1_793_620_800_000 + n * 8_192)
         assert CODEC.decode(CODEC.encode(later)) == later
     assert 0 < len(avro_bytes.UPPERS) <= 4_096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from random import Random
 from typing import Any
 
@@ -18,6 +17,7 @@ from schemas.documents import (
     SalesOrderLineRow,
     SalesOrderRow,
 )
+from schemas.frozen import fields
 from schemas.inventory import SupplyChanged
 from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from schemas.topics import ROUTES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from random import Random
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.documents import SalesOrderLineRow, SalesOrderRow
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from schemas.orders import OrderStatus
 from streams.documents import documents
 from tables.documents import DocumentsTables
@@ -32,15 +32,15 @@ class Joined:
         self.orders = World().feed(*channel)
 
     def apply(self, row: Any) -> list[Any]:
-        event = dataclasses.replace(row, occurred_at_ms=NOON + row.source_position)
+        event = replace(row, occurred_at_ms=NOON + row.source_position)
         self.orders.feed(*list(documents.rules[type(event)](self.documents, event)))
         return []
 
     def status(self) -> OrderStatus:
         """Without the unit of cancelled lines: of what was gone before it was told, nobody was asked for it."""
         status = settled(self.orders)
-        lines = [dataclasses.replace(line, uom=None) if line.state == "cancelled" else line for line in status.lines]
-        return dataclasses.replace(status, lines=lines)
+        lines = [replace(line, uom=None) if line.state == "cancelled" else line for line in status.lines]
+        return replace(status, lines=lines)
 
 
 def history(random: Random, steps: int) -> erp_world.World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.frozen import fields, replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import LineExecution, OrderStatus
 from tables.order_states import NEXT, State, path
@@ -151,7 +151,7 @@ UNTOUCHED = {State.CANCELLED, State.REFUSED, State.SHORT}
 def checked(w: World, before: dict[int, State]) -> None:
     """What holds after every step."""
     for (_, number), line in w.tables.lines.under(ORDER):
-        quantities = [v for f in dataclasses.fields(line) if f.name.endswith("_milli") for v in [getattr(line, f.name)]]
+        quantities = [v for f in fields(line) if f.name.endswith("_milli") for v in [getattr(line, f.name)]]
         assert min(quantities) >= 0
         assert line.wanted_milli <= line.ordered_milli
         assert line.shipped_milli <= line.picked_milli
@@ -168,7 +168,7 @@ def checked(w: World, before: dict[int, State]) -> None:
 
 def settled(w: World) -> OrderStatus:
     """The status once nothing is under way, and that it agrees with the promise fold about what is wanted."""
-    status = dataclasses.replace(w.status(), as_of_ms=0)
+    status = replace(w.status(), as_of_ms=0)
     assert not w.parked
     for line in status.lines:
         demand = w.promise.demands.get((line.item, ORDER, line.line))

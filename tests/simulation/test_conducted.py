@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 import streams.orders
 from schemas.deliveries import Dispatch, ObligationSettled
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
 from streams.agents import delivery
 from streams.simulation.conduct import Conducted
 from streams.simulation.run import simulate
@@ -61,6 +61,10 @@ def test_the_runs_are_not_quiet() -> None:
 # --- broken on purpose --------------------------------------------------------------------------------------------------
 
 
+def _set(patch: pytest.MonkeyPatch, rules: dict[Any, Any], event: type[Any], rule: Any) -> None:
+    patch.setitem(rules, event, rule)
+
+
 def _a_key_for_each_attempt(patch: pytest.MonkeyPatch) -> None:
     real = delivery._outcome
 
@@ -100,7 +104,7 @@ def _settled_releases_are_dropped(patch: pytest.MonkeyPatch) -> None:
             raise AlreadyApplied
         return order_run.obligation_settled(t, e)
 
-    patch.setitem(streams.orders._RULES, ObligationSettled, settled)
+    _set(patch, streams.orders._RULES, ObligationSettled, settled)
 
 
 def _released_unconfirmed(patch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import streams.promise
 from schemas import topics
+from schemas.frozen import replace
 from schemas.inventory import PickShorted, StockCounted
 from streams.engine.memory import MemoryStore
 from streams.engine.partition import FlowPartition, store_id
@@ -96,12 +96,16 @@ class _Nobody:
 # --- broken on purpose --------------------------------------------------------------------------------------------------
 
 
+def _set(patch: pytest.MonkeyPatch, rules: dict[Any, Any], event: type[Any], rule: Any) -> None:
+    patch.setitem(rules, event, rule)
+
+
 def _no_dedupe(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("streams.translators.admit", lambda t, feed: iter(()))
 
 
 def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(streams.promise._RULES, PickShorted, lambda p, t, e: iter(()))
+    _set(patch, streams.promise._RULES, PickShorted, lambda p, t, e: iter(()))
 
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
@@ -114,7 +118,7 @@ def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
     def counted(p: Any, t: PromiseTables, e: StockCounted) -> Iterator[Any]:
         return inventory.stock_counted(p, t, replace(e, occurred_at_ms=e.recorded_at_ms))
 
-    patch.setitem(streams.promise._RULES, StockCounted, counted)
+    _set(patch, streams.promise._RULES, StockCounted, counted)
 
 
 def _reservations_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 
 import pytest
 
+from schemas.frozen import fields
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import DEFINED, ROUTES, Topic, raw_channel
 
@@ -54,5 +54,5 @@ def test_a_topic_that_is_no_inbox_has_one_writer_in_all(topic: Topic) -> None:
 
 def test_the_key_of_every_event_type_is_one_of_its_text_fields() -> None:
     for event, route in ROUTES.items():
-        field = {f.name: f for f in dataclasses.fields(event)}[route.key]
-        assert field.type == "str", f"{event.__name__}.{route.key}"
+        field = {f.name: f for f in fields(event)}[route.key]
+        assert field.type is str, f"{event.__name__}.{route.key}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from connectors.api.app import create_api
 from connectors.api.console import stream
 from connectors.api.console.ports import Console
 from connectors.api.console.shapes import STAGES, card, warnings
+from schemas.frozen import replace
 from tables.order_states import STATUSES
 from tests.unit.api.console_fakes import FakeDemo, FakeLive
 from tests.unit.api.fakes import ORDER, ROW, Client, Fake, ports
@@ -24,7 +25,7 @@ PAGE = {"X-Crossdock-Page": "1"}
 
 
 def app_of(live: FakeLive, demo: FakeDemo | None = None) -> FastAPI:
-    return create_api(replace(ports(Fake()), console=Console(live, demo)))
+    return create_api(dataclasses.replace(ports(Fake()), console=Console(live, demo)))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.channels.orders.translate import translate
 from schemas.codec import Codec
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.orders import OrderCancelRequested, OrderPlaced, OrderQuantityChangeRequested, PlacedLine
 from schemas.records import Record
 from schemas.topics import CHANNEL, ROUTES

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import AlreadyApplied, BadMessage, BrokenInvariant, NotYet, Refused
+from schemas.frozen import replace
 from schemas.inventory import (
     Atp,
     ItemChanged,

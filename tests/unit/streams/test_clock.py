@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from schemas import topics
 from schemas.base import Tick
 from schemas.codec import Codec
 from schemas.deliveries import DeliveryTick, ObligationRaised
+from schemas.frozen import replace
 from schemas.orders import OrderTick
 from streams.clock import Clock, timed
 from streams.customers import customers

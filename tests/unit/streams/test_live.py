@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from schemas import topics
 from schemas.codec import Codec
+from schemas.frozen import replace
 from schemas.inventory import Atp
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus

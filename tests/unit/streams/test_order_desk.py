@@ -59,7 +59,7 @@ def written(log: MemoryLog, topic: topics.Topic) -> list[tuple[str, Any]]:
 
 
 def order(decision: str, *holds: str) -> OrderStatus:
-    facts = {name: getattr(ORDER, name) for name in OrderStatus.__slots__} | {"decision": decision, "holds": list(holds)}
+    facts = {name: getattr(ORDER, name) for name in OrderStatus.__struct_fields__} | {"decision": decision, "holds": list(holds)}
     return OrderStatus(**facts)
 
 
@@ -91,7 +91,7 @@ def test_what_is_not_held_cannot_be_released(log: MemoryLog) -> None:
 
 def exhausted(fingerprint: str, state: str = "open", *, aggregate: str | None = ORDER_ID) -> ExceptionRow:
     row = exception(fingerprint, state)
-    facts = {name: getattr(row, name) for name in ExceptionRow.__slots__}
+    facts = {name: getattr(row, name) for name in ExceptionRow.__struct_fields__}
     return ExceptionRow(**(facts | {"code": "obligation_exhausted", "order_id": aggregate}))
 
 

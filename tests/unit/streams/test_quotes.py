@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 
 from connectors.api.ports import AtpQuery, CheckAnswer, CheckLine, NotKnown
+from schemas.frozen import replace
 from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp
 from streams.quotes import Cart, Quotes, calculate
 from tables.policy import ChannelPolicy, Policy, SitePolicy

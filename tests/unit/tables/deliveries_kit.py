@@ -134,5 +134,5 @@ def settled(said: list[Any]) -> list[tuple[str, str]]:
 
 def exceptions(said: list[Any]) -> list[str]:
     """Exceptions noted (`+`) and cleared (`-`)."""
-    marks = {ExceptionNoted: "+", ExceptionCleared: "-"}
+    marks: dict[type[Any], str] = {ExceptionNoted: "+", ExceptionCleared: "-"}
     return [marks[type(output)] + output.fingerprint for output in said if type(output) in marks]

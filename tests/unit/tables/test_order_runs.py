@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from schemas.deliveries import ObligationSettled
+from schemas.frozen import replace
 from schemas.inventory import PriceChanged
 from schemas.orders import ErpOrderLineChanged, LineReturned
 from tables.order_handoffs import SHORT_PAUSE_MS

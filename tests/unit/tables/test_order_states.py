@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import pairwise
 
 import pytest
 
+from schemas.frozen import replace
 from tables.order_states import ENDED, NEXT, STATES, STATUSES, LineTally, Standing, State, path, state_of, status_of
 
 ZERO = Standing(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False, False)
@@ -67,7 +67,7 @@ def test_what_was_picked_is_not_cancelled_without_leaving_the_floor() -> None:
     ],
 )
 def test_a_lines_state_is_where_its_open_units_stand(facts: dict[str, int], state: State) -> None:
-    assert state_of(dataclasses.replace(ZERO, **facts)) is state  # type: ignore[arg-type]
+    assert state_of(replace(ZERO, **facts)) is state  # type: ignore[arg-type]
 
 
 def test_every_state_but_delivered_can_be_derived() -> None:
