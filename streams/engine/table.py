@@ -260,9 +260,9 @@ class EngineTable(Generic[K, V]):
                 data = None if new is None else _encode(new)
             except (TypeError, ValueError, OverflowError) as error:
                 raise BrokenInvariant(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
-            # Bytes are compared, not rows: equal rows can differ in them (1.5 and 1.50), and what is stored must not depend on
+            # In the end bytes are compared: equal rows can differ in them (1.5 and 1.50), and what is stored must not depend on
             # where batches end. A key set without having been read is written as it is: a look-up costs more than that.
-            if old is not None and old is not _MISSING and _encode(old) == data:
+            if old == new and _encode(old) == data:
                 continue
             key_data = encode_key(key)
             if new is None and old is _MISSING and self._store.get(key_data) is None:

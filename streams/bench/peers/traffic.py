@@ -104,7 +104,10 @@ class _Line(NamedTuple):
 
 
 class Warehouse:
-    """Workload (b): 30 % receipts, 10 % of them of purchase lines, 10 % corrections, the rest orders, picks and shipments."""
+    """Workload (b): 30 % receipts, 10 % of them of purchase lines, 10 % corrections, the rest orders, picks and shipments.
+
+    One a millisecond since midnight, which no run gets to the end of.
+    """
 
     def __init__(self, keys: int, seed: int, *, is_keyed: bool) -> None:
         self.expected: dict[str, SiteSums] = {}
@@ -151,9 +154,11 @@ class Warehouse:
         partition = partition_of(key, PARTITIONS) if self._is_keyed else n % len(SITES) % PARTITIONS
         self._sequences[partition] += 1
         sequence = self._sequences[partition]
+        seconds, ms = divmod(self._number, 1000)
+        at = f"{self.today}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}Z"
         head = (
             f'{{"event_id":"W-{sequence}","sequence":{sequence},"instance":"feed{partition}","type":"{kind.decode()}","site":"{site}",'
-            f'"occurred_at":"{self.today}T00:00:00Z",{rest},"sent_at":'
+            f'"occurred_at":"{at}",{rest},"sent_at":'
         )
         return Message(partition, key, head.encode(), b"}")
 
