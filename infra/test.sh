@@ -6,7 +6,8 @@ usage() {
   cat <<'TEXT'
 usage: infra/test.sh [--quick]
 
-Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation. The tests on Kafka
+Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation,
+the latter with compiled rules. The tests on Kafka
 start the brokers, Debezium, the registry and the PostgreSQL they use, on loopback: that takes Java 17 or newer, Maven (the first
 time) and PostgreSQL, which infra/servers.sh installs if it may.
   --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e, the simulation's seeds, all tests on Kafka
@@ -47,6 +48,8 @@ stage() {
 }
 
 stage "setup" infra/setup.sh
+infra/compile.sh --remove # first what is written, then what is compiled of it
+trap 'infra/compile.sh --remove' EXIT
 stage "ruff" .venv/bin/ruff check .
 stage "format" .venv/bin/ruff format --check .
 stage "mypy" .venv/bin/mypy
@@ -59,6 +62,8 @@ else
   stage "servers" infra/servers.sh
   stage "tests" .venv/bin/pytest -q -n auto -m "not kafka"
   stage "kafka" .venv/bin/pytest -q -n 2 --dist loadfile -m kafka # much of it is waiting; each of the two has a broker of its own
+  stage "compile" infra/compile.sh # from here on the rules are machine code
+  stage "compiled" .venv/bin/pytest -q -n auto -m "not kafka" tests/unit/engine tests/unit/tables tests/properties tests/contracts
   stage "simulation" .venv/bin/crossdock simulate --seeds 300 --jobs "$(.venv/bin/python -c 'import os; print(os.cpu_count() or 1)')"
 fi
 

@@ -10,6 +10,7 @@ import typer
 
 from streams.cli import chaos, checks, feeds, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
+from streams.compiled import outdated
 from streams.settings import BadSettings
 
 app = typer.Typer(
@@ -51,6 +52,13 @@ def main() -> NoReturn:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    if changed := outdated():
+        which = changed[0] + (f" and {len(changed) - 1} more" if changed[1:] else "")
+        _end(
+            f"{which} changed after it was compiled, so what runs is not what is written there. Run infra/compile.sh again, or"
+            " infra/compile.sh --remove for plain Python.",
+            2,
+        )
     try:
         app()
     except (Mistake, BadSettings) as error:

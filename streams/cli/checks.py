@@ -18,6 +18,7 @@ from streams.cli import rights
 from streams.cli.options import AsJson, Data, LogOption, roles_named, settings_for, settings_with
 from streams.cli.say import Failed, Mistake, as_json, out, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
+from streams.compiled import is_compiled
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
 from streams.opening import all_topics, opened_log
@@ -201,7 +202,8 @@ def _packages() -> Finding:
             missing.append(name)
     if missing:
         return Finding("packages", "error", f"not installed: {', '.join(missing)}. Run infra/setup.sh")
-    return Finding("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed")
+    rules = "the rules are compiled" if is_compiled() else "the rules run as plain Python (infra/compile.sh compiles them)"
+    return Finding("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed; {rules}")
 
 
 def _disk(settings: Settings) -> Finding:

@@ -62,7 +62,7 @@ class Journal:
 
     def undo(self) -> None:
         """Take back everything since `mark`."""
-        for table, key, row in reversed(self._entries):
+        for table, key, row in self._entries[::-1]:
             if row is _MISSING:
                 table._rows.pop(key, None)
             else:

@@ -14,6 +14,7 @@ import streams.promise
 from schemas import topics
 from schemas.frozen import replace
 from schemas.inventory import PickShorted, StockCounted
+from streams.compiled import is_compiled
 from streams.engine.memory import MemoryStore
 from streams.engine.partition import FlowPartition, store_id
 from streams.engine.verify import verify
@@ -159,5 +160,7 @@ BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (
 @pytest.mark.parametrize("break_it", BROKEN, ids=lambda broken: broken.__name__.strip("_"))
 def test_a_broken_rule_is_found(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks can fail: each of these defects is seen within a few seeds, and named with the seed that shows it."""
+    if is_compiled():
+        pytest.skip("compiled rules call each other directly, so none can be replaced by a broken one: infra/compile.sh --remove")
     break_it(monkeypatch)
     assert_found(range(0, 2 * MOST_SEEDS, 2))

@@ -1,0 +1,100 @@
+"""Behind `infra/compile.sh`: mypyc makes extension modules of the sources listed here, beside them.
+
+Python imports an extension module in place of the source of its name, also when that source has changed since. So a record
+(`compiled.json`) keeps the digest of every source that was compiled, and `streams.compiled` compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "infra" / "compiled.json"
+MODULES = (
+    "schemas/avro_bytes.py",
+    "streams/engine/keys.py",
+    "streams/engine/outputs.py",
+    "streams/engine/partition.py",
+    "streams/engine/partitions.py",
+    "streams/engine/table.py",
+    "tables/allocation.py",
+    "tables/atp.py",
+    "tables/book.py",
+    "tables/calendars.py",
+    "tables/demand.py",
+    "tables/inventory.py",
+    "tables/items.py",
+    "tables/line_book.py",
+    "tables/masters.py",
+    "tables/notes.py",
+    "tables/posting.py",
+    "tables/publish.py",
+    "tables/site_book.py",
+    "tables/supply.py",
+    "tables/suspicion.py",
+    "tables/units.py",
+)
+"""Where the promise's time goes. Not modules that define tables: the engine reads their annotations, which mypyc drops."""
+
+
+def extensions() -> Iterator[Path]:
+    """What was compiled."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    yield from ROOT.glob(f"*__mypyc{suffix}")
+    for name in MODULES:
+        path = (ROOT / name).with_suffix(suffix)
+        if path.exists():
+            yield path
+
+
+def remove() -> None:
+    """Back to plain Python."""
+    for path in list(extensions()):
+        path.unlink()
+    RECORD.unlink(missing_ok=True)
+
+
+def can_build() -> bool:
+    """Whether there are a C compiler and this Python's headers."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    return shutil.which(compiler) is not None and (Path(sysconfig.get_path("include")) / "Python.h").exists()
+
+
+def build() -> None:
+    """Compile. What was there is removed first, so that a failure leaves plain Python."""
+    from mypyc.build import mypycify  # noqa: PLC0415 - takes a second to import
+    from setuptools import setup  # noqa: PLC0415 - as does this
+
+    remove()
+    digests = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in MODULES}
+    extension_modules = mypycify([*MODULES, "--ignore-missing-imports"], opt_level="3", target_dir=str(ROOT / "build" / "mypyc"))
+    setup(
+        name="crossdock-compiled",
+        packages=[],
+        ext_modules=extension_modules,
+        script_args=["--quiet", "build_ext", "--inplace", "--build-temp", str(ROOT / "build" / "mypyc")],
+    )
+    RECORD.write_text(json.dumps(digests, indent=1))
+    print(f"compiled {len(MODULES)} modules; infra/compile.sh --remove goes back to plain Python")
+
+
+def main() -> int:
+    """See `infra/compile.sh`."""
+    parser = argparse.ArgumentParser(description="Compile the rules and the engine's inner loop, in place.")
+    parser.add_argument("action", choices=("check", "build", "remove"))
+    action = parser.parse_args().action
+    if action == "check":
+        return 0 if can_build() else 1
+    build() if action == "build" else remove()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
