@@ -32,17 +32,12 @@ class Pace:
 
     `poll_s`: how long an idle worker waits for a record before it looks whether it is to stop. `backoff_s`: the shortest and
     the longest wait while the log is unavailable.
-
-    `rest_s`: a worker that keeps up rests after a commit for as long as that took, at most so long. What comes meanwhile is one
-    batch: a commit costs the brokers about as much for one record as for a hundred. A record that comes later than that is not
-    kept waiting.
     """
 
     max_batch: int = 32_768
     min_batch: int = 256
     poll_s: float = 0.2
     backoff_s: tuple[float, float] = (0.05, 5.0)
-    rest_s: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,6 @@ class Worker:
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
-        self._rest_s = 0.0
         self._must_rewind = False
         self._group = group
         self._member = log.join(group, list(self._flows), self)
@@ -129,8 +123,6 @@ class Worker:
             try:
                 self.step(self._pace.poll_s)
                 failures = 0
-                if self._rest_s:
-                    stop.wait(self._rest_s)
             except PartitionHalted as error:
                 self.halted[error.partition] = error
                 self._on_halt(error)
@@ -143,7 +135,6 @@ class Worker:
 
     def step(self, timeout_s: float = 0.0) -> StepReport:
         """One batch, waiting up to `timeout_s` for it. Raises `PartitionHalted` or `Unavailable`: then nothing took effect."""
-        self._rest_s = 0.0
         try:
             if self._must_rewind:
                 self._member.rewind()
@@ -225,10 +216,7 @@ class Worker:
             transaction.outgoing += part.outgoing
             transaction.positions[part.partition] = part.position
         self._at("before_commit")
-        began_s = time.monotonic()
         self._member.commit(transaction)
-        if len(records) < self._batch:  # there was no more
-            self._rest_s = min(time.monotonic() - began_s, self._pace.rest_s)
         self._at("after_commit")
         for part in parts:
             part.committed()

@@ -191,7 +191,7 @@ def test_an_outage_is_waited_out_with_growing_pauses() -> None:
     log.faults = Faults(unavailable=1.0)
     waits: list[float] = []
     stop = _Stop(waits, log)
-    worker = Worker(log, [toy_fold()], CODEC, pace=Pace(backoff_s=(0.1, 1.0), rest_s=0.0), rng=Random(1), clock_ms=lambda: 0)
+    worker = Worker(log, [toy_fold()], CODEC, pace=Pace(backoff_s=(0.1, 1.0)), rng=Random(1), clock_ms=lambda: 0)
     worker.run(stop)
     assert len(waits) == 8
     assert all(0.1 * 2**n / 2 <= wait <= 0.1 * 2**n for n, wait in enumerate(waits[:4]))
@@ -306,45 +306,6 @@ def test_batches_grow_under_backlog_and_shrink_when_idle() -> None:
         worker.step()
     log.append([to_inbox(item_changed(f"SKU-{n}")) for n in range(9)])
     assert worker.step().inputs == 4
-
-
-class _Rests(threading.Event):
-    """Notes how long it was waited for, and ends the run when there is nothing left to apply."""
-
-    def __init__(self, left: Callable[[], int]) -> None:
-        super().__init__()
-        self.waits: list[float | None] = []
-        self._left = left
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waits.append(timeout)
-        return False
-
-    def is_set(self) -> bool:
-        return self._left() == 0
-
-
-def test_a_worker_that_keeps_up_rests_after_a_commit_and_one_with_a_backlog_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes while it rests is one batch: many small commits would keep the brokers busy with nothing else."""
-    log = new_log([to_inbox(item_changed(f"SKU-{n}")) for n in range(20)])
-    worker = Worker(log, [toy_fold()], CODEC, pace=Pace(max_batch=8, min_batch=8, poll_s=0.0, rest_s=0.005), clock_ms=lambda: 0)
-    seconds = iter(range(1_000))
-    monkeypatch.setattr("streams.engine.worker.time.monotonic", lambda: float(next(seconds)))
-    stop = _Rests(lambda: sum(worker.lag().values()))
-    worker.step()
-    worker.run(stop)
-    assert worker.counters.batches == 3, "of 8, 8 and 4"
-    assert stop.waits == [0.005], "after the last one, and no longer than it may"
-
-
-def test_a_rest_is_no_longer_than_the_commit_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = new_log([to_inbox(item_changed("SKU-1"))])
-    worker = Worker(log, [toy_fold()], CODEC, pace=Pace(poll_s=0.0, rest_s=5.0), clock_ms=lambda: 0)
-    seconds = iter([10.0, 10.25])
-    monkeypatch.setattr("streams.engine.worker.time.monotonic", lambda: next(seconds))
-    stop = _Rests(lambda: 1 - worker.counters.inputs)
-    worker.run(stop)
-    assert stop.waits == [0.25]
 
 
 def test_a_batch_that_was_fenced_is_tried_again_by_halves() -> None:
