@@ -27,6 +27,8 @@ MAX_LINES = 1_000
 DAY_MS = 86_400_000
 MAX_LONG = 2**63 - 2  # what an Avro long and a table key hold, with room for a successor
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_BYTE_ORDER_MARK = "\ufeff"
 _EARLIEST = date(2000, 1, 1)
 _LAST_YEAR = 2199
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
@@ -118,11 +120,11 @@ def _instant(value: Any, info: Any) -> int:
         raise refuse(f"{field} {_show(value)} is not a timestamp", hint) from None
     if instant.tzinfo is None:
         raise refuse(f"{field} {_show(value)} has no time zone", hint)
-    if instant.date() < _EARLIEST:
+    if instant.year < _EARLIEST.year:
         raise refuse(f"{field} {_show(value)} is before the year 2000", "check the clock of the system that sent it")
     if instant.year > _LAST_YEAR:
         raise refuse(f"{field} {_show(value)} is in the far future", "check the clock of the system that sent it")
-    return (instant - _EPOCH) // timedelta(milliseconds=1)
+    return (instant - _EPOCH) // _MS
 
 
 def _day(value: Any, info: Any) -> date:
@@ -167,7 +169,8 @@ def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T
             items=items_in(body),
         )
     try:
-        return adapter.validate_json(body.decode("utf-8-sig"))
+        text = body.decode()
+        return adapter.validate_json(text[1:] if text[:1] == _BYTE_ORDER_MARK else text)
     except UnicodeDecodeError as error:
         raise BadMessage(
             f"the body is not UTF-8: byte 0x{body[error.start]:02x} at position {error.start}",

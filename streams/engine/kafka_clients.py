@@ -220,14 +220,11 @@ def is_end(message: Message) -> bool:
 def to_record(message: Message) -> Record:
     """A message as a record."""
     found = cast("list[tuple[str, bytes | str | None]] | None", message.headers())
-    headers: Headers = tuple((name, _bytes(value)) for name, value in found) if found else ()
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    return Record(
-        topic, partition, offset, message.timestamp()[1], _bytes_or_none(message.key()), _bytes_or_none(message.value()), headers
-    )
+    headers: Headers = tuple([(name, _bytes(value)) for name, value in found]) if found else ()
+    topic, partition, offset, key, value = message.topic(), message.partition(), message.offset(), message.key(), message.value()
+    assert topic is not None and partition is not None and offset is not None
+    assert not isinstance(key, str) and not isinstance(value, str)  # no deserializer is set
+    return Record(topic, partition, offset, message.timestamp()[1], key, value, headers)
 
 
 def place(partition: TopicPartition, offset: int | None = None) -> Place:
@@ -247,7 +244,3 @@ def size_of(record: Outgoing) -> int:
 
 def _bytes(value: bytes | str | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
-
-
-def _bytes_or_none(value: bytes | str | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

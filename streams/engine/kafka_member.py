@@ -204,16 +204,15 @@ class KafkaMember:
         self._seek()
         is_busy = bool(self._gained or self._restorer.is_busy)
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
-        self._require_client(messages)
+        told = [message for message in messages if message.error() is not None]
+        self._require_client(told)
         self._take_changes(timeout_s)
         self._note_fresh()
-        found: list[Record] = []
-        for message in messages:
-            if message.error() is None:
-                if self._is_wanted(message):
-                    found.append(to_record(message))
-            elif not check_message(message) and self._is_wanted(message):
+        for message in told:
+            if not check_message(message) and self._is_wanted(message.topic(), message.partition()):
                 self._ends.note(message)
+        records = map(to_record, [message for message in messages if message.error() is None] if told else messages)
+        found = [record for record in records if self._is_wanted(record.topic, record.partition)]
         if found:
             self._ends.hand_out(found)
             self._busy_s = time.monotonic()
@@ -249,9 +248,8 @@ class KafkaMember:
         self._consumer = self._subscribed()
         self._must_rejoin = False
 
-    def _is_wanted(self, message: Message) -> bool:
-        topic, index = message.topic(), message.partition()
-        return index in self._owned and (topic, index) not in self._seeks
+    def _is_wanted(self, topic: str | None, index: int | None) -> bool:
+        return index in self._owned and not (self._seeks and (topic, index) in self._seeks)
 
     def _at_rest(self, busy: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Ends of owned partitions that can be committed, but for those that move anyway."""
