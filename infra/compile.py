@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "infra" / "compiled.json"
+PACKAGES = ("connectors", "schemas", "streams", "tables")
 MODULES = (
     "schemas/avro_bytes.py",
     "streams/engine/keys.py",
@@ -45,13 +46,11 @@ MODULES = (
 
 
 def extensions() -> Iterator[Path]:
-    """What was compiled."""
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    yield from ROOT.glob(f"*__mypyc{suffix}")
-    for name in MODULES:
-        path = (ROOT / name).with_suffix(suffix)
-        if path.exists():
-            yield path
+    """What was compiled, also of modules that are no longer listed, and by another Python."""
+    for suffix in ("so", "pyd"):
+        yield from ROOT.glob(f"*__mypyc.*{suffix}")
+        for package in PACKAGES:
+            yield from (ROOT / package).rglob(f"*.{suffix}")
 
 
 def remove() -> None:

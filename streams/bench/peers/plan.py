@@ -17,6 +17,7 @@ from streams.bench.peers.children import prepare
 from streams.bench.peers.cluster import CannotMeasure, broker
 from streams.bench.peers.jobs import ENGINES, FEWEST, LATENCY_S, MEASURES, PARTITIONS, RATES, Engine, Run, Workload
 from streams.bench.peers.runs import KINDS, Rig
+from streams.compiled import is_compiled
 
 DEFAULT_EVENTS: dict[str, int] = {"a": 2_000_000, "b": 1_000_000, "b-keyed": 1_000_000}
 DEFAULT_KEYS = (20_000, 1_000_000)
@@ -144,6 +145,7 @@ class Bench:
             "number": run.number,
             "rate": run.rate,
             "partitions": PARTITIONS,
+            "is_compiled": is_compiled(),
             "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }

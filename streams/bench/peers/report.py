@@ -40,7 +40,7 @@ records in transactions, without logic or state.
 
 def markdown(results: Sequence[Result], failed: Sequence[str]) -> str:
     """The whole report."""
-    parts = ["## `crossdock bench peers`", NOTES]
+    parts = ["## `crossdock bench peers`", NOTES, _rules(results)]
     good = [result for result in results if not result.get("wrong")]
     for workload, title in TITLES.items():
         for keys in sorted({r["keys"] for r in _of(good, "throughput", workload=workload)}):
@@ -52,6 +52,11 @@ def markdown(results: Sequence[Result], failed: Sequence[str]) -> str:
     if failed:
         parts += ["### Runs that do not count", "\n".join(f"- {sentence}" for sentence in failed)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _rules(results: Sequence[Result]) -> str:
+    ran = {True: "compiled (`infra/compile.sh`)", False: "as plain Python"}
+    return f"crossdock's rules ran {' and '.join(ran[way] for way in sorted({r['is_compiled'] for r in results}, reverse=True))}."
 
 
 def _of(results: Sequence[Result], measure: str, **wanted: Any) -> list[Result]:
