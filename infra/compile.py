@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "infra" / "compiled.json"
+LIBRARY = "schemas.compiled"
+"""What the modules share is a module of its own. It has to be in a package: an editable installation finds nothing else of ours."""
 PACKAGES = ("connectors", "schemas", "streams", "tables")
 MODULES = (
     "schemas/avro_bytes.py",
@@ -48,7 +50,6 @@ MODULES = (
 def extensions() -> Iterator[Path]:
     """What was compiled, also of modules that are no longer listed, and by another Python."""
     for suffix in ("so", "pyd"):
-        yield from ROOT.glob(f"*__mypyc.*{suffix}")
         for package in PACKAGES:
             yield from (ROOT / package).rglob(f"*.{suffix}")
 
@@ -73,7 +74,9 @@ def build() -> None:
 
     remove()
     digests = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in MODULES}
-    extension_modules = mypycify([*MODULES, "--ignore-missing-imports"], opt_level="3", target_dir=str(ROOT / "build" / "mypyc"))
+    extension_modules = mypycify(
+        [*MODULES, "--ignore-missing-imports"], opt_level="3", target_dir=str(ROOT / "build" / "mypyc"), group_name=LIBRARY
+    )
     setup(
         name="crossdock-compiled",
         packages=[],
