@@ -6,11 +6,11 @@ usage() {
   cat <<'TEXT'
 usage: infra/test.sh [--quick]
 
-Sets up .venv, then checks style, types, imports and schemas, and runs the tests and the simulation,
-the latter with compiled rules. The tests on Kafka
-start the brokers, Debezium, the registry and the PostgreSQL they use, on loopback: that takes Java 17 or newer, Maven (the first
-time) and PostgreSQL, which infra/servers.sh installs if it may.
-  --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e, the simulation's seeds, all tests on Kafka
+Sets up .venv, then checks style, types, imports and schemas, and runs the tests on plain Python; then it compiles the rules
+(infra/compile.sh), tests them again, runs the simulation with them, and goes back to plain Python. The tests on Kafka start the
+brokers, Debezium, the registry and the PostgreSQL they use, on loopback: that takes Java 17 or newer, Maven (the first time) and
+PostgreSQL, which infra/servers.sh installs if it may.
+  --quick   leave out the long ones: tests/simulation, tests/integration, tests/e2e, all tests on Kafka, and all that is compiled
 TEXT
 }
 

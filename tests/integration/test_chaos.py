@@ -8,9 +8,9 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = ["kill-point", "storm", "damage", "stall", "leader-change"]
-"""Faults of workers, their files and their network, and leaders that change. `crossdock chaos` has brokers that go, too, and
-disks that fill, and takes its time: a client of librdkafka 2.16 may lock itself up for good when a broker goes (ADR 0013).
+WANTED = ["kill-point", "storm", "damage", "stall", "leader-change", "broker-kill", "broker-freeze"]
+"""Faults of workers, their files and their network, and of brokers. `crossdock chaos` has more, and takes its time. When a broker
+goes, a client of librdkafka 2.16 may lock itself up for good (ADR 0013): then its process is started again, a minute later.
 """
 
 
