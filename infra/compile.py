@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "infra" / "compiled.json"
 LIBRARY = "schemas.compiled"
-"""What the modules share is a module of its own. It has to be in a package: an editable installation finds nothing else of ours."""
+"""What the modules share is a module, too. It has to be in a package: an editable installation finds nothing else of ours."""
 PACKAGES = ("connectors", "schemas", "streams", "tables")
 MODULES = (
     "schemas/avro_bytes.py",
