@@ -28,6 +28,7 @@ from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.log import Follower, TopicPartition, Unavailable
 from streams.views import ReadableLog
+from tables.publish import is_oversold_today
 
 FOLLOWED = (topics.ATP, topics.ORDER_STATUS, topics.EXCEPTION_ROWS, topics.ENDPOINTS)
 PAUSE_S = 0.2
@@ -196,7 +197,7 @@ class LiveRows:
             self.latencies_ms.append(max(0, written_ms - row.as_of_ms))
         self._as_of_ms[row.item] = row.as_of_ms
         _put(self._warned, row.item, bool(warnings(row)))
-        _put(self.broken, row.item, any(s.promise_milli > max(0, s.usable_milli - row.safety_stock_milli) for s in row.sites))
+        _put(self.broken, row.item, any(is_oversold_today(site, row.safety_stock_milli) for site in row.sites))
 
     def _take_exception(self, row: ExceptionRow) -> None:
         if row.state in _OPEN:

@@ -82,3 +82,12 @@ def series(policy: AtpPolicy, row: Stock, safety: int, today: int, past_due_days
     """ATP of each of the next days by any policy. Plans past the last day shown still count (see `periods`)."""
     supply, demand, expired = periods(SiteBook(row), today, past_due_days)
     return atp(policy, row.usable_milli - safety, supply, demand, expired)[:days]
+
+
+def is_oversold_today(site: SiteAtp, safety_milli: int) -> bool:
+    """Whether a site promises more today than is usable there (safety stock kept back) or expected in by today: never true.
+
+    Supply that is past due is expected today only where the site's policy says so; here it counts either way.
+    """
+    expected = sum([entry.supply_milli for entry in site.days if entry.day <= site.today])
+    return site.promise_milli > max(0, site.usable_milli - safety_milli + expected)

@@ -43,6 +43,13 @@ app.command()(checks.topics)
 
 def main() -> NoReturn:
     """Run a command. 0: done; 1: it found or met a failure; 2: the user asked for something that cannot be."""
+    if changed := outdated():
+        which = changed[0] + (f" and {len(changed) - 1} more" if changed[1:] else "")
+        _end(
+            f"{which} changed after it was compiled, so what runs is not what is written there. Run infra/compile.sh again, or"
+            " infra/compile.sh --remove for plain Python.",
+            2,
+        )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -52,13 +59,6 @@ def main() -> NoReturn:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    if changed := outdated():
-        which = changed[0] + (f" and {len(changed) - 1} more" if changed[1:] else "")
-        _end(
-            f"{which} changed after it was compiled, so what runs is not what is written there. Run infra/compile.sh again, or"
-            " infra/compile.sh --remove for plain Python.",
-            2,
-        )
     try:
         app()
     except (Mistake, BadSettings) as error:

@@ -20,6 +20,7 @@ from streams.demo.sandbox import Sandbox
 from streams.engine.log import TopicPartition
 from streams.reconcile import reconcile
 from tables.order_states import ENDED
+from tables.publish import is_oversold_today
 from tables.sales_documents import channel_of
 
 KEPT = 5
@@ -134,7 +135,7 @@ def _never_oversold(app: App) -> tuple[int, Iterator[str]]:
         for row in rows:
             for site in row.sites:
                 where = f"{row.item} at {site.site}"
-                if site.promise_milli > max(0, site.usable_milli - row.safety_stock_milli):
+                if is_oversold_today(site, row.safety_stock_milli):
                     yield f"{where} promises {show(site.promise_milli)} of {show(site.usable_milli)}"
                 is_told = f"oversold:{row.item}:{site.site}" in told or (row.item, site.site) in negative
                 if site.days and site.atp_milli + row.safety_stock_milli < 0 and not is_told:

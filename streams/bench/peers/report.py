@@ -56,7 +56,8 @@ def markdown(results: Sequence[Result], failed: Sequence[str]) -> str:
 
 def _rules(results: Sequence[Result]) -> str:
     ran = {True: "compiled (`infra/compile.sh`)", False: "as plain Python"}
-    return f"crossdock's rules ran {' and '.join(ran[way] for way in sorted({r['is_compiled'] for r in results}, reverse=True))}."
+    ways = sorted({r.get("is_compiled", False) for r in results}, reverse=True)
+    return f"crossdock's rules ran {' and '.join(ran[way] for way in ways)}."
 
 
 def _of(results: Sequence[Result], measure: str, **wanted: Any) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from schemas import topics
 from schemas.codec import Codec
 from schemas.frozen import replace
-from schemas.inventory import Atp
+from schemas.inventory import Atp, DayNet
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
 from schemas.topics import Topic
@@ -149,6 +150,18 @@ def test_an_item_promised_beyond_its_stock_is_told(world: World) -> None:
     assert world.read().broken == {"X"}
     world.item("X")
     assert world.read().broken == set()
+
+
+def test_what_is_expected_in_today_can_be_promised_today(world: World) -> None:
+    """Found on a day on which a purchase line of the sample was due: the page called its item oversold."""
+    (site,) = ROW.sites
+    free = site.usable_milli - ROW.safety_stock_milli
+    for day, is_broken in ((site.today, False), (site.today + timedelta(days=1), True)):
+        days = [DayNet(day, 31_000, 0)]
+        world.item("X", sites=[replace(site, days=days, promise_milli=free + 31_000)])
+        assert world.read().broken == ({"X"} if is_broken else set())
+    world.item("X", sites=[replace(site, days=[DayNet(site.today, 31_000, 0)], promise_milli=free + 31_001)])
+    assert world.read().broken == {"X"}
 
 
 def test_open_exceptions_are_ranked_by_severity_then_by_when_their_time_is_up(world: World) -> None:
