@@ -28,7 +28,7 @@ _POSITION, _IDENTITY, _WRITTEN = b"\0position", b"\0identity", b"\0written"
 _BEYOND = b"\xff" * 8  # all keys
 MAX_AGE_MS = REMOVED_KEPT_MS // 2
 """What was not written for longer may have missed removals that are no longer in the changelog."""
-_CACHE = Cache(64 * MB)  # for all stores of the process
+_CACHE = Cache(128 * MB)  # for all stores of the process
 _READERS_S = 5.0
 """How long opening waits for readers of the process that still hold the directory's former handle."""
 
@@ -309,8 +309,9 @@ def _mark(path: Path) -> Path:
 
 def _options() -> Options:
     blocks = BlockBasedOptions()
+    # Indexes and filters stay in memory, beside the cache, a hundredth or two of what the rows take on disk. Within it they push each
+    # other out once a store has some millions of rows, and then every look-up reads them from disk: an event took three times as long.
     blocks.set_block_cache(_CACHE)
-    blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_bloom_filter(10, False)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
