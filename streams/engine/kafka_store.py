@@ -309,8 +309,8 @@ def _mark(path: Path) -> Path:
 
 def _options() -> Options:
     blocks = BlockBasedOptions()
-    # Indexes and filters stay in memory, beside the cache, a hundredth or two of what the rows take on disk. Within it they push each
-    # other out once a store has some millions of rows, and then every look-up reads them from disk: an event took three times as long.
+    # Indexes and filters stay in memory, beside the cache: a hundredth or two of what the rows take on disk. Within it they push
+    # each other out once a store has some millions of rows, and every look-up reads them anew: an event took twice as long.
     blocks.set_block_cache(_CACHE)
     blocks.set_bloom_filter(10, False)
     options = Options(raw_mode=True)
