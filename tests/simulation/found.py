@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -19,3 +20,8 @@ def assert_found(seeds: Iterable[int]) -> str:
             assert f"crossdock simulate --seed {seed}" in str(report)
             return str(report)
     pytest.fail(f"{tried} seeds have not found it")
+
+
+def set_rule(patch: pytest.MonkeyPatch, rules: dict[Any, Any], event: type[Any], rule: Any) -> None:
+    """Put another rule in place of a fold's own."""
+    patch.setitem(rules, event, rule)

@@ -18,7 +18,7 @@ from tables import order_billing, order_handoffs, order_lines, order_posting, or
 from tables.deliveries import Stage
 from tables.dispatching import Desk
 from tables.orders import ErpLine, OrderTables
-from tests.simulation.found import assert_found
+from tests.simulation.found import assert_found, set_rule
 
 SEEDS = range(1, 100, 2)
 
@@ -61,10 +61,6 @@ def test_the_runs_are_not_quiet() -> None:
 # --- broken on purpose --------------------------------------------------------------------------------------------------
 
 
-def _set(patch: pytest.MonkeyPatch, rules: dict[Any, Any], event: type[Any], rule: Any) -> None:
-    patch.setitem(rules, event, rule)
-
-
 def _a_key_for_each_attempt(patch: pytest.MonkeyPatch) -> None:
     real = delivery._outcome
 
@@ -104,7 +100,7 @@ def _settled_releases_are_dropped(patch: pytest.MonkeyPatch) -> None:
             raise AlreadyApplied
         return order_run.obligation_settled(t, e)
 
-    _set(patch, streams.orders._RULES, ObligationSettled, settled)
+    set_rule(patch, streams.orders._RULES, ObligationSettled, settled)
 
 
 def _released_unconfirmed(patch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from streams.simulation.world import OpenLine, World
 from tables import book, inventory, versions
 from tables.promise import PromiseTables
 from tables.site_book import USABLE
-from tests.simulation.found import assert_found
+from tests.simulation.found import assert_found, set_rule
 
 MOST_SEEDS = 40
 
@@ -97,16 +97,12 @@ class _Nobody:
 # --- broken on purpose --------------------------------------------------------------------------------------------------
 
 
-def _set(patch: pytest.MonkeyPatch, rules: dict[Any, Any], event: type[Any], rule: Any) -> None:
-    patch.setitem(rules, event, rule)
-
-
 def _no_dedupe(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("streams.translators.admit", lambda t, feed: iter(()))
 
 
 def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
-    _set(patch, streams.promise._RULES, PickShorted, lambda p, t, e: iter(()))
+    set_rule(patch, streams.promise._RULES, PickShorted, lambda p, t, e: iter(()))
 
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
@@ -119,7 +115,7 @@ def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
     def counted(p: Any, t: PromiseTables, e: StockCounted) -> Iterator[Any]:
         return inventory.stock_counted(p, t, replace(e, occurred_at_ms=e.recorded_at_ms))
 
-    _set(patch, streams.promise._RULES, StockCounted, counted)
+    set_rule(patch, streams.promise._RULES, StockCounted, counted)
 
 
 def _reservations_for_ever(patch: pytest.MonkeyPatch) -> None:
