@@ -1,0 +1,24 @@
+"""Inputs out of public bug reports, played as their systems would send them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.field_kit import DATA, Field
+
+PENDING = frozenset(path.stem for path in DATA.glob("*.json"))  # those that are not right yet
+CASES = sorted(path.stem for path in DATA.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_outcome_is_right(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if name in PENDING:
+        request.applymarker(pytest.mark.xfail(reason="not right yet"))
+    field = Field(name, tmp_path)
+    try:
+        wrong = field.play()
+        assert [] in wrong, "\n\nor\n\n".join("\n".join(outcome) for outcome in wrong)
+    finally:
+        field.server.kill()
