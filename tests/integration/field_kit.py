@@ -141,7 +141,7 @@ class Field:
         order = response.json() if response.status_code == 200 else {"lines": []}
         if "status" in look:
             return order.get("status") == look["status"] or order.get("status")
-        line = next((line for line in order["lines"] if line["line"] == look["line"]), {})
+        line: Look = next((line for line in order["lines"] if line["line"] == look["line"]), {})
         wrong = {name: line.get(name, 0) for name in look if name not in ("order", "line") and line.get(name, 0) != look[name]}
         return wrong or True
 
