@@ -24,15 +24,18 @@ class Connections(httpx.AsyncBaseTransport):
         waits = request.extensions.get("timeout", {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=waits.get("connect"), sock_read=waits.get("read"))
         content = await request.aread()
-        with _as_httpx(request):
-            answer = await self._session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=list(request.headers.multi_items()),
-                data=content or None,
-                allow_redirects=False,
-                timeout=timeout,
-            )
+        try:
+            with _as_httpx(request):
+                answer = await self._session.request(
+                    request.method,
+                    URL(str(request.url), encoded=True),
+                    headers=list(request.headers.multi_items()),
+                    data=content or None,
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
+        except ValueError as error:  # of our own making: a line break in a header, a character that no header can have
+            raise httpx.LocalProtocolError(str(error), request=request) from error
         return httpx.Response(answer.status, headers=list(answer.raw_headers), stream=_Body(answer, request))
 
     async def aclose(self) -> None:

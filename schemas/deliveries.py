@@ -38,7 +38,8 @@ class Dispatch(Event, frozen=True, kw_only=True):
 
 
 class DispatchAnswered(Event, frozen=True, kw_only=True):
-    """How an attempt went. `outcome`: done, refused (the endpoint understood and will not), failed (try again).
+    """How an attempt went. `outcome`: done, refused (the endpoint understood and will not), failed (try again), unsendable
+    (it never left crossdock: no fault of the endpoint's).
 
     `status`: the HTTP status, 0 if there was no answer. `answer`: for `done` the JSON of the kind's answer type, else words.
     `retry_after_ms`: for so long the endpoint asked to be left alone.

@@ -20,7 +20,7 @@ from streams.commands import append, said_now, send
 from streams.engine.log import Log, Outgoing, TopicPartition
 from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_headers, replay_of
 from streams.ingest import BadInput, Intake
-from streams.order_desk import EXHAUSTED, retry_exhausted
+from streams.order_desk import GIVEN_UP, retry_exhausted
 from streams.views import Published, records_from
 
 _ERP_ORDERS = "erp"
@@ -154,10 +154,10 @@ class ExceptionDesk:
     def replay(self, exception_id: str) -> list[str]:
         """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet.
 
-        The fingerprint of an exhausted obligation has that one tried again.
+        The fingerprint of an obligation that was given up has that one tried again.
         """
         row = self.get(exception_id)
-        if row is not None and row.code == EXHAUSTED:
+        if row is not None and row.code in GIVEN_UP:
             return [retry_exhausted(self._log, self._codec, self._clock_ms(), row)]
         wanted = self._wanted(exception_id)
         if wanted:

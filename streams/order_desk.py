@@ -12,8 +12,9 @@ from schemas.orders import ReleaseHold
 from streams.commands import said_now, send
 from streams.engine.log import Log
 from streams.views import Published
+from tables.dispatching import EXHAUSTED, UNSENDABLE
 
-EXHAUSTED = "obligation_exhausted"
+GIVEN_UP = frozenset({EXHAUSTED, UNSENDABLE})
 
 
 class HoldDesk:
@@ -44,7 +45,7 @@ class HoldDesk:
 def retry_exhausted(log: Log, codec: Codec, now_ms: int, row: ExceptionRow) -> str:
     """Have the obligation behind an exception tried again: its id. Raises `Invalid`, `Busy`.
 
-    The fingerprint is `obligation_exhausted:<endpoint>:<obligation id>`; the exception's order is the aggregate.
+    The fingerprint is `<code>:<endpoint>:<obligation id>`; the exception's order is the aggregate.
     """
     _, endpoint, obligation_id = [*row.fingerprint.split(":", 2), "", ""][:3]
     if row.state == "cleared" or not obligation_id or row.order_id is None:

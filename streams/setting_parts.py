@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from schemas.errors import BadMessage
@@ -30,7 +31,11 @@ def _milli(value: Any) -> int:
 
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and bool(httpx.URL(text).host)
+    except (ValueError, httpx.InvalidURL):  # a port out of range, a control character
+        is_address = False
+    if not is_address:
         raise ValueError(f"{text!r} is no address, like http://127.0.0.1:9090/marketplace")
     return text
 

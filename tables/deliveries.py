@@ -53,6 +53,7 @@ class Obligation(Frozen, frozen=True):
 
     `tries`: failures since it was raised or retried by a person, for the backoff. `failures`: those among them that count towards
     its exhaustion, because the endpoint served others meanwhile (`served` is the endpoint's count when that was last looked at).
+    `unsent`: attempts in a row that never left crossdock; `is_unsendable`: it was given up for that.
     """
 
     obligation_id: str
@@ -67,6 +68,8 @@ class Obligation(Frozen, frozen=True):
     tries: int = 0
     failures: int = 0
     served: int = 0
+    unsent: int = 0
+    is_unsendable: bool = False
 
 
 class Known(Frozen, frozen=True):

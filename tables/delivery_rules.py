@@ -42,10 +42,12 @@ def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswere
     desk = Desk(p, t, e.endpoint, e)
     if e.outcome in ("done", "refused"):
         yield from desk.settle(at, held, e.outcome, e.status, e.answer)
-    elif e.outcome != "failed":
-        raise Refused(f"outcome {e.outcome!r} is not known", hint="answer done, refused or failed")
+    elif e.outcome not in ("failed", "unsendable"):
+        raise Refused(f"outcome {e.outcome!r} is not known", hint="answer done, refused, failed or unsendable")
     elif held.stage is not Stage.IN_FLIGHT or e.attempt < held.attempts:
         raise AlreadyApplied
+    elif e.outcome == "unsendable":
+        yield from desk.not_sent(at, held, e.answer)
     else:
         yield from desk.fail(at, held, e.status, e.answer, e.retry_after_ms)
     yield from desk.close()

@@ -29,6 +29,10 @@ from tables.notes import cleared, note
 
 FORGOTTEN_TOGETHER_MS = 60_000  # ids are forgotten by the minute: a tick each would keep the log busy
 MAX_ERROR = 300
+UNSENT_TRIES = 3
+"""So often an obligation that does not leave crossdock is tried: a lack of memory passes, what is wrong with it does not."""
+EXHAUSTED = "obligation_exhausted"
+UNSENDABLE = "obligation_unsendable"
 _DUE = Deadline()
 _DEADLINE_OF = {Stage.IN_FLIGHT: "lease", Stage.RETRYING: "retry"}
 
@@ -97,7 +101,7 @@ class Desk:
         served = self.row.served
         # An endpoint that asks for time, or serves nobody at all, says nothing about this obligation.
         counts = served > held.served and retry_after_ms is None
-        held = replace(held, tries=held.tries + 1, failures=held.failures + counts, served=served)
+        held = replace(held, tries=held.tries + 1, failures=held.failures + counts, served=served, unsent=0)
         error = f"{status} {answer}"[:MAX_ERROR] if status else answer[:MAX_ERROR]
         self._set_circuit(after_failure(self.policy, self.row, at.seq, error, retry_after_ms))
         if held.failures >= self.policy.attempts:
@@ -105,9 +109,22 @@ class Desk:
         elif self.row.circuit is not Circuit.CLOSED:
             self._make_ready(at, held)
         else:
-            jitter = crc32(f"{held.obligation_id} {held.attempts}".encode()) & 0xFFFF
-            wait_ms = max(backoff_ms(self.policy, held.tries, jitter), min(retry_after_ms or 0, self.policy.retry_most_ms))
-            self._put(at, replace(held, stage=Stage.RETRYING, due_ms=self.row.now_ms + wait_ms))
+            self._retry_later(at, held, retry_after_ms or 0)
+
+    def not_sent(self, at: Known, held: Obligation, answer: str) -> Iterator[Any]:
+        """An attempt that never left crossdock: it says nothing about the endpoint, so its circuit stays as it is."""
+        self._take_out(at, held)
+        held = replace(held, tries=held.tries + 1, unsent=held.unsent + 1)
+        self._set_circuit(after_silence(self.row, at.seq))
+        if held.unsent >= UNSENT_TRIES:
+            yield from self._exhaust(at, replace(held, is_unsendable=True), 0, answer)
+        else:
+            self._retry_later(at, held, 0)
+
+    def _retry_later(self, at: Known, held: Obligation, least_ms: int) -> None:
+        jitter = crc32(f"{held.obligation_id} {held.attempts}".encode()) & 0xFFFF
+        wait_ms = max(backoff_ms(self.policy, held.tries, jitter), min(least_ms, self.policy.retry_most_ms))
+        self._put(at, replace(held, stage=Stage.RETRYING, due_ms=self.row.now_ms + wait_ms))
 
     def come_due(self, at: Known) -> None:
         """Its lease has run out, or it is to be tried again."""
@@ -120,7 +137,9 @@ class Desk:
     def retry(self, at: Known, held: Obligation) -> Iterator[Any]:
         """A person wants an exhausted one tried again."""
         yield from self._no_longer_exhausted(held)
-        self._make_head(at.aggregate, at.seq, replace(held, tries=0, failures=0, served=self.row.served))
+        self._make_head(
+            at.aggregate, at.seq, replace(held, tries=0, failures=0, served=self.row.served, unsent=0, is_unsendable=False)
+        )
 
     def close(self) -> Iterator[Any]:
         """Dispatch what may go, note what became of the circuit, and keep the endpoint's row."""
@@ -229,17 +248,22 @@ class Desk:
         self.tables.obligations[self.name, at.aggregate, at.seq] = replace(held, stage=Stage.EXHAUSTED, due_ms=0)
         del self.tables.heads[self.name, at.seq]
         self.row = replace(self.row, exhausted=self.row.exhausted + 1)
-        sentence = (
-            f"{held.kind} of {at.aggregate} was given up after {held.attempts} attempts at {self.name}, which serves others: "
-            f"{self.row.last_error}. What follows for {at.aggregate} there waits for it."
-        )
-        fingerprint = exhausted_fingerprint(self.name, held.obligation_id)
-        yield note(self.event, "obligation_exhausted", fingerprint, sentence, order_id=at.aggregate)
+        if held.is_unsendable:
+            code, sentence = UNSENDABLE, f"{held.kind} of {at.aggregate} cannot be sent to {self.name}: {answer[:MAX_ERROR]}."
+        else:
+            code = EXHAUSTED
+            sentence = (
+                f"{held.kind} of {at.aggregate} was given up after {held.attempts} attempts at {self.name}, which serves others: "
+                f"{self.row.last_error}."
+            )
+        sentence += f" What follows for {at.aggregate} there waits for it."
+        yield note(self.event, code, given_up_fingerprint(code, self.name, held.obligation_id), sentence, order_id=at.aggregate)
         yield self._settled(at, held, "exhausted", status, answer)
 
     def _no_longer_exhausted(self, held: Obligation) -> Iterator[Any]:
         self.row = replace(self.row, exhausted=self.row.exhausted - 1)
-        yield cleared(self.event, exhausted_fingerprint(self.name, held.obligation_id))
+        code = UNSENDABLE if held.is_unsendable else EXHAUSTED
+        yield cleared(self.event, given_up_fingerprint(code, self.name, held.obligation_id))
 
     def _settled(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> ObligationSettled:
         return ObligationSettled(
@@ -269,6 +293,6 @@ class Desk:
             yield cleared(self.event, fingerprint)
 
 
-def exhausted_fingerprint(endpoint: str, obligation_id: str) -> str:
-    """Under which an exhausted obligation is noted; the exception's order is its aggregate."""
-    return f"obligation_exhausted:{endpoint}:{obligation_id}"
+def given_up_fingerprint(code: str, endpoint: str, obligation_id: str) -> str:
+    """Under which an obligation that was given up is noted; the exception's order is its aggregate."""
+    return f"{code}:{endpoint}:{obligation_id}"

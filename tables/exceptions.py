@@ -83,6 +83,13 @@ CODES: dict[str, Code] = {
     "obligation_exhausted": Code(
         "critical", "integration", 4 * HOUR_MS, "Read the last answer, correct its cause, send it again"
     ),
+    "obligation_unsendable": Code(
+        "critical",
+        "integration",
+        4 * HOUR_MS,
+        "See what cannot be sent. A reference that no address can hold: have the order placed again under another one. "
+        "Anything else is crossdock's: have it mended, then replay this exception",
+    ),
     "sequence_gap": Code("warning", "integration", HOUR_MS, "Ask the source to send the missing messages again"),
     "dead_letter": Code("warning", "integration", DAY_MS, "Correct the message or its source, then replay it"),
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = endpoint.answer(Request(self.command, self.path, headers.get("idempotency-key", ""), body, headers))
+            answer = endpoint.answer(Request(self.command, self.path, unquote(headers.get("idempotency-key", "")), body, headers))
             if answer is None:
                 self.close_connection = True
                 return

@@ -8,12 +8,11 @@ repeated one as they did the first time. That the order is there, and how it sta
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from connectors.outbound import call, read
+from connectors.outbound import call, path_part, read
 from schemas.obligations import InvoicePosted, ObligedLine, OrderPosted, PostOrder, RequestInvoice
 from schemas.quantity import show
 
@@ -29,7 +28,7 @@ class _Invoice(msgspec.Struct):
 
 
 class ErpClient:
-    """The ERP at `url`. Each call raises `EndpointRefused` or `EndpointFailed`."""
+    """The ERP at `url`. Each call raises `EndpointRefused`, `EndpointFailed` or `CannotSend`."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, timeout_s: float) -> None:
         self._http = http
@@ -46,13 +45,13 @@ class ErpClient:
             "priority": order.priority,
             "lines": [_line(line) for line in order.lines],
         }
-        answer = await self._call("PUT", f"/orders/{_part(channel)}/{_part(order.external_ref)}", body, key, (200, 201))
+        answer = await self._call("PUT", f"/orders/{path_part(channel)}/{path_part(order.external_ref)}", body, key, (200, 201))
         return OrderPosted(read(answer, _Order).order_no)
 
     async def request_invoice(self, invoice: RequestInvoice, key: str) -> InvoicePosted:
         """Bill units that have shipped."""
         body = {"lines": [{"line": line.line, "qty": show(line.qty_milli)} for line in invoice.lines]}
-        answer = await self._call("POST", f"/orders/{_part(invoice.order_no)}/invoices", body, key, (200, 201))
+        answer = await self._call("POST", f"/orders/{path_part(invoice.order_no)}/invoices", body, key, (200, 201))
         return InvoicePosted(read(answer, _Invoice).invoice_no)
 
     async def _call(self, method: str, path: str, body: Any, key: str, expect: tuple[int, ...]) -> bytes:
@@ -69,8 +68,3 @@ def _line(line: ObligedLine) -> dict[str, Any]:
         "unit_price": None if line.unit_price is None else format(line.unit_price, "f"),
         "currency": line.currency,
     }
-
-
-def _part(text: str) -> str:
-    """A path's part. A lone `.` or `..` would be taken for a step in the path."""
-    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")

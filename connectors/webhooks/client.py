@@ -26,7 +26,7 @@ class WebhookClient:
         self._clock_ms = clock_ms
 
     async def notify_status(self, notice: NotifyStatus, key: str) -> StatusNotified:
-        """Tell of a status. Raises `EndpointRefused` or `EndpointFailed`."""
+        """Tell of a status. Raises `EndpointRefused`, `EndpointFailed` or `CannotSend`."""
         at = (_EPOCH + timedelta(milliseconds=notice.at_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = msgspec.json.encode(
             {

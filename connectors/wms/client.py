@@ -29,7 +29,7 @@ class _Withdrawal(msgspec.Struct):
 
 
 class WmsClient:
-    """The warehouse management system at `url`. Each call raises `EndpointRefused` or `EndpointFailed`."""
+    """The warehouse management system at `url`. Each call raises `EndpointRefused`, `EndpointFailed` or `CannotSend`."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, timeout_s: float) -> None:
         self._http = http

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import httpx
 import msgspec
@@ -207,7 +208,8 @@ def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _key(request: Request) -> str:
-    return request.headers.get("idempotency-key", "")
+    """Percent-encoded, like any header that has to hold what a header cannot."""
+    return unquote(request.headers.get("idempotency-key", ""))
 
 
 def _erp(system: System, master: Master, options: Options) -> System:
@@ -223,7 +225,7 @@ def _erp(system: System, master: Master, options: Options) -> System:
         return core.post_invoice(_key(request), request.path_params["order_no"], body, now)
 
     system.route("PUT", "/orders/{channel}/{external_ref:path}", put)
-    system.route("POST", "/orders/{order_no}/invoices", bill)
+    system.route("POST", "/orders/{order_no:path}/invoices", bill)
     return system
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from connectors.outbound import EndpointFailed, EndpointRefused
+from connectors.outbound import CannotSend, EndpointFailed, EndpointRefused
 from schemas.deliveries import Dispatch, DispatchAnswered
 from schemas.errors import BadMessage
 from schemas.obligations import body_of, to_json
@@ -100,10 +100,15 @@ async def _attempt(dispatch: Dispatch, calls: Mapping[str, Call], bounds: Bounds
         attempt=dispatch.attempt,
         outcome=outcome.outcome,
         status=outcome.status,
-        answer=outcome.answer[:MAX_WORDS] if outcome.outcome != "done" else outcome.answer,
+        answer=_text(outcome.answer if outcome.outcome == "done" else outcome.answer[:MAX_WORDS]),
         took_ms=max(now_ms - began_ms, 0),
         retry_after_ms=outcome.retry_after_ms,
     )
+
+
+def _text(words: str) -> str:
+    """Words that can be written whatever an error has quoted."""
+    return words.encode(errors="backslashreplace").decode()
 
 
 async def _outcome(dispatch: Dispatch, calls: Mapping[str, Call]) -> _Outcome:
@@ -118,8 +123,10 @@ async def _outcome(dispatch: Dispatch, calls: Mapping[str, Call]) -> _Outcome:
         return _Outcome("refused", error.status, error.reason)
     except EndpointFailed as error:
         return _Outcome("failed", error.status, error.reason, error.retry_after_ms)
+    except CannotSend as error:
+        return _Outcome("unsendable", 0, str(error))
     except Exception as error:
-        # A defect of ours in one call: the others go on, and a person reads of it with the exhausted obligation.
+        # A defect of ours in one call says nothing about the endpoint: the others go on, and a person reads of this one.
         _log.exception("a call has failed in an unexpected way", obligation=dispatch.obligation_id, endpoint=dispatch.endpoint)
-        return _Outcome("failed", 0, f"{type(error).__name__}: {error}")
+        return _Outcome("unsendable", 0, f"{type(error).__name__}: {error}")
     return _Outcome("done", 200, to_json(answer))

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from schemas import topics
 from schemas.orders import LineStatus, OrderStatus
+from streams.order_desk import GIVEN_UP
 from streams.simulation.facts import ZERO, ChangeFact, OrderFact
 from streams.simulation.heard import Heard
 from streams.simulation.lending import Lending
@@ -152,7 +153,7 @@ class Agreement:
             down = any(row.fingerprint == f"endpoint_down:{name}" for row in rows)
             if down != (name in known and known[name].circuit != "closed"):
                 yield f"the {name}'s circuit is {known[name].circuit if name in known else 'unknown'}, noted as down: {down}"
-            given_up = sum(1 for row in rows if row.fingerprint.startswith(f"obligation_exhausted:{name}:"))
+            given_up = sum(1 for row in rows if row.code in GIVEN_UP and row.fingerprint.split(":")[1] == name)
             if given_up != (known[name].exhausted if name in known else 0):
                 yield f"{given_up} obligations to the {name} are noted as given up, not {known[name].exhausted}"
 
@@ -180,7 +181,7 @@ class Agreement:
         """What is wrong once nothing is owed any more and everybody has worked off what was asked of him."""
         runs = {name: status for name, status in system.order_status().items() if status.decision}
         open_ = [row for row in system.exceptions().values() if row.state in ("open", "assigned")]
-        stuck = {row.order_id for row in open_ if row.code == "obligation_exhausted"}
+        stuck = {row.order_id for row in open_ if row.code in GIVEN_UP}
         wrong = [
             f"{event.obligation_id} is neither settled nor given up, nor behind one that is"
             for event in self.heard.open()

@@ -18,6 +18,7 @@ from streams.clock import Clock
 from streams.engine.log import Unavailable
 from streams.engine.memory import Crash
 from streams.engine.partition import PartitionHalted
+from streams.order_desk import GIVEN_UP
 from streams.simulation import invariants
 from streams.simulation.agency import Agency
 from streams.simulation.agreement import Agreement
@@ -86,7 +87,7 @@ class Conducted(Run):
         """See `trade.Seen`."""
         found = []
         for fingerprint, row in sorted(self.system.exceptions().items()):
-            if row.code == "obligation_exhausted" and row.state != "cleared":
+            if row.code in GIVEN_UP and row.state != "cleared":
                 _, endpoint, obligation_id = fingerprint.split(":", 2)
                 found.append(TryAgain(endpoint, row.order_id or "", obligation_id))
         return found

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.e2e.app_kit import ITEM, Server, count, erp_row, master
 from tests.endpoint_kit import Answer, Endpoint, Request
 
 ORDERS = 12
+PREFIXES = ("W", "Müller-", "注文 ")
+"""What orders' references begin with: what a header cannot hold among it."""
 SETTINGS = """
 [endpoint.erp]
 role = "erp"
@@ -56,8 +59,13 @@ def portal() -> Iterator[Endpoint]:
     portal.close()
 
 
-def place(server: Server, number: int) -> None:
-    order = {"channel": "web", "external_ref": f"W{number}", "customer": "C-1", "lines": [{"line": 1, "item": ITEM, "qty": "1"}]}
+def place(server: Server, number: int, prefix: str = "W") -> None:
+    order = {
+        "channel": "web",
+        "external_ref": f"{prefix}{number}",
+        "customer": "C-1",
+        "lines": [{"line": 1, "item": ITEM, "qty": "1"}],
+    }
     response = server.client.post("/v1/orders", json=order)
     assert response.status_code == 202, response.text
 
@@ -95,7 +103,7 @@ def test_killed_twice_in_the_middle_of_it_nothing_is_lost_or_done_twice(
         server.send("wms", [count("100", 1)])
         server.wait_for_stock(100)
         for number in range(ORDERS):
-            place(server, number)
+            place(server, number, PREFIXES[number % len(PREFIXES)])
         for calls in (3, 8):
             until = time.monotonic() + 20
             while len(erp.calls) < calls:
@@ -109,12 +117,13 @@ def test_killed_twice_in_the_middle_of_it_nothing_is_lost_or_done_twice(
     finally:
         if server.process.poll() is None:
             server.kill()
-    assert sorted(request.path for request in erp.effects) == sorted(f"/orders/WEB/W{n}" for n in range(ORDERS))
+    refs = [f"{PREFIXES[n % len(PREFIXES)]}{n}" for n in range(ORDERS)]
+    assert sorted(request.path for request in erp.effects) == sorted(f"/orders/WEB/{quote(ref)}" for ref in refs)
     told: dict[str, list[int]] = {}
     for request in portal.effects:
         verify("a secret of ours", request.body, request.headers["x-crossdock-signature"], int(time.time()))
         told.setdefault(request.json["order_id"], []).append(request.json["sequence"])
-    assert set(told) == {f"web:W{n}" for n in range(ORDERS)}
+    assert set(told) == {f"web:{ref}" for ref in refs}
     assert all(sequences == sorted(set(sequences)) for sequences in told.values())
     monkeypatch.chdir(tmp_path)
     settings = load()

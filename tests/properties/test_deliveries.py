@@ -14,7 +14,7 @@ from schemas.deliveries import Dispatch, DispatchAnswered, ObligationRaised, Obl
 from schemas.errors import AlreadyApplied
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from tables.deliveries import Circuit, Stage
-from tables.dispatching import exhausted_fingerprint
+from tables.dispatching import EXHAUSTED, given_up_fingerprint
 from tables.policy import EndpointPolicy
 from tests.unit.tables.deliveries_kit import ENDPOINT, Counter
 
@@ -164,7 +164,7 @@ class World:
         told = Count(s.obligation_id for s in self.settled if s.outcome != "exhausted")
         assert all(count == 1 for count in told.values()), "settled twice"
         down = {f"endpoint_down:{ENDPOINT}"} if names and self.counter.status().circuit != "closed" else set()
-        given_up = {exhausted_fingerprint(ENDPOINT, name) for _, name in self.given_up()}
+        given_up = {given_up_fingerprint(EXHAUSTED, ENDPOINT, name) for _, name in self.given_up()}
         assert self.open_exceptions == down | given_up
         for aggregate, effects in self.effects.items():
             assert effects == self.raised[aggregate][: len(effects)], "out of order"

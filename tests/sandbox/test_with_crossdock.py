@@ -55,7 +55,7 @@ def called(work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("ref", ["W1", "PO 7/8%25?#", ".."])
+@pytest.mark.parametrize("ref", ["W1", "PO 7/8%25?#", "..", "Müller-1", "注文 1", " a  b ", "/" * 30, "é" * 190])
 def test_our_clients_are_understood(sandbox: Sandbox, ref: str) -> None:
     order_id = f"web:{ref}"
     post = PostOrder(order_id, 1, "web", ref, "C-17", date(2026, 12, 5), 5, LINES)
@@ -64,12 +64,14 @@ def test_our_clients_are_understood(sandbox: Sandbox, ref: str) -> None:
         erp, wms = ErpClient(http, f"{sandbox.url}/erp", 10), WmsClient(http, f"{sandbox.url}/wms", 10)
         crm = WebhookClient(http, f"{sandbox.url}/crm/notices", 10, "sandbox-crm", lambda: time.time_ns() // 1_000_000)
         return [
-            await erp.post_order(post, "p1"),
-            await erp.post_order(post, "p1"),
-            await wms.release_order(ReleaseOrder(order_id, "C-17", 5, None, False, LINES), "r1"),
-            await wms.withdraw_release(WithdrawRelease(order_id, LINES), "w1"),
-            await erp.request_invoice(RequestInvoice(order_id, "SO-900001", LINES), "i1"),
-            await crm.notify_status(NotifyStatus(order_id, 1, "accepted", "web", ref, "C-17", 1_795_423_454_630), "n1"),
+            await erp.post_order(post, f"{order_id}/post"),
+            await erp.post_order(post, f"{order_id}/post"),
+            await wms.release_order(ReleaseOrder(order_id, "C-17", 5, None, False, LINES), f"{order_id}/release"),
+            await wms.withdraw_release(WithdrawRelease(order_id, LINES), f"{order_id}/withdraw"),
+            await erp.request_invoice(RequestInvoice(order_id, "SO-900001", LINES), f"{order_id}/bill"),
+            await crm.notify_status(
+                NotifyStatus(order_id, 1, "accepted", "web", ref, "C-17", 1_795_423_454_630), f"{order_id}/tell"
+            ),
         ]
 
     posted = OrderPosted("SO-900001")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.outbound import EndpointFailed, EndpointRefused
+from connectors.outbound import CannotSend, EndpointFailed, EndpointRefused
 from schemas.deliveries import Dispatch, DispatchAnswered
 from schemas.obligations import NotifyStatus, StatusNotified, to_json
 from streams.agents.delivery import SLACK_MS, Bounds, Call, deliver
@@ -60,7 +60,9 @@ def test_a_call_that_succeeds_is_done_with_its_answer() -> None:
     [
         (dispatch(), raising(EndpointRefused(422, "no")), "refused", 422, "no"),
         (dispatch(), raising(EndpointFailed(503, "later", 7)), "failed", 503, "later"),
-        (dispatch(), raising(ZeroDivisionError("ours")), "failed", 0, "ZeroDivisionError: ours"),
+        (dispatch(), raising(ZeroDivisionError("ours")), "unsendable", 0, "ZeroDivisionError: ours"),
+        (dispatch(), raising(CannotSend("its address is empty")), "unsendable", 0, "its address is empty"),
+        (dispatch(), raising(EndpointFailed(0, "quoted \ud800")), "failed", 0, "quoted \\ud800"),
         (dispatch(kind="post_order"), takes, "refused", 0, "portal takes no post_order"),
         (dispatch(body="{}"), takes, "refused", 0, "notify_status"),
     ],

@@ -300,7 +300,7 @@ def test_a_probe_nobody_answers_for_is_repeated() -> None:
 
 def test_what_was_in_flight_when_the_circuit_opened_may_close_it() -> None:
     counter = Counter(EndpointPolicy(window=4, open_after=3))
-    for name in ("A1", "B1", "C1", "D1"):
+    for name in ("A1", "B1", "C1", "D1", "E1", "F1"):
         counter.owe(name)
     for name in ("A1", "B1", "C1"):
         counter.answer(name, "failed")
@@ -335,3 +335,48 @@ def test_a_backlog_from_long_ago_gets_leases_from_now_on() -> None:
     counter.now_ms = START_MS  # what is told next was recorded before
     counter.owe("B1")
     assert counter.in_flight["B1"].lease_until_ms == now_ms + 30_000
+
+
+# --- what cannot be sent --------------------------------------------------------------------------------------------------------
+
+
+def test_what_never_left_crossdock_opens_no_circuit_and_holds_up_its_own_order_alone() -> None:
+    """As many as open a circuit three times over: each is an exception of its own, and the others go on."""
+    counter = Counter(EndpointPolicy(window=20, lease_ms=30_000, retry_ms=1_000, attempts=3, open_after=3))
+    names = [f"{letter}1" for letter in "ABCDEFGHI"]
+    for name in [*names, "Z1"]:
+        counter.owe(name)
+    counter.owe("A2")
+    for _ in range(3):
+        for name in names:
+            counter.answer(name, "unsendable")
+        assert counter.status().circuit == "closed"
+        counter.wait(10_000)
+    status = counter.status()
+    assert (status.circuit, status.failed, status.exhausted, status.waiting) == ("closed", 0, 9, 11)
+    noted = [said for said in counter.said if isinstance(said, ExceptionNoted)]
+    assert [said.code for said in noted] == ["obligation_unsendable"] * 9
+    assert noted[0].fingerprint == "obligation_unsendable:wms:A1"
+    assert noted[0].sentence == ("release_order of A cannot be sent to wms: unsendable. What follows for A there waits for it.")
+    assert settled(counter.answer("Z1")) == [("Z1", "done")]
+    assert "A2" not in counter.in_flight
+    assert sent(counter.retry("A1")) == ["A1"]
+    assert exceptions(counter.said)[-1] == "-obligation_unsendable:wms:A1"
+    assert sent(counter.answer("A1")) == ["A2"]
+
+
+def test_a_probe_that_never_left_crossdock_is_no_answer_of_the_endpoint() -> None:
+    """The circuit stays open without a longer pause, and another one is probed."""
+    counter = Counter(
+        EndpointPolicy(window=3, lease_ms=30_000, retry_ms=60_000, retry_most_ms=60_000, open_after=3, pause_ms=2_000)
+    )
+    for name in ("A1", "B1", "C1", "D1", "E1", "F1"):
+        counter.owe(name)
+    for name in ("A1", "B1", "C1"):
+        counter.answer(name, "failed")
+    assert counter.status().circuit == "open"
+    (probe,) = sent(counter.wait(2_000))
+    (other,) = sent(counter.answer(probe, "unsendable"))
+    assert other != probe
+    counter.answer(other)
+    assert counter.status().circuit == "closed"
