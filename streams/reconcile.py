@@ -16,6 +16,7 @@ from connectors.erp.columns import TABLES, ErpTable
 from connectors.erp.extract import ExtractTable, comparable, read_table, tables_in
 from schemas.quantity import to_decimal
 from schemas.topics import CUSTOMERS, DOCUMENTS, PROMISE
+from streams.engine.verdict import Verdict
 from tables.purchase_documents import ENDED_ORDERS, OPEN_LINES
 
 Key = tuple[Any, ...]
@@ -38,7 +39,7 @@ class Difference:
 
 @dataclass(slots=True)
 class TableReport:
-    """What was compared of one table. `not_compared`: column -> rows in which it could not be, and `why`."""
+    """What was compared of one table. `not_compared`: column -> rows in which it could not be."""
 
     table: str
     rows_theirs: int = 0
@@ -53,11 +54,14 @@ class TableReport:
 
 @dataclass(slots=True)
 class Reconciliation:
-    """The whole comparison. `differences` holds the first ones; the tables count all of them."""
+    """The whole comparison. `differences` holds the first ones; the tables count all of them.
+
+    `not_compared`: a sentence for each table or column that could not be, though it was asked for.
+    """
 
     tables: list[TableReport] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
 
     @property
     def difference_count(self) -> int:
@@ -65,9 +69,16 @@ class Reconciliation:
         return sum(table.differences for table in self.tables)
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether our tables are the extract's: the same only if all of it was compared."""
+        if self.difference_count:
+            return Verdict.DIFFERENT
+        return Verdict.UNKNOWN if self.not_compared else Verdict.SAME
+
+    @property
     def is_equal(self) -> bool:
-        """Nothing that could be compared differs."""
-        return self.difference_count == 0
+        """All that was asked for was compared, and nothing differs."""
+        return self.verdict is Verdict.SAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +151,28 @@ _OURS = {
 }
 
 
-def reconcile(rows: Rows, directory: Path, erp_sites: Collection[str] = ()) -> Reconciliation:
+def reconcile(
+    rows: Rows,
+    directory: Path,
+    erp_sites: Collection[str] = (),
+    *,
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+) -> Reconciliation:
     """Compare our tables with an extract. `rows(flow, table)` gives all rows of a table of ours, of every partition.
 
     Compared are the ERP's own tables, the open supply behind our promises, and, at `erp_sites` (those whose stock is the ERP's),
-    what is on hand. Raises `connectors.erp.extract.BadExtract`.
+    what is on hand. `only`: these tables alone (none: all). `without`: tables and columns (`table.column`) that need not be
+    compared. Raises `connectors.erp.extract.BadExtract`.
     """
     known, unmapped = tables_in(directory)
-    found = Reconciliation(skipped=[*(name for name in TABLES if name not in known), *unmapped])
-    for name in known:
+    wanted = [name for name in TABLES if name not in without and (not only or name in only)]
+    found = Reconciliation()
+    found.not_compared += [f"table {name}: the extract has no {name}.json" for name in wanted if name not in known]
+    if not only:
+        others = (name for name in unmapped if name not in without)
+        found.not_compared += [f"{name}.json: crossdock keeps no such table of the ERP" for name in others]
+    for name in [name for name in known if name in wanted]:
         extract = read_table(directory, name)
         _Comparison(found, name).compare(extract, _ours(rows, name))
         if name == "purchase_order_line" and "purchase_order" in known:
@@ -158,7 +182,18 @@ def reconcile(rows: Rows, directory: Path, erp_sites: Collection[str] = ()) -> R
             on_hand = {(r["item_no"], r["site_code"]): {"on_hand": r["on_hand"]} for r in extract.rows.values()}
             theirs = {key: row for key, row in on_hand.items() if key[1] in erp_sites and row["on_hand"] != 0}
             _Comparison(found, ON_HAND).derived(theirs, _our_stock(rows, erp_sites))
+    for report in found.tables:
+        for column, count in report.not_compared.items():
+            if f"{report.table}.{column}" not in without:
+                found.not_compared.append(_left_out(report, column, count))
     return found
+
+
+def _left_out(report: TableReport, column: str, count: int) -> str:
+    if column in TABLES[report.table].columns:
+        return f"{report.table}.{column}: the extract has no such column"
+    many = "1 row" if count == 1 else f"{count:,} rows"
+    return f"{report.table}.{column}: its value was never sent for {many} of {report.rows_compared:,}"
 
 
 def _ours(rows: Rows, name: str) -> Iterator[tuple[Key, dict[str, Any], dict[str, str]]]:

@@ -57,6 +57,8 @@ def chaos(
         first = report.failed[0]
         again = f"crossdock chaos --seed {first.seed} --brokers {brokers}" + (f" --faults {faults}" if faults else "")
         raise Failed(f"After {first.fault} not everything held. The same input and the same faults again: {again}")
+    if report.left_out and (faults or not report.struck):
+        raise Failed(f"Nothing is known of {', '.join(report.left_out)}: left out, see above for why.")
 
 
 def _show(report: ChaosReport, *, is_json: bool) -> None:

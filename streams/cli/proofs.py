@@ -14,6 +14,7 @@ from streams.cli.options import AsJson, Data, LogOption, settings_for, settings_
 from streams.cli.say import Failed, Mistake, as_json, err, number, out, progress, table
 from streams.cli.session import beside, caught_up, running
 from streams.demo.sandbox import NoSandbox
+from streams.engine.verdict import Verdict, overall
 from streams.engine.verify import PartitionReport
 from streams.engine.verify import verify as verified
 from streams.folded_with import mixed
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def verify(is_json: AsJson = False, data: Data = None) -> None:
-    """Fold the whole log again from its start and compare every row with the tables. Not 0 if any differs.
+    """Fold the whole log again from its start and compare every row with the tables. 0 only if all are the same.
 
     crossdock verify
     """
@@ -35,19 +36,30 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
     if url is not None:
         raise Mistake(f"A crossdock runs on {settings.directory}, at {url}, and would change it meanwhile: stop it first.")
     found = _verified(settings)
-    differing = [p for p in found if not p.is_same and not p.is_unknown]
-    unknown = [p for p in found if p.is_unknown]
+    verdict = overall(p.verdict for p in found)
+    counts = {each: sum(p.verdict is each for p in found) for each in Verdict}
     if is_json:
         rows = [asdict(p) | {"partition": f"{p.partition.topic}/{p.partition.partition}"} for p in found]
-        as_json({"is_same": not differing, "inputs": sum(p.inputs for p in found), "partitions": rows})
+        told = {"verdict": verdict, "is_same": verdict is Verdict.SAME, "counts": counts}
+        as_json(told | {"inputs": sum(p.inputs for p in found), "partitions": rows})
     else:
         _show_verified(found)
     if changed := mixed(settings.directory, settings.to_policies()):
         err().print(changed, style="yellow", soft_wrap=True)
-    if differing:
-        raise Failed(f"{len(differing)} partitions are not what their log says.")
-    if unknown:
-        err().print(f"{len(unknown)} partitions could not be told: see above.", style="yellow")
+    if verdict is not Verdict.SAME:
+        raise Failed(_summary(counts, len(found)))
+
+
+def _summary(counts: dict[Verdict, int], total: int) -> str:
+    """What is wrong, in a sentence."""
+    said = []
+    if different := counts[Verdict.DIFFERENT]:
+        said.append(f"{different} of {total} partitions are not what their log says.")
+    if unknown := counts[Verdict.UNKNOWN]:
+        said.append(
+            f"Nothing is known of {unknown} of {total} partitions, because they could not be compared: see above for why."
+        )
+    return " ".join(said) or "There was nothing to compare."
 
 
 def _verified(settings: Settings) -> list[PartitionReport]:
@@ -71,15 +83,21 @@ def _show_verified(partitions: list[PartitionReport]) -> None:
     for p in partitions:
         flows.setdefault(p.flow, []).append(p)
     rows = [
-        (flow, sum(p.inputs for p in parts), f"{sum(p.is_same for p in parts)} of {len(parts)}", parts[0].live_hash[:16])
+        (
+            flow,
+            sum(p.inputs for p in parts),
+            f"{sum(p.is_same for p in parts)} of {len(parts)}",
+            sum(p.is_unknown for p in parts),
+            parts[0].live_hash[:16],
+        )
         for flow, parts in flows.items()
     ]
-    columns = ("flow", "records folded", "partitions the same", "hash of the first")
+    columns = ("flow", "records folded", "partitions the same", "unknown", "hash of the first")
     console = out()
-    console.print(table("Tables against the log", columns, rows, right=("records folded",)))
+    console.print(table("Tables against the log", columns, rows, right=("records folded", "unknown")))
     for p in partitions:
         if p.problem:
-            console.print(f"{p.flow} {p.partition.topic}/{p.partition.partition}: {p.problem}", markup=False)
+            console.print(f"{p.flow} {p.partition.topic}/{p.partition.partition} is {p.verdict}: {p.problem}", markup=False)
 
 
 def simulate(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import as_file, files
+from itertools import chain
 from typing import Any
 
 from connectors.api.ledger import totals_of
@@ -151,7 +152,7 @@ def _as_the_erp(app: App) -> tuple[int, Iterator[str]]:
         found = reconcile(app.tables.scan, final, sites)
     fields = sum(table.fields_compared for table in found.tables)
     texts = (f"{d.table} {d.key} {d.column}: ours {d.ours}, the ERP's {d.theirs}" for d in found.differences)
-    return fields, texts
+    return fields, chain(texts, (f"not compared: {text}" for text in found.not_compared))
 
 
 def _folds_agree(app: App) -> tuple[int, Iterator[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import zip_longest
 from typing import Any
@@ -15,9 +16,10 @@ from schemas.codec import Codec
 from streams.engine.fates import NAMESPACE, EngineTables
 from streams.engine.flow import Fold
 from streams.engine.keys import KeyCodec
-from streams.engine.log import Log, Store, TopicPartition
+from streams.engine.log import Fenced, Log, Store, TopicPartition, Unavailable
 from streams.engine.partition import Flow, Limits, PartitionHalted, open_partition, store_id
 from streams.engine.scratch import ScratchStore
+from streams.engine.verdict import Verdict, overall
 from streams.engine.worker import GROUP, flows_by_topic
 from tables.table import row_types
 
@@ -29,23 +31,28 @@ _NO_ROW: tuple[bytes, bytes] = (b"\xff", b"")
 
 @dataclass(frozen=True, slots=True)
 class PartitionReport:
-    """One flow partition. `inputs` were folded again. Hashes are of all rows.
+    """One flow partition. `inputs` were folded again. Hashes are of all rows that were compared.
 
-    `problem`: a sentence saying what differs, or why it cannot be told (`is_unknown`); none if all rows are the same.
+    `problem`: a sentence saying what differs, or why nothing is known; none if all rows are the same.
     """
 
     flow: str
     partition: TopicPartition
-    inputs: int
-    live_hash: str
-    folded_hash: str
+    verdict: Verdict
+    inputs: int = 0
+    live_hash: str = ""
+    folded_hash: str = ""
     problem: str | None = None
-    is_unknown: bool = False
 
     @property
     def is_same(self) -> bool:
         """Every row is what the log says it is."""
-        return self.problem is None
+        return self.verdict is Verdict.SAME
+
+    @property
+    def is_unknown(self) -> bool:
+        """It was not compared, or not to the end."""
+        return self.verdict is Verdict.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class VerifyReport:
     @property
     def is_same(self) -> bool:
         """Every row of every partition is what the log says it is."""
-        return all(report.is_same for report in self.partitions)
+        return overall(report.verdict for report in self.partitions) is Verdict.SAME
 
 
 def state_hash(store: Store) -> str:
@@ -101,7 +108,8 @@ def verify(
                     _unknown(flow, partition, "another member of the group owns it: stop all workers and verify again")
                 )
                 continue
-            reports.append(check.partition(flow, partition, positions[partition], member.store(store_id(flow, partition))))
+            live = partial(member.store, store_id(flow, partition))
+            reports.append(check.partition(flow, partition, positions[partition], live))
         return VerifyReport(tuple(reports))
     finally:
         member.close()
@@ -131,21 +139,30 @@ class _Check:
         self._total = total
         self._done = 0
 
-    def partition(self, flow: Flow, partition: TopicPartition, end: int, live: Store) -> PartitionReport:
-        first, _ = self._log.bounds(partition)
+    def partition(self, flow: Flow, partition: TopicPartition, end: int, live: Callable[[], Store]) -> PartitionReport:
+        before = self._done
+        try:
+            return self._compared(flow, partition, end, live)
+        except (Unavailable, Fenced) as error:
+            return _unknown(flow, partition, f"it could not be read to its end: {error}")
+        finally:
+            self._advance(before + end - self._done)
+
+    def _compared(self, flow: Flow, partition: TopicPartition, end: int, live: Callable[[], Store]) -> PartitionReport:
+        first, last = self._log.bounds(partition)
         if first > 0 and end > 0:
-            self._advance(end)
             gone = f"its inputs before offset {first} are no longer kept, so it cannot be folded from the start"
             return _unknown(flow, partition, gone)
+        if last < end:
+            gone = f"its inputs end at offset {last}, but {end} is committed: the log has lost what the rows were made of"
+            return _unknown(flow, partition, gone)
         with ScratchStore() as scratch:
-            before = self._done
             try:
                 inputs = self._fold(flow, partition, end, scratch)
             except PartitionHalted as halted:
-                self._advance(before + end - self._done)
-                return _unknown(flow, partition, f"folding it again does not get to the end: {halted}", is_unknown=False)
-            self._advance(before + end - self._done)
-            return _compare(flow, partition, inputs, live, scratch)
+                problem = f"folding it again does not get to the end: {halted}"
+                return PartitionReport(flow.name, partition, Verdict.DIFFERENT, problem=problem)
+            return _compare(flow, partition, inputs, live(), scratch)
 
     def _fold(self, flow: Flow, partition: TopicPartition, end: int, scratch: ScratchStore) -> int:
         again = open_partition(flow, partition, scratch, self._log, self._codec, self._limits)
@@ -153,7 +170,7 @@ class _Check:
         while at < end:
             records = [record for record in self._log.read(partition, at, BATCH) if record.offset < end]
             if not records:
-                break
+                break  # marks of transactions alone are left
             again.apply(records)
             scratch.write(again.changes())
             again.committed()
@@ -167,8 +184,8 @@ class _Check:
         self._progress(self._done, self._total)
 
 
-def _unknown(flow: Flow, partition: TopicPartition, problem: str, *, is_unknown: bool = True) -> PartitionReport:
-    return PartitionReport(flow.name, partition, 0, "", "", problem, is_unknown)
+def _unknown(flow: Flow, partition: TopicPartition, problem: str) -> PartitionReport:
+    return PartitionReport(flow.name, partition, Verdict.UNKNOWN, problem=problem)
 
 
 def _hashed(rows: Iterator[tuple[bytes, bytes]], state: Any) -> Iterator[tuple[bytes, bytes]]:
@@ -189,7 +206,8 @@ def _compare(flow: Flow, partition: TopicPartition, inputs: int, live: Store, fo
     for ours, theirs in rows:
         if problem is None and ours != theirs:
             problem = _difference(flow, ours, theirs)
-    return PartitionReport(flow.name, partition, inputs, live_state.hexdigest(), folded_state.hexdigest(), problem)
+    verdict = Verdict.SAME if problem is None else Verdict.DIFFERENT
+    return PartitionReport(flow.name, partition, verdict, inputs, live_state.hexdigest(), folded_state.hexdigest(), problem)
 
 
 def _difference(flow: Flow, live: tuple[bytes, bytes], folded: tuple[bytes, bytes]) -> str:

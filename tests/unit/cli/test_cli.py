@@ -11,8 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streams.access import PARTIES
+from streams.chaos.run import ChaosReport
 from streams.cli import app
 from streams.cli.say import Failed, Mistake
+from streams.engine.log import TopicPartition
+from streams.engine.verdict import Verdict
+from streams.engine.verify import PartitionReport
 from streams.settings import BadSettings
 from streams.simulation.run import SimulationReport
 from tests.e2e.app_kit import ITEM, count, master
@@ -110,6 +114,31 @@ def test_verify_folds_again(stocked: str) -> None:
     assert "partitions the same" in invoke("verify", "--data", stocked).stdout
 
 
+@pytest.mark.parametrize(
+    ("verdict", "says"), [("unknown", "Nothing is known of 1 of 2"), ("different", "1 of 2 partitions are not")]
+)
+def test_verify_is_zero_only_if_everything_was_compared(
+    stocked: str, monkeypatch: pytest.MonkeyPatch, verdict: str, says: str
+) -> None:
+    """A partition that could not be compared is not the same."""
+    reports = [
+        PartitionReport("promise", TopicPartition("promise.inbox.v1", 0), Verdict.SAME),
+        PartitionReport("promise", TopicPartition("promise.inbox.v1", 1), Verdict(verdict), problem="the reason"),
+    ]
+    monkeypatch.setattr("streams.cli.proofs._verified", lambda settings: reports)
+    result = invoke("verify", "--json", "--data", stocked)
+    assert says in str(result.exception)
+    assert isinstance(result.exception, Failed)
+    found = json.loads(result.stdout)
+    assert (found["verdict"], found["is_same"], found["counts"]["same"], found["counts"][verdict]) == (verdict, False, 1, 1)
+    assert f"promise promise.inbox.v1/1 is {verdict}: the reason" in invoke("verify", "--data", stocked).stdout
+
+
+def test_verify_of_nothing_proves_nothing(stocked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.cli.proofs._verified", lambda settings: [])
+    assert "nothing to compare" in str(invoke("verify", "--data", stocked).exception)
+
+
 def test_doctor_looks_at_everything(stocked: str) -> None:
     found = answered("doctor", "--data", stocked)
     assert found["ok"] is True
@@ -185,12 +214,34 @@ def test_reconcile_names_differences(stocked: str, tmp_path: Path) -> None:
     extract = tmp_path / "extract"
     extract.mkdir()
     (extract / "site.json").write_text('[{"site_code": "DC1", "name": "Other", "timezone": "America/New_York"}]')
-    result = invoke("reconcile", str(extract), "--json", "--data", stocked)
+    result = invoke("reconcile", str(extract), "--only", "site", "--json", "--data", stocked)
     assert isinstance(result.exception, Failed)
     found = json.loads(result.stdout)
     assert found["difference_count"] == 1
     assert found["differences"][0]["ours"] == "One"
     assert "There is no directory" in mistaken("reconcile", "nowhere", "--data", stocked)
+    assert "no table 'sites' of the ERP" in mistaken("reconcile", str(extract), "--only", "sites", "--data", stocked)
+
+
+def test_reconcile_is_zero_only_if_everything_was_compared(stocked: str, tmp_path: Path) -> None:
+    """An extract of one table says nothing about the others."""
+    extract = tmp_path / "extract"
+    extract.mkdir()
+    (extract / "site.json").write_text('[{"site_code": "DC1", "name": "One", "timezone": "America/New_York"}]')
+    result = invoke("reconcile", str(extract), "--data", stocked)
+    assert isinstance(result.exception, Failed)
+    assert "could not be compared" in str(result.exception)
+    assert "Not compared: table item: the extract has no item.json" in result.stdout
+    assert answered("reconcile", str(extract), "--only", "site", "--data", stocked)["is_equal"] is True
+
+
+def test_chaos_does_not_call_a_fault_survived_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for by name, and this machine cannot have it."""
+    report = ChaosReport(1, 1, left_out={"disk-full": "there is no small disk"})
+    monkeypatch.setattr("streams.chaos.run.chaos", lambda seed, **more: report)
+    result = invoke("chaos", "--faults", "disk-full")
+    assert isinstance(result.exception, Failed)
+    assert "disk-full" in str(result.exception)
 
 
 def test_simulate_runs_seeds_and_fails_with_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:

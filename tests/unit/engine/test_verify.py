@@ -10,8 +10,8 @@ import pytest
 
 from schemas import topics
 from streams.engine import verify as verify_module
-from streams.engine.log import Outgoing, StoreId, TopicPartition
-from streams.engine.memory import MemoryLog, MemoryStore
+from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
+from streams.engine.memory import MemoryLog, MemoryMember, MemoryStore
 from streams.engine.partition import Flow
 from streams.engine.scratch import ScratchStore
 from streams.engine.verify import state_hash, verify
@@ -158,6 +158,34 @@ def test_an_inbox_that_lost_its_start_cannot_be_folded_and_says_so() -> None:
     said = next(r for r in verify(log, FLOWS, CODEC).partitions if not r.is_same)
     assert said.is_unknown
     assert said.problem == "its inputs before offset 1 are no longer kept, so it cannot be folded from the start"
+
+
+def test_a_log_that_ends_before_the_committed_position_says_nothing_about_the_rows() -> None:
+    """Else the rows of inputs that are gone would be called different, or, if they changed nothing, the same."""
+    log = a_log()
+    del log._data.records[TopicPartition(INBOX, SKU_1)][-1]
+    said = next(r for r in verify(log, FLOWS, CODEC).partitions if not r.is_same)
+    assert said.is_unknown
+    assert "the log has lost what the rows were made of" in str(said.problem)
+
+
+@pytest.mark.parametrize("part", ["read", "store"])
+def test_what_cannot_be_read_is_unknown_and_the_rest_is_compared(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    log = a_log()
+
+    def failing(self: object, *arguments: object) -> object:
+        if TopicPartition(INBOX, SKU_1) in arguments or StoreId("promise", SKU_1) in arguments:
+            raise Unavailable("the file 000012.sst is damaged")
+        return working(self, *arguments)
+
+    where = MemoryLog if part == "read" else MemoryMember
+    working = getattr(where, part)
+    monkeypatch.setattr(where, part, failing)
+    report = verify(log, FLOWS, CODEC)
+    (said,) = [r for r in report.partitions if not r.is_same]
+    assert said.is_unknown
+    assert "000012.sst" in str(said.problem)
+    assert not report.is_same
 
 
 def test_rules_that_halt_on_what_they_once_applied_are_a_difference() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract, read_table, tables_in
 from streams.reconcile import Difference, Reconciliation, reconcile
 from tables.documents import PurchaseOrder, PurchaseOrderLine
@@ -73,8 +74,10 @@ class World:
     def rows(self, flow: str, table: str) -> Iterable[tuple[Any, Any]]:
         return self.ours.get((flow, table), [])
 
-    def compare(self, *sites: str) -> Reconciliation:
-        return reconcile(self.rows, self.directory, sites)
+    def compare(self, *sites: str, without: tuple[str, ...] = ()) -> Reconciliation:
+        """The tables that the extract has."""
+        there = {path.stem for path in self.directory.glob("*.json")}
+        return reconcile(self.rows, self.directory, sites, only=there, without=without)
 
 
 @pytest.fixture
@@ -87,7 +90,6 @@ def test_equal(world: World) -> None:
     (table,) = found.tables
     assert found.is_equal
     assert (table.rows_theirs, table.rows_ours, table.rows_compared, table.fields_compared) == (1, 1, 1, 11)
-    assert "customer" in found.skipped
 
 
 @pytest.mark.parametrize(
@@ -185,13 +187,37 @@ def test_columns_we_do_not_know(world: World, ours: str, theirs: Any, is_equal: 
     assert found.tables[0].fields_compared == 12
 
 
-def test_what_cannot_be_compared_is_said(world: World) -> None:
+def test_what_cannot_be_compared_is_said_and_never_called_equal(world: World) -> None:
     """A column nobody has sent us yet, a column the extract lacks."""
     theirs = {name: value for name, value in ITEM.items() if name != "hazmat_class"} | {"class": "X", "grade": None}
     found = world.theirs("item", theirs).have("promise", "items", item()).compare()
-    assert found.is_equal
+    assert not found.is_equal
+    assert found.verdict == "unknown"
     assert found.tables[0].not_compared == {"class": 1, "hazmat_class": 1}
     assert found.tables[0].fields_compared == 11
+    assert found.not_compared == [
+        "item.class: its value was never sent for 1 row of 1",
+        "item.hazmat_class: the extract has no such column",
+    ]
+    assert not world.compare(without=("item.class",)).is_equal
+    assert world.compare(without=("item.class", "item.hazmat_class")).is_equal
+
+
+def test_a_table_that_the_extract_lacks_is_not_called_equal(world: World) -> None:
+    """Nor is one that it has and crossdock does not; unless that was asked for."""
+    world.theirs("item", ITEM).theirs("shipment", {"no": 1}).have("promise", "items", item())
+    found = reconcile(world.rows, world.directory)
+    assert found.verdict == "unknown"
+    assert "table customer: the extract has no customer.json" in found.not_compared
+    assert "shipment.json: crossdock keeps no such table of the ERP" in found.not_compared
+    assert reconcile(world.rows, world.directory, only=("item",)).is_equal
+    assert reconcile(world.rows, world.directory, only=("item", "customer")).not_compared == [
+        "table customer: the extract has no customer.json"
+    ]
+    others = [name for name in TABLES if name != "item"]
+    assert reconcile(world.rows, world.directory, without=(*others, "shipment")).is_equal
+    world.have("promise", "items", item(description="Mittens"))
+    assert reconcile(world.rows, world.directory).verdict == "different"
 
 
 def test_open_supply(world: World) -> None:
