@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from connectors.texts import ID_PATTERN, MAX_ID, unknown
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 from schemas.records import Record
@@ -140,9 +141,8 @@ def _day(value: Any, info: Any) -> date:
     return day
 
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", strict=True)
-]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_ID, pattern=ID_PATTERN, strict=True)]
+"""An id, or a name that is used as one: bounded, and with nothing in it that cannot be seen (`connectors.texts`)."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1_000, strict=True)]
 Line = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Sequence = Annotated[int, Field(ge=0, le=MAX_LONG)]
@@ -180,6 +180,31 @@ def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T
     except ValidationError as error:
         reason, hint = _sentence(error, frozenset(tags))
         raise BadMessage(reason, hint=hint, items=items_in(body)) from None
+
+
+def check_known(model: type[BaseModel], document: Any, path: tuple[int | str, ...] = ()) -> None:
+    """Raises `BadMessage` for a field the model does not have, at any depth: for documents in a format of ours.
+
+    Feeds of others may say more than we read; whoever writes our format and is not understood should hear of it.
+    """
+    if not isinstance(document, dict):
+        return
+    for name, value in document.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            sentence = unknown("field", str(name), model.model_fields)
+            raise BadMessage(f"{_path((*path, str(name)[:60]))} is not known", hint=sentence)
+        inner = _model_in(field.annotation)
+        for place, entry in enumerate(value) if isinstance(value, list) else [(-1, value)]:
+            if inner is not None:
+                check_known(inner, entry, (*path, name) if place < 0 else (*path, name, place))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model a field holds, or holds a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def check_not_ahead(at_ms: int, field: str, record: Record) -> None:

@@ -11,23 +11,29 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.api.problems import Problem, problem
+from connectors.api.strict import StrictRoute, keep_encoded
 
 BODY_LIMIT = 1_000_000
 INGEST_LIMIT = 8_000_000
 DRAIN_LIMIT = 64_000_000
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_DOCUMENTATION = ("/docs", "/openapi.json", "/static-offline-docs/")  # the routes that are not ours: see `StrictRoute`
 _OWN = frozenset({"same-origin", "none"})
 
 
-def parse_json(body: bytes) -> Any:
-    """JSON with numbers exact (`int`, `Decimal`). Raises `Problem` 400 for anything else, saying where."""
+def parse_json(body: bytes, *, is_foreign: bool = False) -> Any:
+    """JSON with numbers exact (`int`, `Decimal`). Raises `Problem` 400 for anything else, saying where.
+
+    A name that is there twice in an object is refused: one of its values would be dropped. `is_foreign`: that is not ours to say.
+    """
+    pairs = None if is_foreign else _each_once
     try:
-        return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
+        return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number, object_pairs_hook=pairs)
     except UnicodeDecodeError as error:
         raise Problem(400, f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}. Send UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -45,6 +51,15 @@ def _number(text: str) -> Decimal:
     return value
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:60]!r} is there twice in one object")
+    return found
+
+
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number in JSON")
 
@@ -54,7 +69,7 @@ class _ExactRequest(Request):
         return parse_json(await self.body())
 
 
-class ExactRoute(APIRoute):
+class ExactRoute(StrictRoute):
     """A route whose JSON body keeps its numbers as they were written."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -100,6 +115,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # whoever invents one makes no series of its own
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -111,11 +127,17 @@ class Guard:
             await self._answer(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self._seconds.labels(scope["method"], route, str(status)).observe(time.perf_counter() - started)
+            self._seconds.labels(method, route, str(status)).observe(time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._stranger(scope["method"], headers)
+        try:
+            keep_encoded(scope)
+        except Problem as error:
+            refusal = refusal or problem(error.status_code, str(error.detail))
+        if refusal is None and scope["query_string"] and scope["path"].startswith(_DOCUMENTATION):
+            refusal = problem(422, "query: The documentation takes no query parameters: leave them out.")
         if refusal is not None:
             await refusal(scope, receive, send)
             return

@@ -7,7 +7,11 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
+from connectors.api.problems import UNKNOWN_FIELD
+from connectors.edge import Name
+from connectors.texts import NOTE_PATTERN, unknown
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 
@@ -52,12 +56,28 @@ Quantity = Annotated[int, BeforeValidator(quantity), WithJsonSchema(_QUANTITY_SC
 Wanted = Annotated[int, BeforeValidator(lambda v: _positive(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
 Unsigned = Annotated[int, BeforeValidator(lambda v: _not_negative(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
 Day = Annotated[date, BeforeValidator(_iso_day), Field(ge=FIRST_DAY, le=LAST_DAY)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$", strict=True)]
+Note = Annotated[str, StringConstraints(max_length=2_000, pattern=NOTE_PATTERN, strict=True)]
 DayIndex = Annotated[str, StringConstraints(pattern=r"^\d{1,3}$")]
 
 
 class _In(BaseModel):
+    """A JSON object, all of whose fields are known."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        # FastAPI validates by attributes too: without this any number would be a body of which nothing is given.
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, dict):
+            raise ValueError("a JSON object is needed here, like {...}")
+        for name in value:
+            if name not in cls.model_fields:
+                sentence = unknown("field", str(name), cls.model_fields)
+                raise PydanticCustomError(UNKNOWN_FIELD, "{sentence}", {"sentence": sentence, "name": str(name)[:60]})
+        return value
 
 
 class CheckLineIn(_In):
@@ -128,7 +148,7 @@ class CancelIn(_In):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "customer changed their mind"}]})
     line: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
-    reason: Annotated[str, StringConstraints(max_length=500, strict=True)] = ""
+    reason: Annotated[str, StringConstraints(max_length=500, pattern=NOTE_PATTERN, strict=True)] = ""
 
 
 class ReleaseIn(_In):
@@ -139,7 +159,7 @@ class ReleaseIn(_In):
     )
     person: Name
     reason: Name | None = None
-    note: Annotated[str, StringConstraints(max_length=2_000, strict=True)] = ""
+    note: Note = ""
 
 
 class AssignIn(_In):
@@ -154,4 +174,4 @@ class ResolveIn(_In):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana", "note": "counted again: 14 on the shelf"}]})
     person: Name
-    note: Annotated[str, StringConstraints(min_length=1, max_length=2_000, strict=True)]
+    note: Annotated[Note, StringConstraints(min_length=1)]

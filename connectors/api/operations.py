@@ -12,7 +12,7 @@ from connectors.api.http import ExactRoute
 from connectors.api.models import AssignIn, ResolveIn
 from connectors.api.ports import Health, Ports
 from connectors.api.problems import Problem, problem
-from connectors.api.promises import Limit, Text
+from connectors.api.promises import Cursor, Limit, Text
 from connectors.api.render import instant, plain, reply
 from schemas.deliveries import EndpointStatus
 from schemas.operations import ExceptionRow
@@ -43,7 +43,7 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
     def page(
         state: Annotated[str | None, Query(pattern="^(open|assigned|resolved|cleared|all)$")] = None,
         code: Text = None,
-        after: Annotated[str | None, Query(min_length=1, max_length=500)] = None,
+        after: Cursor = None,
         limit: Limit = 100,
     ) -> Response:
         """What a person should know. Without `state`: those open or assigned. Pass `next` as `after` for the next page."""
@@ -142,7 +142,7 @@ def _tables(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/v1/tables/{table}", responses=answers("A page of rows", {"rows": [], "next": None}, 404))
     def all_rows(
         table: str,
-        after: Annotated[str | None, Query(max_length=1000)] = None,
+        after: Cursor = None,
         limit: Limit = 100,
         form: Annotated[str, Query(pattern="^(values|packed)$")] = "values",
     ) -> Response:
@@ -157,7 +157,7 @@ def _tables(routes: APIRouter, ports: Ports) -> None:
         return _rows(ports, table, None, after, limit)
 
     @routes.get("/v1/tables/{table}/{key:path}", responses=answers("The rows of a key", {"rows": [], "next": None}, 404))
-    def rows(table: str, key: str, after: Annotated[str | None, Query(max_length=1000)] = None, limit: Limit = 100) -> Response:
+    def rows(table: str, key: str, after: Cursor = None, limit: Limit = 100) -> Response:
         """Rows whose key is, or begins with, `key`: its parts separated by `|`, like `00010000|DC1`."""
         return _rows(ports, table, key, after, limit)
 

@@ -14,8 +14,10 @@ from connectors.api.http import ExactRoute, parse_json
 from connectors.api.models import CancelIn, ReleaseIn
 from connectors.api.ports import Accepted, Ports
 from connectors.api.problems import Problem
-from connectors.api.promises import Before, Limit, Text
+from connectors.api.promises import Before, Cursor, Limit
 from connectors.api.render import plain, reply
+from connectors.channels.orders.translate import check_fields
+from schemas.errors import BadMessage
 from schemas.orders import OrderStatus
 
 _JSON_TYPES = frozenset({"application/json"})
@@ -61,8 +63,13 @@ def _placing(routes: APIRouter, ports: Ports) -> None:
         """
         _media(request, _JSON_TYPES)
         body = await request.body()
-        if not isinstance(parse_json(body), dict):
+        document = parse_json(body)
+        if not isinstance(document, dict):
             raise Problem(422, "body: an order is one JSON object. See /docs for an example.")
+        try:
+            check_fields(document)
+        except BadMessage as error:
+            raise Problem(422, f"body: {error.reason}. {error.hint}") from None
         order_id, accepted = await run_in_threadpool(ports.orders.place, body)
         return _on_its_way(order_id, accepted)
 
@@ -112,7 +119,7 @@ def _door(routes: APIRouter, ports: Ports) -> None:
 
 def _reads(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/v1/orders", responses=answers("Orders by id, a page at a time", {"orders": [], "next": None}))
-    def page(after: Text = None, limit: Limit = 100) -> Response:
+    def page(after: Cursor = None, limit: Limit = 100) -> Response:
         """All orders. Pass `next` as `after` for the page that follows."""
         rows = ports.orders.status_page(after, limit)
         return reply({"orders": rows, "next": rows[-1].order_id if len(rows) == limit else None})
@@ -173,7 +180,7 @@ def split(body: bytes, is_lines: bool) -> list[bytes]:
             kind = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if len([line for line in body.splitlines() if line.strip()]) < 2 or body.lstrip()[:1] == b"[":
-                parse_json(body)
+                parse_json(body, is_foreign=True)
                 raise Problem(400, "The body is not JSON.") from None
         else:
             return _bounded(
@@ -186,7 +193,7 @@ def split(body: bytes, is_lines: bool) -> list[bytes]:
         if not line.strip():
             continue
         try:
-            parse_json(line)
+            parse_json(line, is_foreign=True)
         except Problem as error:
             raise Problem(400, f"Line {n}: {error.detail} Nothing of the request was taken.") from None
         messages.append(line.strip())

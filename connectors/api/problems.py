@@ -15,6 +15,7 @@ from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown, Unsigned
 from connectors.api.render import plain
 
 MEDIA_TYPE = "application/problem+json"
+UNKNOWN_FIELD = "unknown_field"  # the type of a validation error whose context has the field's `name`
 _HINTS = {
     404: "See /docs for the paths there are.",
     405: "See /docs for the methods of this path.",
@@ -64,10 +65,16 @@ def _http(_: Request, error: Exception) -> Response:
 
 def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"at": "/".join(str(p) for p in e["loc"]), "reason": e["msg"]} for e in error.errors()]
+    errors = [{"at": _at(e), "reason": e["msg"].removeprefix("Value error, ")} for e in error.errors()]
     first = errors[0]
     rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return problem(422, f"{first['at']}: {first['reason']}{rest}", errors=errors[:50])
+
+
+def _at(error: Any) -> str:
+    """Where it is: `query/limit`, `body/lines/0/qty`. Long names are cut: whoever sent them may have sent a megabyte."""
+    names = [error["ctx"]["name"]] if error["type"] == UNKNOWN_FIELD else []
+    return "/".join(str(part)[:60] for part in [*error["loc"], *names])
 
 
 def _busy(_: Request, error: Exception) -> Response:

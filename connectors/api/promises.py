@@ -16,9 +16,11 @@ from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, Ch
 from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
+from connectors.texts import ID_PATTERN, MAX_ID, MAX_PATH_ID
 from schemas.inventory import Atp, SiteAtp
 
-Text = Annotated[str | None, Query(min_length=1, max_length=100)]
+Text = Annotated[str | None, Query(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
+Cursor = Annotated[str | None, Query(min_length=1, max_length=MAX_PATH_ID, pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Before = Annotated[int | None, Query(ge=0, le=2**62)]
 
@@ -34,7 +36,7 @@ def router(ports: Ports) -> APIRouter:
 
 def _reads(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/v1/atp", responses=answers("Items in order, a page at a time", {"items": [], "next": None}))
-    def atp_page(after: Text = None, limit: Limit = 100) -> Response:
+    def atp_page(after: Cursor = None, limit: Limit = 100) -> Response:
         """The promise of every item. Pass `next` as `after` for the page that follows."""
         rows = ports.promises.atp_page(after, limit)
         return reply({"items": [_brief(row) for row in rows], "next": rows[-1].item if len(rows) == limit else None})
@@ -105,7 +107,7 @@ def _reservations(routes: APIRouter, ports: Ports) -> None:
         "/v1/reservations", status_code=201, responses=answers("Held", held, 400, 404, 409, 415, 422, 503, 504, status=201)
     )
     async def reserve(
-        body: ReserveIn, idempotency_key: Annotated[str | None, Header(max_length=255, min_length=1)] = None
+        body: ReserveIn, idempotency_key: Annotated[str | None, Header(max_length=255, min_length=1, pattern=ID_PATTERN)] = None
     ) -> Response:
         """Hold units for a while. The same Idempotency-Key with the same body gets the same answer, however often it is sent."""
         if idempotency_key is None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from connectors.api.docs import answers
+from connectors.api.http import ExactRoute
 from connectors.api.ports import Ports
 from connectors.api.render import reply
 from connectors.channels.webshop.signature import HEADER
@@ -13,7 +14,7 @@ from connectors.channels.webshop.signature import HEADER
 
 def router(ports: Ports) -> APIRouter:
     """The routes over their ports."""
-    routes = APIRouter(tags=["orders"])
+    routes = APIRouter(route_class=ExactRoute, tags=["orders"])
 
     @routes.post(
         "/v1/webhooks/{channel}",

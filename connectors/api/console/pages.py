@@ -55,7 +55,8 @@ def _page(routes: APIRouter, console: Console) -> None:
         return Response(html, media_type="text/html; charset=utf-8", headers={**SAFE_HEADERS, "Cache-Control": "no-cache"})
 
     @routes.get("/console/static/{name}")
-    def file(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+    def file(name: str, v: str = "", if_none_match: Annotated[str, Header()] = "") -> Response:
+        """One of the page's files. `v`: which content the page was made with, so that no browser shows an older one."""
         found = static.get(name)
         if found is None:
             raise Problem(404, f"The page has no file {name[:100]!r}.")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.channels.orders import wire
-from connectors.edge import Header, check_not_ahead, items_in, read
+from connectors.edge import Header, check_known, check_not_ahead, items_in, read
 from schemas.errors import BadMessage
 from schemas.orders import OrderCancelRequested, OrderPlaced, OrderQuantityChangeRequested, PlacedLine
 from schemas.records import Record, Translation
@@ -27,6 +27,13 @@ def translate(record: Record) -> Translation:
             items=items_in(record.value or b""),
         )
     return Translation([placed(m, record) if isinstance(m, wire.Order) else changed(m, record)])
+
+
+def check_fields(document: Any) -> None:
+    """Raises `BadMessage` for a field of a message, already parsed, that would not be read."""
+    model = wire.MODELS.get(wire.change(document))
+    if model is not None:
+        check_known(model, document)
 
 
 def channel_of(record: Record) -> str:

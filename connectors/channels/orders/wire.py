@@ -107,4 +107,6 @@ AnyMessage = Annotated[
     Discriminator(change),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
+MODELS: dict[str, type[Message]] = {"order": Order, "cancel": Cancel, "cancel_line": CancelLine, "set_qty": SetQty}
+"""The model of each message, by what `change` says of it."""
 TYPES = ("order", "cancel", "cancel_line", "set_qty")

@@ -173,7 +173,7 @@ def test_an_order_is_taken_as_it_was_written(client: Client, fake: Fake) -> None
 
 
 def test_orders_that_cannot_be_are_refused_with_the_translators_words(client: Client) -> None:
-    assert "customer is missing" in problem(client.post("/v1/orders", json={"bad": 1}), 422)
+    assert "customer is missing" in problem(client.post("/v1/orders", json={"customer": "bad"}), 422)
     problem(client.post("/v1/orders", json=[1]), 422)
     problem(client.get("/v1/orders/web:none"), 404)
     problem(client.get("/v1/orders/web:none/trace"), 404)

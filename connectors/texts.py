@@ -1,0 +1,50 @@
+"""Text that comes from outside: what an id may be, which characters are never shown as they are, and what was probably meant.
+
+An id goes into keys, paths, headers, logs and reports. So it is bounded and has no character that cannot be seen or that
+changes how its neighbours are shown: control characters, line separators, and marks that reorder text (Unicode's bidirectional
+controls, which make `abc` look like `cba`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+MAX_ID = 200
+MAX_PATH_ID = 1_000  # of a path: a dead letter's, an exception's or a table's key is made of several ids
+_CONTROLS = "\x00-\x1f\x7f-\x9f"
+_INVISIBLE = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+ID_PATTERN = f"^[^{_CONTROLS}{_INVISIBLE}]*$"
+NOTE_PATTERN = f"^(?:[^{_CONTROLS}{_INVISIBLE}]|[\t\n\r])*$"
+_UNSHOWN = re.compile(f"[{_CONTROLS}{_INVISIBLE}\ud800-\udfff]")
+_UNSHOWN_IN_LINES = re.compile(f"(?![\t\n])[{_CONTROLS}{_INVISIBLE}\ud800-\udfff]")
+
+
+def is_id(text: str, most: int = MAX_ID) -> bool:
+    """Whether a text may be an id."""
+    return 0 < len(text) <= most and _UNSHOWN.search(text) is None
+
+
+def visible(text: str) -> str:
+    """The text with what cannot be seen, or would command a terminal, written out, like U+202E. Lines and tabs stay."""
+    return _UNSHOWN_IN_LINES.sub(_escaped, text)
+
+
+def visible_json(text: str) -> str:
+    """The same for a JSON document: what it means stays the same, because JSON has escapes of its own for these."""
+    return _UNSHOWN_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name there is not: what was probably meant, and what there is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    there = f" There are: {', '.join(names)}." if names else f" There is no {kind} here at all."
+    return f"There is no {kind} {name[:60]!r} here.{meant}{there}"
