@@ -1,7 +1,7 @@
 """The answers a translator or a rule can give other than "applied". Each says what to do next.
 
 `BadMessage` and `Refused` quarantine the input (dead letter), `AlreadyApplied` counts a duplicate, `NotYet` parks the
-event until its key becomes known, `BrokenInvariant` halts the partition. Anything else is a defect of ours and halts too.
+event until what it names becomes known, `BrokenInvariant` halts the partition. Anything else is a defect of ours and halts too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ class AlreadyApplied(Exception):
 
 
 class NotYet(Exception):
-    """The event needs a fact that has not arrived (its item is unknown). It is parked and retried when the fact comes."""
+    """The event needs a fact that has not arrived (its item is unknown). It waits and is retried when the fact comes.
 
-    def __init__(self, reason: str) -> None:
+    `waits_for` names the fact, like `site:DC-1`; "" is the record's own key. A fold says with `release_on` which event brings it.
+    """
+
+    def __init__(self, reason: str, waits_for: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.waits_for = waits_for
 
 
 class BrokenInvariant(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from schemas.records import Headers
 from tables.table import Table
@@ -59,7 +60,7 @@ class Fates:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A record that waits for a fact about its key."""
+    """A record that waits for a fact."""
 
     key: bytes | None
     value: bytes | None
@@ -70,19 +71,44 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many records of a key are parked."""
+    """How many records wait for a fact, since when, and why the first of them does."""
 
     count: int
+    since_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """Facts that have come while records wait for them, in order: the partition takes nothing else until those are applied.
+
+    `after`: offset of the last record of the first fact that was tried. `is_left`: one of them still waits. `is_again`: one that
+    was applied may help those left, so all of them are tried once more.
+    """
+
+    facts: tuple[str, ...]
+    after: int = -1
+    is_left: bool = False
+    is_again: bool = False
 
 
 @dataclass(slots=True)
 class EngineTables:
-    """The engine's own rows of a flow partition."""
+    """The engine's own rows of a flow partition. A fact that is waited for is named as by `fact_of`."""
 
     fates: Table[tuple[str], Fates]  # one row, under ""
-    parked: Table[tuple[str, int], Parked]  # record key, offset
-    waiting: Table[tuple[str], Waiting]  # record key
+    parked: Table[tuple[str, int], Parked]  # fact, offset
+    waiting: Table[tuple[str], Waiting]  # fact
+    releasing: Table[tuple[str], Releasing]  # one row at most, under ""
 
 
 NAMESPACE = "engine."
 ONE = ("",)
+_LONGEST_FACT = 200
+
+
+def fact_of(name: str) -> str:
+    """A fact's name as a key: of bounded length, whatever a message says."""
+    if len(name) <= _LONGEST_FACT:
+        return name
+    return f"{name[:_LONGEST_FACT]}~{blake2b(name.encode('utf-8', 'backslashreplace'), digest_size=8).hexdigest()}"

@@ -25,6 +25,7 @@ E = TypeVar("E")
 
 Rule = Callable[[T, E], Iterable[Any]]
 Derivation = Callable[[T, str, int], Any]
+WaitsFor = Callable[[Any], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Fold(Generic[T]):
         self.tables = tables
         self.rules: dict[type[Any], Rule[T, Any]] = {}
         self.derivations: list[Derived[T]] = []
-        self.releasing: frozenset[type[Any]] = frozenset()
+        self.releasing: dict[type[Any], tuple[WaitsFor | None, ...]] = {}
 
     def on(self, event: type[E]) -> Callable[[Rule[T, E]], Rule[T, E]]:
         """The rule for an event type. Raises `BrokenInvariant` if the type has a rule, or is not on the inbox."""
@@ -72,9 +73,13 @@ class Fold(Generic[T]):
 
         return register
 
-    def release_on(self, *events: type[Any]) -> None:
-        """After one of these applied, events of its key that were parked by `NotYet` are applied, oldest first."""
-        self.releasing |= frozenset(events)
+    def release_on(self, *events: type[E], waits_for: Callable[[E], str | None] | None = None) -> None:
+        """After one of these applied, events that `NotYet` parked are applied, oldest first: those of its key.
+
+        `waits_for`: those that wait for what it names (as in `NotYet`) instead; none for nothing. May be called again for a type.
+        """
+        for event in events:
+            self.releasing[event] = (*self.releasing.get(event, ()), waits_for)
 
     def unhandled(self) -> list[str]:
         """Event types of the inbox without a rule: wiring refuses to start with any."""

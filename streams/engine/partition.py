@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from schemas.codec import Codec
@@ -18,13 +19,16 @@ from schemas.operations import ExceptionNoted
 from schemas.records import Record
 from schemas.topics import ENGINE, ROUTES
 from streams.engine import quarantine
-from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates, Parked, Waiting
-from streams.engine.flow import Fold, Translator
+from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates, Parked, Releasing, Waiting, fact_of
+from streams.engine.flow import Fold, Translator, WaitsFor
 from streams.engine.log import Fenced, Log, Outgoing, Store, StoreId, TopicPartition, Unavailable
 from streams.engine.outputs import Outputs
 from streams.engine.table import CACHE_ROWS, Change, FoldTables, Journal
 
 Flow = Fold[Any] | Translator
+RELEASE_ROWS = 256
+"""Waiting records read at once."""
+_END = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,15 @@ class Limits:
     """Bounds of a flow partition.
 
     `cache_rows`: decoded rows a table holds. More than `dead_letter_share` of the last inputs, and at least `dead_letters`,
-    halt the partition. `parked_per_key`: events of a key that may wait; the next one is a dead letter.
+    halt the partition. `waiting`: events that may wait for one fact; the next one is a dead letter, though not one that halts.
+    `release_batch`: waiting events applied in one transaction.
     """
 
     cache_rows: int = CACHE_ROWS
     dead_letter_share: float = 0.5
     dead_letters: int = 100
-    parked_per_key: int = 1_000
+    waiting: int = 100_000
+    release_batch: int = 2_048
 
 
 class PartitionHalted(Exception):
@@ -81,7 +87,7 @@ class FlowPartition(ABC):
         self.flow = flow.name
         self.partition = partition
         self.id = store_id(flow, partition)
-        self.position = 0
+        self.position = self._position = 0
         self.outgoing: list[Outgoing] = []
         self._limits = limits
         self._journal = Journal()
@@ -96,22 +102,35 @@ class FlowPartition(ABC):
         self._fates = self.fates = self._engine.fates.get(ONE) or Fates()
 
     @abstractmethod
-    def step(self, record: Record) -> bool:
-        """Apply one record, or raise why not. Returns whether parked records of its key may go on now."""
+    def step(self, record: Record) -> Sequence[str]:
+        """Apply one record, or raise why not. Returns the facts it brings: what waits for them may go on now."""
 
     @abstractmethod
     def _park(self, record: Record, error: NotYet) -> None:
-        """Keep a record until a fact about its key comes."""
+        """Keep a record until a fact comes."""
 
     @abstractmethod
-    def _release(self, record: Record) -> None:
-        """Apply parked records of the record's key again."""
+    def _release(self, facts: Sequence[str], most: int | None) -> None:
+        """Apply again what waits for these facts, and for those that came before: `most` records, the others at the next call."""
 
-    def apply(self, records: Sequence[Record]) -> None:
-        """Apply records of this partition, in order. Raises `PartitionHalted`, or what the log raises."""
+    @property
+    def is_releasing(self) -> bool:
+        """Records that waited are still to be applied before anything else."""
+        return ONE in self._engine.releasing
+
+    def apply(self, records: Sequence[Record], most_released: int | None = None) -> int:
+        """Apply records of this partition, in order. Returns how many were taken.
+
+        It takes fewer than all when more than `most_released` records that waited are to be applied first (`is_releasing`):
+        commit what there is, then give it the others. Raises `PartitionHalted`, or what the log raises.
+        """
         mark, step, outgoing = self._journal.mark, self.step, self.outgoing
         fates = self._fates = (self._engine.fates.get(ONE) or Fates()).copy()
-        for record in records:
+        taken = 0
+        if self.is_releasing:
+            self._release((), most_released)
+        for record in records if not self.is_releasing else ():
+            taken += 1
             fates.inputs += 1
             mark()
             sent = len(outgoing)
@@ -124,10 +143,13 @@ class FlowPartition(ABC):
                 if record.headers:
                     self._replayed(record)
                 if releases:
-                    self._release(record)
-        if records:
-            self.position = records[-1].offset + 1
+                    self._release(releases, most_released)
+                    if self.is_releasing:
+                        break
+        if taken:
+            self.position = records[taken - 1].offset + 1
         self._engine.fates[ONE] = fates
+        return taken
 
     def finish(self) -> list[Change]:
         """The batch's changed rows; its records are in `outgoing`."""
@@ -148,12 +170,14 @@ class FlowPartition(ABC):
     def committed(self) -> None:
         """The batch is in the log."""
         self.fates = self._fates
+        self._position = self.position
         self._fold_tables.committed()
         self._engine_tables.committed()
         self.outgoing.clear()
 
     def dropped(self) -> None:
         """The batch is not in the log, as far as is known."""
+        self.position = self._position
         self._fold_tables.dropped()
         self._engine_tables.dropped()
         self.outgoing.clear()
@@ -167,6 +191,10 @@ class FlowPartition(ABC):
                     self._emit(output)
         if not self._journal.is_empty:
             raise BrokenInvariant("a derivation changed a table: only rules may")
+
+    def begin(self, position: int) -> None:
+        """The position the committed rows reflect."""
+        self.position = self._position = position
 
     def _undo(self, sent: int) -> None:
         self._journal.undo()
@@ -187,7 +215,7 @@ class FlowPartition(ABC):
         else:
             raise PartitionHalted(self.flow, self.partition, record.offset, self._describe(record), _reason(error)) from error
 
-    def _quarantine(self, record: Record, error: BadMessage) -> None:
+    def _quarantine(self, record: Record, error: BadMessage, *, is_limited: bool = True) -> None:
         replayed = quarantine.replay_of(record.headers)
         items = {item: None for item in (*self._own_items(record), *error.items, *(replayed[1] if replayed else ())) if item}
         letter = quarantine.dead_letter(self.flow, record, error, items)
@@ -197,6 +225,9 @@ class FlowPartition(ABC):
         for suspicion in quarantine.suspected(letter, record):
             self._note(suspicion)
         self._replayed(record)
+        if not is_limited:
+            self._fates.dead_lettered += 1
+            return
         dead, inputs = self._fates.dead_letter()
         limits = self._limits
         if dead >= limits.dead_letters and dead > limits.dead_letter_share * inputs:
@@ -235,7 +266,7 @@ class TranslatorPartition(FlowPartition):
         self._translate = flow.translate
         self._admit = flow.admit
 
-    def step(self, record: Record) -> bool:
+    def step(self, record: Record) -> Sequence[str]:
         """Translate one record and enter it in the feed ledger."""
         translation = self._translate(record)
         emit = self._emit
@@ -249,13 +280,13 @@ class TranslatorPartition(FlowPartition):
             raise BadMessage(f"it says what no event can hold: {error}", hint="correct it at the source") from error
         if translation.ignored is not None:
             self._fates.ignore(translation.ignored)
-        return False
+        return ()
 
     def _park(self, record: Record, error: NotYet) -> None:
         reason = f"a translator knows one message at a time and cannot wait for another ({error.reason})"
         raise PartitionHalted(self.flow, self.partition, record.offset, self._describe(record), reason) from error
 
-    def _release(self, record: Record) -> None:
+    def _release(self, facts: Sequence[str], most: int | None) -> None:
         """Nothing is parked here."""
 
 
@@ -268,10 +299,10 @@ class FoldPartition(FlowPartition):
         super().__init__(flow, partition, store, log, codec, limits)
         self._inbox = flow.inbox
         self._rules: dict[type[Any], Callable[[Any, Any], Any]] = flow.rules
-        self._releasing = flow.releasing
+        self._releasing: dict[type[Any], tuple[WaitsFor | None, ...]] = flow.releasing
         self._decode = codec.decode
 
-    def step(self, record: Record) -> bool:
+    def step(self, record: Record) -> Sequence[str]:
         """Apply the rule for one event."""
         value = record.value
         if value is None:
@@ -284,72 +315,117 @@ class FoldPartition(FlowPartition):
         emit = self._emit
         for output in rule(self._tables, event):
             emit(output)
-        return kind in self._releasing
+        releasing = self._releasing.get(kind)
+        if releasing is None:
+            return ()
+        names = [self._own_fact(record) if waits_for is None else waits_for(event) for waits_for in releasing]
+        return [fact_of(name) for name in names if name]
 
     def _unruled(self, kind: type[Any]) -> Exception:
         if any(carried.type is kind for carried in self._inbox.carries):
             return BrokenInvariant(f"the fold has no rule for {kind.__name__}, which its inbox carries")
         return BadMessage(f"{kind.__name__} does not belong on {self._inbox.name}", hint="events go where topics.ROUTES says")
 
-    # --- parked records -------------------------------------------------------------------------------------------------
+    # --- records that wait ----------------------------------------------------------------------------------------------
+
+    def _own_fact(self, record: Record) -> str:
+        return f"{self._inbox.key}:{quarantine.text_of(record.key)}"
+
+    def _fact(self, record: Record, error: NotYet) -> str:
+        return fact_of(error.waits_for or self._own_fact(record))
 
     def _park(self, record: Record, error: NotYet) -> None:
-        key = quarantine.text_of(record.key)
-        waiting = self._engine.waiting.get((key,))
-        count = 1 if waiting is None else waiting.count + 1
-        if count > self._limits.parked_per_key:
-            full = f"{count - 1} events of {key} wait already, and this one cannot be applied either: {error.reason}"
-            self._quarantine(record, BadMessage(full, hint="replay it when the fact has come"))
+        fact = self._fact(record, error)
+        known = self._engine.waiting.get((fact,))
+        if known is not None and known.count >= self._limits.waiting:
+            full = f"{known.count} events wait for {quarantine.waited_for(fact)} already, and this one cannot be applied either"
+            late = BadMessage(f"{full}: {error.reason}", hint="replay it when what it waits for has come")
+            self._quarantine(record, late, is_limited=False)
             return
-        self._engine.parked[key, record.offset] = Parked(
-            record.key, record.value, record.headers, record.timestamp_ms, error.reason
-        )
-        self._engine.waiting[key,] = Waiting(count)
         self._fates.parked += 1
+        self._wait(record, fact, error.reason)
+
+    def _wait(self, record: Record, fact: str, reason: str) -> None:
+        known = self._engine.waiting.get((fact,)) or Waiting(0, record.timestamp_ms, reason)
+        row = replace(known, count=known.count + 1)
+        self._engine.parked[fact, record.offset] = Parked(record.key, record.value, record.headers, record.timestamp_ms, reason)
+        self._engine.waiting[fact,] = row
         if self._takes_notes():
-            item = key if self._inbox.key == "item" else None
-            order_id = key if self._inbox.key == "order" else None
-            self._note(quarantine.waiting_noted(self.flow, record, error.reason, count, item, order_id))
+            own = quarantine.text_of(record.key) if fact == fact_of(self._own_fact(record)) else None
+            item = own if self._inbox.key == "item" else None
+            order_id = own if self._inbox.key == "order" else None
+            count = row.count if own is not None else None
+            self._note(quarantine.waiting_noted(self.flow, record, fact, reason, count, item, order_id))
 
-    def _release(self, record: Record) -> None:
-        """Apply parked records of the key again, oldest first; begin anew when one of them releases others."""
-        key = quarantine.text_of(record.key)
-        again = (key,) in self._engine.waiting
-        while again:
-            again = False
-            for (_, offset), parked in list(self._engine.parked.under(key)):
-                again |= self._retry(
-                    Record(*self.partition, offset, parked.timestamp_ms, parked.key, parked.value, parked.headers)
-                )
+    def _release(self, facts: Sequence[str], most: int | None) -> None:
+        engine = self._engine
+        state = engine.releasing.get(ONE) or Releasing(())
+        new = [fact for fact in dict.fromkeys(facts) if (fact,) in engine.waiting]
+        state = self._queued(state, new)
+        tried = 0
+        while state.facts and (most is None or tried < most):
+            fact = state.facts[0]
+            some = RELEASE_ROWS if most is None else min(RELEASE_ROWS, most - tried)
+            rows = list(islice(engine.parked.range((fact, state.after + 1), (fact, _END)), some))
+            for (_, offset), row in rows:
+                is_left, brings = self._retry(fact, self._parked(offset, row))
+                state = replace(state, after=offset, is_left=state.is_left or is_left)
+                if brings:
+                    state = self._queued(state, [other for other in brings if (other,) in engine.waiting])
+            tried += len(rows)
+            if len(rows) < some:
+                state = replace(state, after=-1, is_left=False, is_again=False, facts=state.facts[0 if state.is_again else 1 :])
+        if state.facts:
+            engine.releasing[ONE] = state
+        elif ONE in engine.releasing:
+            del engine.releasing[ONE]
 
-    def _retry(self, record: Record) -> bool:
+    def _queued(self, state: Releasing, facts: Sequence[str]) -> Releasing:
+        """The facts come after those being released; the one at hand is gone through again if it left anything waiting."""
+        for fact in facts:
+            if fact not in state.facts:
+                state = replace(state, facts=(*state.facts, fact))
+            elif fact == state.facts[0] and state.is_left:
+                state = replace(state, is_again=True)
+        return state
+
+    def _parked(self, offset: int, row: Parked) -> Record:
+        return Record(*self.partition, offset, row.timestamp_ms, row.key, row.value, row.headers)
+
+    def _retry(self, fact: str, record: Record) -> tuple[bool, Sequence[str]]:
+        """Apply a record that waited. Returns whether it still waits for the same, and what facts it brings."""
         self._journal.mark()
         sent = len(self.outgoing)
         try:
-            releases = self.step(record)
-        except NotYet:
+            brings = self.step(record)
+        except NotYet as error:
             self._undo(sent)
-            return False
+            other = self._fact(record, error)
+            if other == fact:
+                return True, ()
+            self._unpark(fact, record)
+            self._wait(record, other, error.reason)
+            return False, ()
         except Exception as error:
             self._undo(sent)
-            self._unpark(record)
+            self._unpark(fact, record)
+            self._fates.parked -= 1
             self._answer(record, error)
-            return False
-        self._unpark(record)
-        self._replayed(record)
-        return releases
-
-    def _unpark(self, record: Record) -> None:
-        key = quarantine.text_of(record.key)
-        del self._engine.parked[key, record.offset]
-        left = self._engine.waiting[key,].count - 1
+            return False, ()
+        self._unpark(fact, record)
         self._fates.parked -= 1
-        if left:
-            self._engine.waiting[key,] = Waiting(left)
+        self._replayed(record)
+        return False, brings
+
+    def _unpark(self, fact: str, record: Record) -> None:
+        del self._engine.parked[fact, record.offset]
+        row = self._engine.waiting[fact,]
+        if row.count > 1:
+            self._engine.waiting[fact,] = replace(row, count=row.count - 1)
             return
-        del self._engine.waiting[key,]
+        del self._engine.waiting[fact,]
         if self._takes_notes():
-            self._note(quarantine.waiting_over(self.flow, record))
+            self._note(quarantine.waiting_over(self.flow, record, fact))
 
     # --- words ----------------------------------------------------------------------------------------------------------
 

@@ -101,28 +101,34 @@ def suspected(letter: DeadLetter, record: Record) -> list[ItemSuspected]:
     ]
 
 
-def waiting_noted(flow: str, record: Record, reason: str, count: int, item: str | None, order_id: str | None) -> ExceptionNoted:
-    """Events of a key wait for a fact that has not come."""
-    key = text_of(record.key)
-    many = "1 event waits" if count == 1 else f"{count} events wait"
+def waited_for(fact: str) -> str:
+    """A fact as a person says it: `site DC-1`."""
+    return fact.replace(":", " ", 1)
+
+
+def waiting_noted(
+    flow: str, record: Record, fact: str, reason: str, count: int | None, item: str | None, order_id: str | None
+) -> ExceptionNoted:
+    """Events wait for a fact that has not come. `count`: how many, where one partition can tell."""
+    many = "Events wait" if count is None else "1 event waits" if count == 1 else f"{count} events wait"
     return ExceptionNoted(
         **_origin(record, "waiting"),
-        fingerprint=waiting_fingerprint(flow, key),
+        fingerprint=waiting_fingerprint(flow, fact),
         code="waiting",
-        sentence=_clean(f"{many} for {key}: {reason}"),
+        sentence=_clean(f"{many} for {waited_for(fact)}: {reason}"),
         item=item,
         order_id=order_id,
     )
 
 
-def waiting_over(flow: str, record: Record) -> ExceptionCleared:
-    """Nothing of the record's key waits any longer."""
-    return ExceptionCleared(**_origin(record, "waiting-over"), fingerprint=waiting_fingerprint(flow, text_of(record.key)))
+def waiting_over(flow: str, record: Record, fact: str) -> ExceptionCleared:
+    """Nothing waits for the fact any longer."""
+    return ExceptionCleared(**_origin(record, f"waiting-over:{fact}"), fingerprint=waiting_fingerprint(flow, fact))
 
 
-def waiting_fingerprint(flow: str, key: str) -> str:
-    """One exception a key."""
-    return f"waiting:{flow}:{key}"
+def waiting_fingerprint(flow: str, fact: str) -> str:
+    """One exception a fact."""
+    return f"waiting:{flow}:{_clean(fact)}"
 
 
 def replay_headers(letter: DeadLetter) -> Headers:

@@ -171,9 +171,11 @@ class _Check:
             records = [record for record in self._log.read(partition, at, BATCH) if record.offset < end]
             if not records:
                 break  # marks of transactions alone are left
-            again.apply(records)
-            scratch.write(again.changes())
-            again.committed()
+            left = records
+            while left or again.is_releasing:
+                left = left[again.apply(left, self._limits.release_batch) :]
+                scratch.write(again.changes())
+                again.committed()
             self._advance(again.position - at)
             at = again.position
             inputs += len(records)

@@ -109,6 +109,7 @@ class Worker:
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
+        self._left: dict[TopicPartition, list[Record]] = {}  # polled, behind a release that takes several transactions
         self._must_rewind = False
         self._group = group
         self._member = log.join(group, list(self._flows), self)
@@ -139,10 +140,8 @@ class Worker:
             if self._must_rewind:
                 self._member.rewind()
                 self._must_rewind = False
-            records = self._member.poll(self._batch, timeout_s)
-            if self.halted:
-                records = [r for r in records if (r.topic, r.partition) not in self.halted]
-            if not records:
+            records = self._poll(timeout_s)
+            if not records and not self._left:
                 self._adapt(0)
                 return StepReport()
             with resting_collector():
@@ -155,6 +154,14 @@ class Worker:
         except BaseException:
             self._drop()
             raise
+
+    def _poll(self, timeout_s: float) -> list[Record]:
+        """The next records; few of them while records polled before wait for a release to end."""
+        most, timeout_s = (self._batch, timeout_s) if not self._left else (min(self._batch, self._pace.min_batch), 0.0)
+        records = self._member.poll(most, timeout_s)
+        if self.halted:
+            return [r for r in records if (r.topic, r.partition) not in self.halted]
+        return records
 
     def close(self) -> None:
         """Leave the group."""
@@ -180,6 +187,7 @@ class Worker:
         """Forget the flow partitions. Called inside `poll`."""
         for partition in partitions:
             self._parts.pop(partition, None)
+            self._left.pop(partition, None)
             self.counters.positions.pop(partition, None)
 
     def _part(self, partition: TopicPartition) -> FlowPartition:
@@ -190,7 +198,10 @@ class Worker:
             store = self._member.store(store_id(flow, partition))
             part = open_partition(flow, partition, store, self._log, self._codec, self._limits)
             self.counters.positions[partition] = self._member.position(partition)
+            part.begin(self.counters.positions[partition])
             self._parts[partition] = part
+            if part.is_releasing:
+                self._left[partition] = []
         return part
 
     # --- a batch ----------------------------------------------------------------------------------------------------------
@@ -198,7 +209,7 @@ class Worker:
     def _work(self, records: list[Record]) -> StepReport:
         began_ms = self._clock_ms()
         self._at("before_apply")
-        batches: dict[tuple[str, int], list[Record]] = {}
+        batches: dict[tuple[str, int], list[Record]] = dict(self._left.items())
         for record in records:
             place = record.topic, record.partition
             batch = batches.get(place)
@@ -207,8 +218,12 @@ class Worker:
             else:
                 batch.append(record)
         parts = [self._part(TopicPartition(*place)) for place in batches]
+        taken, left = 0, {}
         for part, batch in zip(parts, batches.values(), strict=True):
-            part.apply(batch)
+            count = part.apply(batch, self._limits.release_batch)
+            taken += count
+            if count < len(batch) or part.is_releasing:
+                left[part.partition] = batch[count:]
         self._at("after_apply")
         transaction = Transaction()
         for part in parts:
@@ -220,19 +235,20 @@ class Worker:
         self._at("after_commit")
         for part in parts:
             part.committed()
+        self._left = left
         self._adapt(len(records))
-        return self._count(records, transaction, began_ms)
+        return self._count(taken, transaction, began_ms)
 
-    def _count(self, records: list[Record], transaction: Transaction, began_ms: int) -> StepReport:
+    def _count(self, inputs: int, transaction: Transaction, began_ms: int) -> StepReport:
         counters = self.counters
         rows = sum(map(len, transaction.rows.values()))
-        counters.inputs += len(records)
+        counters.inputs += inputs
         counters.outputs += len(transaction.outgoing)
         counters.rows += rows
         counters.batches += 1
         counters.busy_ms += self._clock_ms() - began_ms
         counters.positions.update(transaction.positions)
-        return StepReport(len(records), len(transaction.outgoing), rows)
+        return StepReport(inputs, len(transaction.outgoing), rows)
 
     def _adapt(self, taken: int) -> None:
         if taken >= self._batch:
@@ -243,6 +259,7 @@ class Worker:
     def _drop(self) -> None:
         for part in self._parts.values():
             part.dropped()
+        self._left = {at: [] for at, part in self._parts.items() if at not in self.halted and part.is_releasing}
         self._must_rewind = True
 
     def _wait_s(self, failures: int) -> float:

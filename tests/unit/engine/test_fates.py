@@ -237,13 +237,13 @@ def test_an_early_event_waits_for_its_fact_and_people_are_told() -> None:
     log, worker = run(to_inbox(received("SKU-1", "W-1")), to_inbox(received("SKU-1", "W-2")))
     assert fates(worker) == {"inputs": 2, "parked": 2}
     noted = sent(log, ExceptionNoted)
-    assert {(e.code, e.fingerprint, e.item) for e in noted} == {("waiting", "waiting:promise:SKU-1", "SKU-1")}
-    assert noted[1].sentence == "2 events wait for SKU-1: item SKU-1 is unknown"
+    assert {(e.code, e.fingerprint, e.item) for e in noted} == {("waiting", "waiting:promise:item:SKU-1", "SKU-1")}
+    assert noted[1].sentence == "2 events wait for item SKU-1: item SKU-1 is unknown"
     log.append([to_inbox(item_changed("SKU-2")), to_inbox(item_changed("SKU-1"))])
     drain(worker)
     assert fates(worker) == {"inputs": 4, "applied": 4}
     assert sent(log, Atp)[0].atp_milli == 2_000
-    assert [e.fingerprint for e in sent(log, ExceptionCleared)] == ["waiting:promise:SKU-1"]
+    assert [e.fingerprint for e in sent(log, ExceptionCleared)] == ["waiting:promise:item:SKU-1"]
     assert not any(key.startswith((b"engine.parked", b"engine.waiting")) for rows in dump(log) for key, _ in rows)
 
 
@@ -279,9 +279,9 @@ def test_a_parked_event_that_breaks_an_invariant_halts_at_its_own_offset() -> No
 
 def test_more_than_so_many_waiting_for_one_key_are_dead_letters() -> None:
     early = [to_inbox(received("SKU-1", f"W-{n}")) for n in range(3)]
-    log, worker = run(*early, limits=Limits(parked_per_key=2))
+    log, worker = run(*early, limits=Limits(waiting=2))
     (letter,) = sent(log, DeadLetter)
-    assert letter.reason == "2 events of SKU-1 wait already, and this one cannot be applied either: item SKU-1 is unknown"
+    assert letter.reason == "2 events wait for item SKU-1 already, and this one cannot be applied either: item SKU-1 is unknown"
     assert fates(worker)["parked"] == 2
 
 
