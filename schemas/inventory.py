@@ -232,7 +232,8 @@ class RequestAllocation(Event, frozen=True, kw_only=True):
 class ReserveStock(Event, frozen=True, kw_only=True):
     """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.reservations`.
 
-    `body_hash` tells a repeated request (same answer) from another one under the same key (422). `site` none: any one.
+    `body_hash` tells a repeated request (same answer) from another one under the same key (422). `reservation_id` is the hold's
+    if it is granted; a repetition brings one of its own, which is not used. `site` none: any, and several where one has too few.
     """
 
     item: str

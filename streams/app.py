@@ -96,7 +96,7 @@ class App:
             log, self.flows, self.halted, self.registry, group=self._group, clock_ms=clock_ms, more=self._more_checks
         )
         self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
-        self._requests = Requests(log, log, codec, clock_ms)
+        self._requests = Requests(log, log, codec, clock_ms, settings.channels)
         self.pulse = Pulse(
             log, codec, self.published, self.tables, self.watch, self.halted, clock_ms, is_dense=not settings.is_kafka
         )

@@ -143,8 +143,7 @@ class Quotes:
         return fence is not None and any(day >= s.today + fence for s in sites)
 
     def _site_quote(self, s: _Site, shown: range, share: _Share, most: int) -> SiteQuote:
-        alone = _Share(0, share.left)
-        days = [self._day([s], day, alone) for day in shown]
+        days = [self._day([s], day, share) for day in shown]
         return SiteQuote(s.site, to_date(s.today), days[0].atp_milli, min(most, days[0].promise_milli), days)
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
+import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from decimal import Decimal
 from typing import Any
 
 import structlog
 
-from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand
+from connectors.api.ports import Answer, Busy, Invalid, KeyReused, NotKnown, ReserveCommand
 from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
@@ -35,10 +35,15 @@ _AGAIN = "It may have been carried out: send it again with the same key, and you
 _log = structlog.get_logger(__name__)
 
 
-def reservation_id_of(item: str, key: str) -> str:
-    """The id a hold gets: it leads back to its item, and the same request always makes the same one."""
+def new_reservation_id(item: str) -> str:
+    """An id for a hold: it leads back to its item, and nobody can guess it."""
     where = base64.urlsafe_b64encode(item.encode()).decode().rstrip("=")
-    return f"{where}.{hashlib.sha256(b'%b %b' % (item.encode(), key.encode())).hexdigest()[:20]}"
+    return f"{where}.{secrets.token_hex(16)}"
+
+
+def request_id_of(command: ReserveCommand) -> str:
+    """What a request is known by: keys are a channel's own, and in a space apart from releases."""
+    return f"reserve {command.channel} {command.key}"
 
 
 def item_of(reservation_id: str) -> str:
@@ -57,12 +62,20 @@ class Requests:
     """Commands to the promise fold and their answers. `start` before use, `close` after."""
 
     def __init__(
-        self, log: Log, reader: Reader, codec: Codec, clock_ms: Callable[[], int], *, timeout_s: float = TIMEOUT_S
+        self,
+        log: Log,
+        reader: Reader,
+        codec: Codec,
+        clock_ms: Callable[[], int],
+        channels: Collection[str],
+        *,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._log = log
         self._reader = reader
         self._codec = codec
         self._clock_ms = clock_ms
+        self._channels = frozenset(channels)
         self._timeout_s = timeout_s
         self._waiting: dict[str, list[Future[Reply]]] = {}
         self._keys: OrderedDict[str, str] = OrderedDict()
@@ -86,20 +99,24 @@ class Requests:
 
     async def reserve(self, command: ReserveCommand) -> Answer:
         """Hold units (see `tables.reservations`)."""
-        self._claim(command)
+        if command.channel not in self._channels:
+            known = ", ".join(sorted(self._channels))
+            raise Invalid(f"channel {command.channel[:100]!r} is not known", f"Write it as it is in the settings: {known}.")
+        request_id = request_id_of(command)
+        await asyncio.to_thread(self._claim, request_id, command)
         event = ReserveStock(
-            **self._header(command.key),
+            **self._header(request_id),
             item=command.item,
-            request_id=command.key,
+            request_id=request_id,
             body_hash=command.body_hash,
-            reservation_id=reservation_id_of(command.item, command.key),
+            reservation_id=new_reservation_id(command.item),
             site=command.site,
             channel=command.channel,
             qty_milli=command.qty_milli,
             uom=command.uom,
             ttl_ms=command.ttl_ms,
         )
-        return await self._ask(command.key, command.item, event)
+        return await self._ask(request_id, command.item, event)
 
     async def release(self, reservation_id: str) -> Answer:
         """Give a hold back."""
@@ -119,19 +136,19 @@ class Requests:
             "trace_id": f"request/{request_id}",
         }
 
-    def _claim(self, command: ReserveCommand) -> None:
+    def _claim(self, request_id: str, command: ReserveCommand) -> None:
         """A key means one request. The item's fold holds it to that for its item; here for all of them."""
         meaning = f"{command.body_hash} {command.item}"
         with self._lock:
-            held = self._keys.setdefault(command.key, meaning)
-            self._keys.move_to_end(command.key)
+            held = self._keys.setdefault(request_id, meaning)
+            self._keys.move_to_end(request_id)
             if len(self._keys) > REMEMBERED_KEYS:
                 self._keys.popitem(last=False)
-        if held != meaning or self._was_for_another(command):
+        if held != meaning or self._was_for_another(request_id, command):
             raise KeyReused(f"The Idempotency-Key {command.key[:100]!r} was used for another request")
 
-    def _was_for_another(self, command: ReserveCommand) -> bool:
-        for record in self._reader.by_key(topics.REPLIES.name, command.key.encode(), 1):
+    def _was_for_another(self, request_id: str, command: ReserveCommand) -> bool:
+        for record in self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1):
             reply = self._codec.decode(record.value or b"")
             item = json.loads(reply.body).get("item")
             return item is not None and item != command.item

@@ -62,6 +62,7 @@ def _text(value: Any) -> Any:
     return value
 
 
+MAX_HOLD_S = 7 * 86_400
 LEAST_SLACK_S = 1.0  # for the answer to be written before the lease ends
 Quantity = Annotated[int, BeforeValidator(_milli)]
 Crontab = Annotated[str, AfterValidator(_crontab)]
@@ -94,11 +95,14 @@ class SiteSettings(_Part):
 
 
 class ChannelSettings(_Part):
-    """What one channel may take of an item, and the secret with which it signs its calls, if it may call."""
+    """What one channel may take and hold of an item, and the secret with which it signs its calls, if it may call."""
 
     sites: tuple[str, ...] | None = None
     cap: Quantity | None = None
     floor: Quantity = 0
+    hold_count: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
+    hold_units: Quantity | None = None
+    hold_s: Annotated[int, Field(ge=1, le=MAX_HOLD_S)] = MAX_HOLD_S
     webhook_secret: Secret | None = None
 
 

@@ -29,6 +29,9 @@ directory = "drop/acme"
 sites = ["DC1", "DC2"]           # it may be promised from these only
 cap = "500"                      # at most so much of an item
 floor = "20"                     # so much of an item that others may not take
+hold_count = 100                 # reservations of an item alive at once,
+hold_units = "50"                # of so much of it in all,
+hold_s = 1800                    # each for so long at most
 
 [endpoint.erp]                   # orders that channels place are posted here: crossdock runs them
 role = "erp"
@@ -264,7 +267,14 @@ def _site(site: SiteSettings) -> SitePolicy:
 
 
 def _channel(channel: ChannelSettings) -> ChannelPolicy:
-    return ChannelPolicy(channel.sites, channel.cap, channel.floor)
+    return ChannelPolicy(
+        sites=channel.sites,
+        cap_milli=channel.cap,
+        floor_milli=channel.floor,
+        hold_count=channel.hold_count,
+        hold_milli=channel.hold_units,
+        hold_ms=channel.hold_s * 1_000,
+    )
 
 
 def _require_brokers(value: str) -> None:

@@ -28,11 +28,17 @@ class SitePolicy:
 class ChannelPolicy:
     """What a channel may take of any one item: from `sites` (all if none), at most `cap_milli`, and `floor_milli` that
     others may not take.
+
+    Its reservations of an item: `hold_count` alive at once, of `hold_milli` in all (none: as much as can be promised), each
+    for at most `hold_ms`.
     """
 
     sites: tuple[str, ...] | None = None
     cap_milli: int | None = None
     floor_milli: int = 0
+    hold_count: int = 1_000
+    hold_milli: int | None = None
+    hold_ms: int = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

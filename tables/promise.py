@@ -231,21 +231,36 @@ class Unposted(Frozen, frozen=True):
     shipped_at_ms: int
 
 
+class HeldPart(Frozen, frozen=True):
+    """Units of a reservation at a site, booked on the day it was there when they were taken."""
+
+    site: str
+    day: int
+    qty_milli: int
+
+
 class Reservation(Frozen, frozen=True):
-    """A soft hold of a channel. `state`: held, released, expired. Kept after its end until the request may be forgotten."""
+    """A soft hold of a channel: `qty_milli` in all. `state`: held, released, expired. Kept until its request may be forgotten."""
 
     request_id: str
     channel: str
-    site: str
     qty_milli: int
-    day: int
+    parts: tuple[HeldPart, ...]
     expires_at_ms: int
     state: str
 
 
-class Request(Frozen, frozen=True):
-    """A request that was answered: the same again gets the same answer."""
+class Holding(Frozen, frozen=True):
+    """How many reservations of an item a channel has alive, and of how many units."""
 
+    count: int
+    qty_milli: int
+
+
+class Request(Frozen, frozen=True):
+    """A request that was answered: the same again gets the same answer. `reservation_id`: the hold it was granted, else ""."""
+
+    reservation_id: str
     body_hash: str
     status: int
     body: str
@@ -289,6 +304,7 @@ class PromiseTables:
     unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, site, commit position, order id, line
     backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
+    holdings: Table[tuple[str, str], Holding]  # item, channel
     requests: Table[tuple[str, str], Request]  # item, request id
     suspects: Table[tuple[str, str], Suspicion]  # item, dead letter id
     deadlines: Table[tuple[int, str, str, str], Deadline]  # due at ms, what, item, id

@@ -204,10 +204,12 @@ class Run:
                     self.oracle.hold(ReleaseFact(given_back))
             elif reply.status == 201 and name not in known:
                 body = json.loads(reply.body, parse_float=Decimal, parse_int=Decimal)
-                if (body["item"], body["qty"]) != (command.item, command.qty) or command.site not in (None, body["site"]):
+                sites = {part["site"]: part["qty"] for part in body["sites"]}
+                is_elsewhere = command.site is not None and set(sites) != {command.site}
+                if (body["item"], body["qty"], sum(sites.values())) != (command.item, command.qty, command.qty) or is_elsewhere:
                     wrong.append(f"reservation {name} was granted otherwise than asked for: {reply.body}")
                 expires_ms = self.plant.now_ms + command.ttl_ms
-                self.oracle.hold(HoldFact(name, command.item, body["site"], command.qty, expires_ms))
+                self.oracle.hold(HoldFact(name, command.item, sites, command.qty, expires_ms))
         unanswered = sorted(self.asked.keys() - answers.keys())
         return wrong + [f"request {name} was not answered" for name in unanswered]
 
@@ -284,11 +286,16 @@ class Run:
         return "; ".join(f"{letter.flow}: {letter.reason}" for letter in letters[:3])
 
     def _probe(self) -> list[str]:
-        """The number published is the number granted: all of it to the one who asks first, and nothing more to the next."""
+        """The number published is the number granted, at a site and in all: all of it to the one who asks first, and no more."""
         plant, wrong, asked = self.plant, [], []
         published = sorted(self.system.atp().items())
-        found = [(item, s.site, s.promise_milli, 1 if atp.uom == "KG" else 1_000) for item, atp in published for s in atp.sites]
-        for item, site, milli, least in plant.dice.sample(found, min(len(found), 3)):
+        found: list[tuple[str, str | None, int, int]] = []
+        for item, atp in published:
+            least = 1 if atp.uom == "KG" else 1_000
+            found += [(item, site.site, site.promise_milli, least) for site in atp.sites]
+            found += [(item, None, atp.promise_milli, least)]
+        probes = {probe[0]: probe for probe in plant.dice.sample(found, min(len(found), 3))}  # one of an item
+        for item, site, milli, least in probes.values():
             for name, qty in ((f"all {item} {site}", milli), (f"more {item} {site}", least)):
                 if qty:
                     command = Reserve(name, item, site, "web", units(qty), HOUR_MS)

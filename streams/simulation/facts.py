@@ -102,7 +102,7 @@ class HoldFact:
 
     reservation_id: str
     item: str
-    site: str
+    sites: Mapping[str, Decimal]
     qty: Decimal
     expires_at_ms: int
 

@@ -71,9 +71,9 @@ def promised(system: Observed) -> Promised:
         found.days[item, site][_day(row.day)] += units(row.qty_milli)
         found.orders[item, site] += units(row.qty_milli)
     for (item, _), row in system.promise("reservations"):
-        if row.state == "held":
-            found.days[item, row.site][_day(row.day)] += units(row.qty_milli)
-            found.held[item, row.site] += units(row.qty_milli)
+        for part in row.parts if row.state == "held" else ():
+            found.days[item, part.site][_day(part.day)] += units(part.qty_milli)
+            found.held[item, part.site] += units(part.qty_milli)
     return found
 
 

@@ -204,7 +204,7 @@ class Oracle:
         """Units under a reservation that is alive now."""
         given_back = {release.reservation_id for release in self.releases}
         alive = [h for h in self.holds if h.expires_at_ms > self.now_ms and h.reservation_id not in given_back]
-        return sum((h.qty for h in alive if (h.item, h.site) == (item, site)), ZERO)
+        return sum((h.sites.get(site, ZERO) for h in alive if h.item == item), ZERO)
 
     # --- promises ------------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.api.ports import AtpQuery, NotKnown
 from schemas.inventory import LedgerEntry, Status, StockAdjusted, StockCounted, StockPicked, StockReceived, StockShipped
+from schemas.quantity import show
+from streams.quotes import Quotes
 from tables.calendars import day_at
 from tables.line_book import LineBook
 from tables.policy import ChannelPolicy, Policy
@@ -96,8 +100,10 @@ def check_sums(b: Bench) -> None:
     reserved = dict.fromkeys(SITES, 0)
     for _, r in b.t.reservations.under("SKU-1"):
         if r.state == "held":
-            reserved[r.site] += r.qty_milli
-            days[(r.site, r.day)] = days.get((r.site, r.day), 0) + r.qty_milli
+            for units_there in r.parts:
+                reserved[units_there.site] += units_there.qty_milli
+                at = units_there.site, units_there.day
+                days[at] = days.get(at, 0) + units_there.qty_milli
     queue = {(key[3], key[4]) for key, _ in b.t.backorders.under("SKU-1")}
     assert queue == {(key[1], key[2]) for key, d in b.t.demands.under("SKU-1") if d.backordered_milli}
     overview = b.t.overviews.get(("SKU-1",))
@@ -154,12 +160,8 @@ sharing = st.one_of(
 )
 
 
-@given(st.lists(sharing, max_size=30))
-@settings(max_examples=100)
-def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[Any]) -> None:
-    """Nobody takes more than his cap, nor what is kept for another; a channel ships from its own sites only."""
-    b = Bench(Policy(channels=CHANNELS))
-    b.item()
+def share(b: Bench, actions: list[Any]) -> Iterator[None]:
+    """Channels order and reserve; yields after each step."""
     revisions: dict[str, int] = {}
     for step in actions:
         b.minute += 1
@@ -172,6 +174,16 @@ def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[A
                 b.order(str(qty), order_id, revision=revisions[order_id])
             case ("reserve", channel, n, qty):
                 b.reserve(str(qty), f"{channel}-{n}", channel=channel)
+        yield
+
+
+@given(st.lists(sharing, max_size=30))
+@settings(max_examples=100)
+def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[Any]) -> None:
+    """Nobody takes more than his cap, nor what is kept for another; a channel ships from its own sites only."""
+    b = Bench(Policy(channels=CHANNELS))
+    b.item()
+    for _ in share(b, actions):
         taken = dict.fromkeys(CHANNELS, 0)
         for (_, at), row in b.t.stock.under("SKU-1"):
             for channel, consumed in row.channels:
@@ -182,6 +194,25 @@ def test_a_channels_cap_and_anothers_floor_hold_after_everything(actions: list[A
         assert taken["web"] <= 40_000
         assert taken["web"] + taken["edi"] <= max(0, usable - max(0, 20_000 - taken["vip"]))
     check_sums(b)
+
+
+@given(st.lists(sharing, max_size=20), st.sampled_from([*CHANNELS, "phone"]), st.sampled_from([None, *SITES]))
+@settings(max_examples=200)
+def test_what_is_quoted_to_a_channel_is_what_it_can_hold(actions: list[Any], channel: str, at: str | None) -> None:
+    """The promise of today, all of it and not a unit more, in all and at a site."""
+    policy = Policy(channels=CHANNELS)
+    b = Bench(policy)
+    b.item()
+    list(share(b, actions))
+    now_ms = NOON + b.minute * 60_000
+    quotes = Quotes(policy, lambda site: "UTC", lambda: now_ms)
+    try:
+        quoted = quotes.quote(b.atp(), AtpQuery(site=at, channel=channel)).promise_milli
+    except NotKnown:
+        quoted = 0
+    assert b.reserve(show(quoted + 1_000), "more", channel=channel, site=at).status == 409
+    if quoted:
+        assert b.reserve(show(quoted), "all", channel=channel, site=at).status == 201
 
 
 @given(st.lists(action, max_size=25))

@@ -119,7 +119,11 @@ def test_reservation_ttl() -> None:
     first, hold, later = SEQUENCES["reservation-ttl"]
     oracle = known(Oracle(now_ms=NOON_MS))
     Feed(oracle).count(first["on_hand"], NOON_MS)
-    oracle.hold(HoldFact("R1", "SKU-1", "DC1", Decimal(hold["reserve"]), NOON_MS + hold["ttl_minutes"] * 60_000))
+    oracle.hold(
+        HoldFact(
+            "R1", "SKU-1", {"DC1": Decimal(hold["reserve"])}, Decimal(hold["reserve"]), NOON_MS + hold["ttl_minutes"] * 60_000
+        )
+    )
 
     def available() -> Decimal:
         return oracle.atp("SKU-1", "DC1", {DAY: oracle.held("SKU-1", "DC1")})[0]
@@ -132,7 +136,7 @@ def test_reservation_ttl() -> None:
 def test_a_released_reservation_holds_nothing() -> None:
     """Given back is available again."""
     oracle = Oracle(now_ms=0)
-    oracle.hold(HoldFact("R1", "SKU-1", "DC1", Decimal(2), 10))
+    oracle.hold(HoldFact("R1", "SKU-1", {"DC1": Decimal(2)}, Decimal(2), 10))
     assert oracle.held("SKU-1", "DC1") == 2
     oracle.hold(ReleaseFact("R1"))
     assert oracle.held("SKU-1", "DC1") == 0

@@ -518,13 +518,62 @@ def test_a_request_is_answered_once(bench: Bench) -> None:
 
 
 def test_release_gives_back_once(bench: Bench) -> None:
-    """Releasing twice gives back once; a requests is forgotten after a day and may come anew."""
+    """Releasing twice gives back once; a request is forgotten a day after its hold would have ended, and may come anew."""
     bench.receive("100")
     bench.reserve("60", "K")
     assert bench.release("K", "X-1").status == 200
     assert bench.release("K", "X-2").status == 200
     assert bench.available() == "100"
     assert bench.release("nope", "X-3").status == 404
+    bench.pass_minutes(24 * 60 + 16)
+    assert list(bench.t.requests.under("SKU-1")) == [] and list(bench.t.reservations.under("SKU-1")) == []
+
+
+def test_what_is_at_two_sites_can_be_held_together() -> None:
+    """The number in all is the number that can be held: from one site where that has enough, else from the fewest."""
+    b = Bench(Policy(channels={"vip": ChannelPolicy(floor_milli=5_000)}))
+    b.item()
+    b.receive("83", site="DC1")
+    b.receive("10", site="DC2")
+    refused = b.reserve("89", "A", channel="web")
+    assert (refused.status, json.loads(refused.body)["available"]) == (409, 88)
+    held = json.loads(b.reserve("88", "B", channel="web").body)
+    assert (held["qty"], held["site"], held["sites"]) == (
+        88,
+        None,
+        [{"site": "DC1", "qty": 83}, {"site": "DC2", "qty": 5}],
+    )
+    assert json.loads(b.reserve("1", "C", channel="web").body)["available"] == 0
+    b.release("B", "X")
+    assert b.available() == "93"
+
+
+def test_a_channels_holds_are_bounded_in_count_units_and_time() -> None:
+    """What it gives back, or lets expire, it may hold again."""
+    limits = ChannelPolicy(hold_count=2, hold_milli=10_000, hold_ms=30 * 60_000)
+    b = Bench(Policy(channels={"web": limits}))
+    b.item()
+    b.receive("100")
+    assert b.reserve("1", "long", ttl_minutes=31).status == 422
+    assert b.reserve("11", "much").status == 422
+    assert [b.reserve("4", f"K{n}", ttl_minutes=30).status for n in range(3)] == [201, 201, 422]
+    assert b.reserve("4", "other", channel="edi").status == 201
+    b.release("K0", "X")
+    assert b.reserve("7", "more").status == 422
+    assert b.reserve("6", "fits", ttl_minutes=30).status == 201
+    b.pass_minutes(31)
+    assert b.reserve("10", "again", ttl_minutes=30).status == 201
+    assert [(key[1], row.count, show(row.qty_milli)) for key, row in b.t.holdings.under("SKU-1")] == [("web", 1, "10")]
+
+
+def test_a_hold_that_outlives_a_day_is_the_same_hold_all_along(bench: Bench) -> None:
+    """Its request is remembered for as long as it lives, and both are forgotten after its end."""
+    bench.receive("100")
+    first = bench.reserve("60", "K", ttl_minutes=3 * 24 * 60)
+    bench.pass_minutes(2 * 24 * 60)
+    assert bench.reserve("60", "K", ttl_minutes=3 * 24 * 60) == first
+    bench.pass_minutes(24 * 60 + 1)
+    assert bench.available() == "100"
     bench.pass_minutes(24 * 60 + 1)
     assert list(bench.t.requests.under("SKU-1")) == [] and list(bench.t.reservations.under("SKU-1")) == []
 
