@@ -103,7 +103,7 @@ def check_sums(b: Bench) -> None:
             for units_there in r.parts:
                 reserved[units_there.site] += units_there.qty_milli
                 when = units_there.site, units_there.day
-                days[when] = days.get(booked, 0) + units_there.qty_milli
+                days[when] = days.get(when, 0) + units_there.qty_milli
     queue = {(key[3], key[4]) for key, _ in b.t.backorders.under("SKU-1")}
     assert queue == {(key[1], key[2]) for key, d in b.t.demands.under("SKU-1") if d.backordered_milli}
     overview = b.t.overviews.get(("SKU-1",))
