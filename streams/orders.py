@@ -43,9 +43,9 @@ def orders_fold(policy: OrderPolicy = OrderPolicy(), sites: Policy = Policy()) -
     run = RunPolicy(policy, sites)
     orders = Fold(topics.ORDERS, inbox=topics.ORDER_INBOX, tables=OrderTables)
     for event, rule in _RULES.items():
-        orders.on(event)(rule if policy.erp is None else order_run.advancing(run, rule))
+        orders.on(event)(order_run.advancing(run, rule))
     release = partial(order_run.release_hold, run)
-    orders.on(say.ReleaseHold)(release if policy.erp is None else order_run.advancing(run, release))
+    orders.on(say.ReleaseHold)(order_run.advancing(run, release))
     orders.on(say.OrderTick)(partial(order_run.order_tick, run))
     orders.release_on(say.OrderPlaced, say.ErpOrderChanged, say.ErpOrderLineChanged, say.LineAnswered)
     orders.derive(on=("orders", "lines", "processes"))(order_status)

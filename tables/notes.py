@@ -5,6 +5,15 @@ from __future__ import annotations
 from schemas.base import Event
 from schemas.operations import ExceptionCleared, ExceptionNoted
 
+MOST_NAMED = 5
+
+
+def several(parts: list[str]) -> str:
+    """A list as a sentence has it: the first few, and how many more there are."""
+    if len(parts) <= MOST_NAMED:
+        return ", ".join(parts)
+    return f"{', '.join(parts[: MOST_NAMED - 1])} and {len(parts) - MOST_NAMED + 1} more"
+
 
 def note(
     cause: Event, code: str, fingerprint: str, sentence: str, *, item: str | None = None, order_id: str | None = None

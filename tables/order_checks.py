@@ -10,6 +10,7 @@ from schemas.customers import RequestCredit
 from schemas.frozen import replace
 from schemas.inventory import CheckPrice
 from schemas.quantity import MILLI
+from tables.notes import several
 from tables.order_context import CLOSED, Run, is_current
 from tables.order_posting import differs
 from tables.order_process import Credit, PriceCheck
@@ -201,7 +202,7 @@ def words(run: Run, reason: str) -> str:
         parts = [
             f"line {n}: {row.unit_price} against {'no price' if row.reference is None else row.reference}" for n, row in rows
         ]
-        return f"Order {order_id} is held: prices differ from price list {rows[0][1].price_list} ({', '.join(parts)})."
+        return f"Order {order_id} is held: prices differ from price list {rows[0][1].price_list} ({several(parts)})."
     if reason == "erp_refused":
         return f"Order {order_id} is held: the ERP refuses it: {told}"
     if reason == "wms_refused":

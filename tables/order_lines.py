@@ -15,6 +15,7 @@ from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import SitePart
 from tables.order_exceptions import conditions
+from tables.order_process import PutOff
 from tables.order_states import path
 from tables.order_workings import Sources, work_out
 from tables.orders import ErpLine, Line, Order, OrderTables, Wish
@@ -84,7 +85,10 @@ def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: i
     if erp.line is not None:
         yield from settle_line(t, order_id, erp.line, cause)
     elif (order_id,) in t.placements:
-        yield from settle(t, order_id, cause, is_header_same=True)
+        if t.orders[(order_id,)].is_large():  # matching looks at all lines: once for many
+            t.put_offs[(order_id,)] = replace(t.put_offs.get((order_id,)) or PutOff(cause.recorded_at_ms), is_unmatched=True)
+        else:
+            yield from settle(t, order_id, cause, is_header_same=True)
     else:
         t.erp_lines[key] = replace(erp, line=erp_line_no)
         yield from _settle(t, order_id, t.orders[(order_id,)], erp_line_no, erp_line_no, is_listed=True, cause=cause)
@@ -102,7 +106,11 @@ def _settle(
     shipped = sum(other.serves(other.shipped_milli) for other in others)
     returned = sum(other.serves(other.returned_milli) for other in others)
     placed = t.placed.get((order_id, number))
-    old = t.lines.get((order_id, number)) or Line()
+    held = t.lines.get((order_id, number))
+    if held is None:
+        fresh = t.orders[(order_id,)]
+        t.orders[(order_id,)] = replace(fresh, line_count=fresh.line_count + 1)
+    old = held or Line()
     sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced)
     instructed: list[SitePart] = []
     if (order_id,) in t.processes:

@@ -147,6 +147,23 @@ class Concern(Frozen, frozen=True):
     sentence: str
 
 
+class PutOff(Frozen, frozen=True):
+    """A large order's process is to be brought on, at `due_ms` at the latest: what the newest event about it was.
+
+    `events`: how many since it was brought on last. `is_unmatched`: lines of the ERP are still to be matched to its own.
+    """
+
+    due_ms: int
+    events: int = 0
+    is_unmatched: bool = False
+    event_id: str = ""
+    source: str = ""
+    source_position: int = 0
+    occurred_at_ms: int = 0
+    recorded_at_ms: int = 0
+    trace_id: str = ""
+
+
 class OrderDeadline(Frozen, frozen=True):
     """Something is due (the key says it all)."""
 

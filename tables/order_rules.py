@@ -17,7 +17,7 @@ from schemas.orders import (
     OrderQuantityChangeRequested,
 )
 from tables.milestones import reach
-from tables.notes import cleared, note
+from tables.notes import cleared, note, several
 from tables.order_echo import heard
 from tables.order_lines import settle, settle_erp_line, settle_line
 from tables.order_workings import in_base
@@ -107,7 +107,7 @@ def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeReques
 def _placed(t: OrderTables, order_id: str, line: int) -> Placed:
     placed = t.placed.get((order_id, line))
     if placed is None:
-        known = ", ".join(str(number) for (_, number), _ in t.placed.under(order_id))
+        known = several([str(number) for (_, number), _ in t.placed.under(order_id)])
         raise Refused(f"order {order_id} has no line {line}", hint=f"it has {known}")
     return placed
 
@@ -229,11 +229,12 @@ def remember(t: OrderTables, order_id: str, e: Event) -> None:
 
 
 def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
-    """What every change of an order ends with."""
+    """What every change of an order ends with. A large one's milestones are looked at when it is brought on."""
     order = t.orders[(order_id,)]
     if e.recorded_at_ms > order.as_of_ms:
         t.orders[(order_id,)] = replace(order, as_of_ms=e.recorded_at_ms)
-    yield from reach(t, order_id, e)
+    if not order.is_large():
+        yield from reach(t, order_id, e)
 
 
 def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
@@ -277,4 +278,5 @@ def _header(t: OrderTables, order_id: str, old: Order | None) -> Order:
         is_duplicate=sum(not deleted and not cancelled for deleted, cancelled, _, _ in found) > 1,
         seen_count=old.seen_count if old else 0,
         floor_ms=old.floor_ms if old else -1,
+        line_count=old.line_count if old else 0,
     )

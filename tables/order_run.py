@@ -14,22 +14,36 @@ from schemas.deliveries import ObligationSettled
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from schemas.obligations import KIND_OF, NotifyStatus, answer_of
-from schemas.orders import CreditAnswered, OrderTick, PriceChecked, ReleaseHold
+from schemas.orders import (
+    CreditAnswered,
+    ErpOrderLineChanged,
+    InvoiceLinePosted,
+    LineAnswered,
+    LineExecution,
+    OrderCancelRequested,
+    OrderQuantityChangeRequested,
+    OrderTick,
+    PriceChecked,
+    ReleaseHold,
+)
 from tables.milestones import reach
 from tables.order_billing import bill, unbill
 from tables.order_checks import REFUSALS, ask_credit, ask_prices, causes, decide
 from tables.order_context import Run, RunPolicy
 from tables.order_handoffs import give_back, hand_over, take_back
-from tables.order_lines import settle_line
+from tables.order_lines import settle, settle_line
 from tables.order_posting import forget_revision, post
-from tables.order_process import Task
+from tables.order_process import OrderDeadline, PutOff, Task
 from tables.order_rules import conclude, remember
 from tables.order_stages import keep_stages
 from tables.order_status import status_word
-from tables.orders import OrderTables
+from tables.orders import Order, OrderTables
 
 Rule = Callable[[OrderTables, Any], Iterator[Any]]
 _NOTICE = KIND_OF[NotifyStatus]
+PUT_OFF_MS = 100
+_PUT_OFF = "put_off"
+_OF_ONE_LINE = (LineAnswered, PriceChecked, LineExecution, ErpOrderLineChanged, InvoiceLinePosted, OrderQuantityChangeRequested)
 WORKED_AT_ONCE = 500  # a tick's work is bounded: what is left is still due at the next
 _CREDIT_REASONS = frozenset({"unknown_customer", "credit_hold", "credit_limit", "customer_inactive"})
 
@@ -39,14 +53,65 @@ def advancing(policy: RunPolicy, rule: Rule) -> Rule:
 
     def then_advance(t: OrderTables, e: Any) -> Iterator[Any]:
         yield from rule(t, e)
-        if type(e) is not ObligationSettled or e.kind != _NOTICE:  # a quarter of all events, and nothing depends on them
-            yield from advance(policy, t, e.order_id, e, e.recorded_at_ms)
+        if type(e) is ObligationSettled and e.kind == _NOTICE:
+            return  # a quarter of all events, and nothing depends on them
+        order = t.orders.get((e.order_id,))
+        if order is not None and order.is_large() and _is_of_one_line(e) and _is_put_off(t, e, order):
+            return
+        yield from advance(policy, t, e.order_id, e, e.recorded_at_ms)
 
     return then_advance
 
 
+def _is_of_one_line(e: Event) -> bool:
+    if isinstance(e, OrderCancelRequested):
+        return e.line is not None
+    return isinstance(e, _OF_ONE_LINE)
+
+
+def _is_put_off(t: OrderTables, e: Event, order: Order) -> bool:
+    """Count an event about one line of a large order: whether bringing the order on can wait for more of them.
+
+    All lines are looked at then, so it is done once for as many events as there are lines to a quarter, or a moment after the
+    first: what an order costs rises with its lines, not with their square.
+    """
+    key = (e.order_id,)  # type: ignore[attr-defined]
+    held = t.put_offs.get(key)
+    due_ms = held.due_ms if held is not None and held.events else e.recorded_at_ms + PUT_OFF_MS + order.line_count // 4
+    events = held.events + 1 if held is not None else 1
+    t.put_offs[key] = PutOff(
+        due_ms,
+        events,
+        held is not None and held.is_unmatched,
+        e.event_id,
+        e.source,
+        e.source_position,
+        e.occurred_at_ms,
+        e.recorded_at_ms,
+        e.trace_id,
+    )
+    if events == 1:
+        t.deadlines[due_ms, _PUT_OFF, key[0]] = OrderDeadline(key[0])
+    return events * 4 < order.line_count
+
+
+def _take_up_put_off(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
+    """A large order is brought on: what was left for that, of all its lines at once."""
+    held = t.put_offs.get((order_id,))
+    if held is not None:
+        del t.put_offs[(order_id,)]
+        if (held.due_ms, _PUT_OFF, order_id) in t.deadlines:
+            del t.deadlines[held.due_ms, _PUT_OFF, order_id]
+        if held.is_unmatched:
+            yield from settle(t, order_id, cause, is_header_same=True)
+    yield from reach(t, order_id, cause)
+
+
 def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[Any]:
     """Ask for all that is due of an order, if it is crossdock's to run."""
+    order = t.orders.get((order_id,))
+    if order is not None and order.is_large():
+        yield from _take_up_put_off(t, order_id, cause)
     if policy.orders.erp is None or (order_id,) not in t.placements:
         return
     run = Run(policy, t, order_id, cause, max(now_ms, t.orders[(order_id,)].as_of_ms))
@@ -195,4 +260,17 @@ def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[Any]
     for key in due:
         del t.deadlines[key]
     for order_id in sorted({key[2] for key in due}):
-        yield from advance(policy, t, order_id, e, e.occurred_at_ms)
+        held = t.put_offs.get((order_id,))
+        yield from advance(policy, t, order_id, _newest(held) if held is not None and held.events else e, e.occurred_at_ms)
+
+
+def _newest(held: PutOff) -> Event:
+    """The event that a large order is brought on for."""
+    return Event(
+        event_id=held.event_id,
+        source=held.source,
+        source_position=held.source_position,
+        occurred_at_ms=held.occurred_at_ms,
+        recorded_at_ms=held.recorded_at_ms,
+        trace_id=held.trace_id,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.frozen import Frozen
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.quantity import show
-from tables.notes import cleared, note
+from tables.notes import cleared, note, several
 from tables.order_billing import unbilled
 from tables.order_checks import DAY_MS, EPOCH, words
 from tables.order_context import Run, is_current
@@ -152,8 +152,8 @@ def _concerns(run: Run, late: list[str]) -> Iterator[tuple[str, str]]:
         if line.backordered_milli and is_current(line) and line.answer and line.answer.promised_on is None
     ]
     if undated:
-        yield "backorder_undated", f"Order {order_id} waits for {', '.join(undated)}, and no supply covers it."
+        yield "backorder_undated", f"Order {order_id} waits for {several(undated)}, and no supply covers it."
     if not run.is_waiting("post_order") and not any(told.pending for _, told in run.t.told.under(order_id)):
         over = [f"{show(units)} of {line.item}" for _, line, _, units in unbilled(run) if units]
         if over:
-            yield "not_billable", f"Order {order_id}: {', '.join(over)} shipped beyond what the ERP has on the order."
+            yield "not_billable", f"Order {order_id}: {several(over)} shipped beyond what the ERP has on the order."

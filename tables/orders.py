@@ -21,12 +21,16 @@ from tables.order_process import (
     OrderDeadline,
     PriceCheck,
     Process,
+    PutOff,
     Task,
     Told,
     Wait,
 )
 from tables.order_states import State
 from tables.table import Table
+
+LARGE = 50
+"""An order of more lines is brought on once for many events about single lines (see `tables.order_run`)."""
 
 
 class Placement(Frozen, frozen=True):
@@ -49,6 +53,7 @@ class Order(Frozen, frozen=True):
 
     `erp_order_no`: the ERP order that counts, if any. `is_duplicate`: the ERP has taken it more than once. `seen_count` ids of
     applied facts are remembered; a fact at or before `floor_ms` that is not among them is too old to be told from a repetition.
+    `line_count`: lines it has ever had.
     """
 
     channel: str
@@ -67,6 +72,11 @@ class Order(Frozen, frozen=True):
     is_duplicate: bool
     seen_count: int
     floor_ms: int
+    line_count: int = 0
+
+    def is_large(self) -> bool:
+        """Whether it has so many lines that looking at all of them after each event would cost too much."""
+        return self.line_count > LARGE
 
 
 class Placed(Frozen, frozen=True):
@@ -279,4 +289,5 @@ class OrderTables:
     tasks: Table[tuple[str, str], Task]  # order id, kind of obligation
     waits: Table[tuple[str, str], Wait]  # order id, what is waited for
     concerns: Table[tuple[str, str], Concern]  # order id, fingerprint
+    put_offs: Table[tuple[str], PutOff]
     deadlines: Table[tuple[int, str, str], OrderDeadline]  # due at ms, what, order id
