@@ -15,13 +15,14 @@ from pathlib import Path
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.embedded_catalog import Catalog, Part
-from streams.engine.embedded_files import CannotOpen, Files, open_files, pack_offset, scan_values
+from streams.engine.embedded_files import CannotOpen, Files, open_files, pack_offset
 from streams.engine.embedded_group import MAX_POLL_BYTES, EmbeddedFollower, EmbeddedMember, EmbeddedStore, read_run
 from streams.engine.embedded_keys import KeyReader, trim_part
 from streams.engine.embedded_writer import Job, Writer, prepare
 from streams.engine.groups import Group, Membership
 from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 from streams.engine.records_codec import decode
+from streams.engine.scans import scan_values
 
 __all__ = ["CannotOpen", "EmbeddedLog"]
 

@@ -13,6 +13,7 @@ from schemas.topics import Topic
 from streams.engine import embedded_files as files
 from streams.engine.embedded_files import Files, number
 from streams.engine.log import TopicPartition
+from streams.engine.scans import scan_items, scan_values
 
 KEPT = ("partitions", "cleanup", "is_indexed")
 DECLARED = (*KEPT, "key", "owner", "sla_ms", "retention_ms")
@@ -106,14 +107,14 @@ class Catalog:
     def _load(self) -> None:
         meta = self._opened().meta
         by_id: dict[int, TopicState] = {}
-        for raw in files.scan_values(meta, b"t", b"u"):
+        for raw in scan_values(meta, b"t", b"u"):
             declared = json.loads(raw)
             state = TopicState(declared.pop("id"), Topic(**declared))
             self.topics[state.topic.name] = by_id[state.id] = state
             for part in state.parts:
                 part.end = part.next = number(meta.get(b"e" + part.prefix), 0)
                 part.low = number(meta.get(b"l" + part.prefix), 0)
-        for key, raw in files.scan_items(meta, b"p", b"q"):
+        for key, raw in scan_items(meta, b"p", b"q"):
             topic_id, partition, group = files.position_of(key)
             by_id[topic_id].parts[partition].positions[group] = number(raw, 0)
 

@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from itertools import takewhile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
-    ReadOptions,
     WriteBatch,
 )
 
@@ -138,37 +136,6 @@ def partition_of(log_key: bytes) -> int:
     """The partition of a log key."""
     partition: int = _PARTITION.unpack_from(log_key)[1]
     return partition
-
-
-def scan_values(family: Rdict, low: bytes, high: bytes) -> Iterator[bytes]:
-    """Values of `low <= key < high` in key order, as of the call. Reading the log leaves the cache to rows and indexes."""
-    options = _bounded(high)
-    options.fill_cache(False)  # type: ignore[call-arg]  # the stub forgot the argument
-    return _holding(options, family.values(from_key=low, read_opt=options))
-
-
-def scan_items(family: Rdict, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of `low <= key < high` in key order, as of the call."""
-    options = _bounded(high)
-    return _holding(options, family.items(from_key=low, read_opt=options))
-
-
-def scan_keys_back(family: Rdict, prefix: bytes, high: bytes) -> Iterator[bytes]:
-    """Keys that begin with `prefix`, from `high` (or the next lower one) down. rocksdict's lower bound does not serve here."""
-    keys: Iterator[Any] = family.keys(backwards=True, from_key=high)
-    return takewhile(lambda key: key.startswith(prefix), keys)
-
-
-def _bounded(high: bytes) -> ReadOptions:
-    options = ReadOptions()
-    options.set_iterate_upper_bound(high)
-    return options
-
-
-def _holding(options: ReadOptions, rows: Iterator[Any]) -> Iterator[Any]:
-    """Keeps the options alive as long as the iterator: it points into them, and without this reads past its bound."""
-    yield from rows
-    del options
 
 
 def open_files(path: Path, *, sync: bool) -> Files:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from schemas.records import Record
 from streams.engine.embedded_catalog import Part
-from streams.engine.embedded_files import scan_items, store_prefix
+from streams.engine.embedded_files import store_prefix
 from streams.engine.embedded_writer import Job, Waiter, prepare, prepare_rows
 from streams.engine.groups import Membership
 from streams.engine.log import Listener, StoreId, TopicPartition, Transaction, Unavailable
 from streams.engine.records_codec import decode_run
+from streams.engine.scans import scan_items
 
 if TYPE_CHECKING:
     from streams.engine.embedded import EmbeddedLog

@@ -14,6 +14,7 @@ from streams.engine.embedded_catalog import Catalog, Part, TopicState
 from streams.engine.embedded_files import Files, pack_offset
 from streams.engine.log import Unavailable
 from streams.engine.records_codec import decode, timestamp_of
+from streams.engine.scans import scan_items, scan_keys_back, scan_values
 
 TRIM_RECORDS = 20_000
 
@@ -35,7 +36,7 @@ class KeyReader:
         state = self._compacted(topic)
         start = state.prefix if after is None else state.prefix + after + b"\0"
         found: list[Record] = []
-        for name, _ in files.scan_items(self._opened().latest, start, files.topic_prefix(state.id + 1)):
+        for name, _ in scan_items(self._opened().latest, start, files.topic_prefix(state.id + 1)):
             if len(found) >= limit:
                 break
             record = self._newest(state, name[len(state.prefix) :])
@@ -51,7 +52,7 @@ class KeyReader:
         prefix = files.index_prefix(state.id, key)
         beyond = prefix + (files.LAST_ENTRY if before is None else pack_offset(max(before, 0)))
         found: list[Record] = []
-        for entry in files.scan_keys_back(self._opened().bykey, prefix, beyond):
+        for entry in scan_keys_back(self._opened().bykey, prefix, beyond):
             if len(found) >= limit:
                 break
             pointer = files.log_key_of_index(entry)
@@ -92,7 +93,7 @@ def trim_part(opened: Files, part: Part, cutoff_ms: int) -> int:
     end = min([part.end, *part.positions.values(), part.low + TRIM_RECORDS])
     batch = WriteBatch(raw_mode=True)
     low = part.low
-    for raw in files.scan_values(opened.log, part.prefix + pack_offset(low), part.prefix + pack_offset(end)):
+    for raw in scan_values(opened.log, part.prefix + pack_offset(low), part.prefix + pack_offset(end)):
         if timestamp_of(raw) >= cutoff_ms:
             break
         if part.state.topic.is_indexed:

@@ -31,7 +31,7 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from schemas.records import Record
 from schemas.topics import Topic
-from streams.engine.embedded_files import CannotOpen, number, pack_offset, scan_items, scan_keys_back
+from streams.engine.embedded_files import CannotOpen, number, pack_offset
 from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
@@ -39,6 +39,7 @@ from streams.engine.kafka_store import MAX_AGE_MS
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
 from streams.engine.records_codec import decode, encode_body, pack_head
+from streams.engine.scans import scan_items, scan_keys_back
 
 _CHUNK = 5_000
 _LOOK_S = 1.0

@@ -19,9 +19,10 @@ from typing import Literal, TypeVar
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
-from streams.engine.embedded_files import MB, CannotOpen, number, pack_offset, scan_items
+from streams.engine.embedded_files import MB, CannotOpen, number, pack_offset
 from streams.engine.kafka_topics import REMOVED_KEPT_MS
 from streams.engine.log import StoreId, Unavailable
+from streams.engine.scans import scan_items
 
 # No flow has an empty name, so no row's key begins so.
 _POSITION, _IDENTITY, _WRITTEN = b"\0position", b"\0identity", b"\0written"

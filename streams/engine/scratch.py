@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
+from streams.engine.scans import scan_items
 from streams.engine.table import Change
 
 
@@ -35,11 +35,7 @@ class ScratchStore:
 
     def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Rows with `low <= key < high` in order, as of the call."""
-        rows: Iterator[Any] = self._rows.items(from_key=low)
-        for key, row in rows:
-            if high is not None and key >= high:
-                return
-            yield key, row
+        return scan_items(self._rows, low, high)
 
     def write(self, changes: list[Change]) -> None:
         """Set rows, or remove them (none)."""
