@@ -19,11 +19,12 @@ from schemas.records import Record
 from streams.engine.kafka_clients import KafkaSettings, asked, check_message, has_ended, place, places, raise_mapped, to_record
 from streams.engine.kafka_ends import Ends
 from streams.engine.kafka_follow import SLICE_S, next_messages
+from streams.engine.kafka_ownership import HOLDING, MemberPartition, MemberPartitions, Stage
 from streams.engine.kafka_restore import Restorer
 from streams.engine.kafka_shelf import KafkaShelf
-from streams.engine.kafka_store import KafkaRows, Lease
+from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics
-from streams.engine.kafka_transaction import Transactor, Uncertain
+from streams.engine.kafka_transaction import Changes, Transactor, Uncertain
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
 _STIR_S = 10.0
@@ -64,15 +65,8 @@ class KafkaMember:
         self._shelf = shelf
         self._lock = RLock()
         self._is_open = True
-        self._must_renew = False
-        self._must_rejoin = False
-        self._leases: dict[int, Lease] = {}
-        self._positions: dict[TopicPartition, int] = {}
-        self._owned: set[int] = set()  # told to the listener
-        self._assigned: set[int] = set()  # whose inputs are being fetched
-        self._gained: set[int] = set()
-        self._lost: set[int] = set()
-        self._seeks: dict[TopicPartition, int] = {}
+        self._has_ended = False  # the client: another has to take its place
+        self._partitions = MemberPartitions()
         self._ends = Ends()
         self._busy_s = self._stirred_s = time.monotonic()
         self._restorer = Restorer(settings, seat.changelog)
@@ -102,9 +96,7 @@ class KafkaMember:
     def store(self, store: StoreId) -> KafkaRows:
         """The rows of an owned partition. Raises `Fenced` if it is not owned."""
         with self._lock:
-            if store.partition not in self._owned:
-                raise self._fenced(f"the rows of {store.flow}/{store.partition}")
-            return KafkaRows(self._leases[store.partition].store, store)
+            return KafkaRows(self._require(store.partition, f"the rows of {store.flow}/{store.partition}").lease.store, store)
 
     def commit(self, transaction: Transaction) -> None:
         """All of the transaction, durably, or nothing. Raises `Fenced` or `Unavailable`."""
@@ -114,39 +106,35 @@ class KafkaMember:
             rest = self._at_rest(transaction.positions)
             if not (transaction.outgoing or transaction.rows or transaction.positions or rest):
                 return
-            fences = touched or {min(self._owned, default=0)}
             offsets = [place(partition, position) for partition, position in transaction.positions.items()]
             # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
-            offsets += [place(self._changelog(i), self._changelog_position(i)) for i in sorted(fences)]
+            offsets += self._fences(touched)
             offsets += [place(partition, position) for partition, position in rest.items()]
             try:
                 changed, ends = self._transactor.run(transaction, self.seat.changelog, offsets, self._consumer)
             except Uncertain as error:
-                self._must_renew = True
                 raise (Fenced if error.is_fenced else Unavailable)(str(error)) from error
             self._busy_s = time.monotonic()
-            self._positions.update(transaction.positions)
-            self._positions.update(rest)
-            try:
-                for index, rows in changed.items():
-                    self._leases[index].apply(rows, ends[index])
-            except Unavailable:
-                self._must_renew = True
-                raise
+            for position in (transaction.positions, rest):
+                for partition, offset in position.items():
+                    self._owned_at(partition.partition).positions[partition] = offset
+            self._apply(changed, ends)
 
     def position(self, partition: TopicPartition) -> int:
         """The committed position of a partition in this group: the log's start if none."""
         with self._lock:
             if not self._is_open:
                 raise Unavailable("the member has left its group")
-            held = self._positions.get(partition)
-            return self._committed([partition])[partition] if held is None else held
+            there = self._partitions.get(partition.partition)
+            known = None if there is None else there.positions.get(partition)
+            return self._committed([partition])[partition] if known is None else known
 
     def rewind(self) -> None:
         """Read owned partitions again from their committed positions."""
         with self._lock:
-            self._seeks = {p: self._positions[p] for index in self._assigned for p in self._inputs(index)}
-            self._ends.forget(self._seeks)
+            for partition in self._partitions.at(Stage.OWNED):
+                partition.rewind()
+                self._ends.forget(partition.inputs)
 
     def close(self) -> None:
         """Leave the group: a waiting `poll` ends, partitions go to the others."""
@@ -158,7 +146,9 @@ class KafkaMember:
             self._asking.close()
             self._restorer.close()
             self._transactor.close()
-            self._drop(set(self._leases))
+            for partition in self._partitions:
+                self._partitions.lose(partition.index)
+                self._let_go(partition)
         self._on_close(self)
 
     # --- ownership --------------------------------------------------------------------------------------------------------
@@ -185,24 +175,23 @@ class KafkaMember:
     def _on_assigned(self, consumer: Consumer, given: list[Place]) -> None:
         """Take note, and let `_step` catch the stores up first: inputs are assigned only then."""
         consumer.incremental_assign([])
-        self._gained |= {partition.partition for partition in given}
+        for partition in given:
+            self._partitions.give(partition.partition, self._inputs(partition.partition))
 
     def _on_revoked(self, consumer: Consumer, taken: list[Place]) -> None:
         """Stop at once: when this returns, another may own them."""
-        gone = {partition.partition for partition in taken}
-        consumer.incremental_unassign(places(p for index in gone & self._assigned for p in self._inputs(index)))
-        self._assigned -= gone
-        self._gained -= gone
-        self._lost |= gone
+        gone = [partition for one in taken if (partition := self._partitions.get(one.partition)) is not None]
+        consumer.incremental_unassign(places(p for partition in gone if partition.stage is Stage.OWNED for p in partition.inputs))
+        for partition in gone:
+            self._partitions.lose(partition.index)
 
     def _step(self, max_records: int, timeout_s: float) -> list[Record]:
-        if self._must_rejoin:
+        if self._has_ended:
             self._rejoin()
         self._stir()
-        if self._must_renew or any(lease.store.is_damaged for lease in self._leases.values()):
-            self._renew()
+        self._renew()
         self._seek()
-        is_busy = bool(self._gained or self._restorer.is_busy)
+        is_busy = bool(self._partitions.at(Stage.GIVEN, Stage.RESTORING, Stage.READY, Stage.RESTARTING))
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
         told = [message for message in messages if message.error() is not None]
         self._require_client(told)
@@ -235,26 +224,40 @@ class KafkaMember:
         """
         for message in messages:
             if has_ended(message):
-                self._must_rejoin = True
+                self._has_ended = True
                 said = f"{self.seat.name} was taken for another member of group {self.seat.group}, and joins again"
                 raise Unavailable(f"{said}: {message.error()}")
 
     def _rejoin(self) -> None:
         """Another client takes the seat: with nothing, until the group gives it something."""
         self._consumer.close()
-        self._lost |= set(self._leases)
-        for told in (self._gained, self._assigned, self._seeks):
-            told.clear()
+        for partition in self._partitions:
+            self._partitions.lose(partition.index)
         self._consumer = self._subscribed()
-        self._must_rejoin = False
+        self._has_ended = False
+
+    def _renew(self) -> None:
+        """Start over with what is void, from what the brokers say: a commit's end is not known, or a store is damaged."""
+        if self._transactor.is_uncertain:
+            self._transactor.renew()
+            self._restart(self._partitions.at(*HOLDING))
+        self._restart([p for p in self._partitions.at(*HOLDING) if p.lease.store.is_damaged])
+
+    def _restart(self, partitions: list[MemberPartition]) -> None:
+        for partition in partitions:
+            if partition.stage is Stage.OWNED:
+                with suppress(KafkaException):  # the client has ended just now, which the next poll says
+                    self._consumer.incremental_unassign(places(partition.inputs))
+            self._partitions.restart(partition)
 
     def _is_wanted(self, topic: str | None, index: int | None) -> bool:
-        return index in self._owned and not (self._seeks and (topic, index) in self._seeks)
+        partition = self._partitions.get(index)
+        return partition is not None and partition.wants(topic)
 
     def _at_rest(self, busy: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Ends of owned partitions that can be committed, but for those that move anyway."""
-        ends = self._ends.at_rest(self._positions)
-        return {p: end for p, end in ends.items() if p not in busy and p.partition in self._owned - self._lost}
+        committed = {p: offset for owned in self._partitions.at(Stage.OWNED) for p, offset in owned.positions.items()}
+        return {p: end for p, end in self._ends.at_rest(committed).items() if p not in busy}
 
     def _rest(self) -> None:
         """Commit that everything has been read. If it fails, the next one that succeeds does it."""
@@ -264,92 +267,98 @@ class KafkaMember:
                 self.commit(Transaction())
 
     def _take_changes(self, timeout_s: float) -> None:
-        if self._lost:
-            gone, self._lost = self._lost, set()
-            told = self._partitions(gone & self._owned)
-            self._drop(gone)
-            if told:
-                self._listener.revoked(told)
-        for index in sorted(self._gained):
-            self._prepare(index)
-            self._gained.discard(index)
+        void = self._partitions.at(Stage.LOST, Stage.RESTARTING)
+        told = frozenset(p for partition in void if partition.is_assigned for p in partition.inputs)
+        for partition in void:
+            self._let_go(partition)
+        if told:
+            self._listener.revoked(told)
+        for partition in self._partitions.at(Stage.GIVEN):
+            self._prepare(partition)
         if self._restorer.is_busy:
-            ready = self._restorer.step(timeout_s)
-            for index in ready:
-                if index in self._assigned:
-                    self._seeks |= {p: self._positions[p] for p in self._inputs(index)}
-                else:
-                    self._assign(index)
-                self._assigned.add(index)
-                self._owned.add(index)
-                self._leases[index].role = "owned"
-            self._note_fresh()
-            if ready:
-                self._listener.assigned(self._partitions(set(ready)))
+            for index in self._restorer.step(timeout_s):
+                if (restored := self._partitions.get(index)) is not None:
+                    restored.enter(Stage.READY)
+        for partition in self._partitions.at(Stage.READY):
+            self._assign(partition)
+        self._note_fresh()
+        new = [partition for partition in self._partitions.at(Stage.OWNED) if not partition.is_assigned]
+        for partition in new:
+            partition.is_assigned = True
+        if new:
+            self._listener.assigned(frozenset(p for partition in new for p in partition.inputs))
 
-    def _assign(self, index: int) -> None:
-        try:
-            self._consumer.incremental_assign([place(p, self._positions[p]) for p in self._inputs(index)])
-        except KafkaException as error:  # it has ended just now, which the next poll says
-            self._must_renew = True  # what else is caught up would be forgotten
-            raise_mapped(error, f"taking on partition {index} in group {self.seat.group}")
+    def _let_go(self, partition: MemberPartition) -> None:
+        """Nothing of a lost or restarting partition is kept."""
+        self._restorer.forget(partition.index)
+        if (lease := partition.let_go()) is not None:
+            self._shelf.give_back(partition.index, lease)
+        self._ends.forget(partition.inputs)
+        partition.is_assigned = False
+        self._partitions.settle(partition)
 
-    def _prepare(self, index: int) -> None:
+    def _prepare(self, partition: MemberPartition) -> None:
         """Open a store and begin to catch it up. The positions first: asking for them waits for a predecessor's transaction."""
-        self._positions |= self._committed(self._inputs(index), also=[self._changelog(index)])
-        if index not in self._leases:
-            self._leases[index] = self._shelf.take(index, "restored")
-        self._restorer.begin(index, self._leases[index])
+        positions = self._committed(partition.inputs, also=[self._changelog(partition.index)])
+        lease = self._shelf.take(partition.index, "restored")
+        try:
+            self._restorer.begin(partition.index, lease)
+        except BaseException:
+            self._shelf.give_back(partition.index, lease)
+            raise
+        partition.restore(lease, positions)
 
-    def _drop(self, indices: set[int]) -> None:
-        for index in indices:
-            self._owned.discard(index)
-            self._restorer.forget(index)
-            lease = self._leases.pop(index, None)
-            if lease is not None:
-                self._shelf.give_back(index, lease)
-            self._ends.forget(self._inputs(index))
-            for partition in self._inputs(index):
-                self._positions.pop(partition, None)
-                self._seeks.pop(partition, None)
+    def _assign(self, partition: MemberPartition) -> None:
+        try:
+            self._consumer.incremental_assign([place(p, offset) for p, offset in partition.positions.items()])
+        except KafkaException as error:  # it has ended just now, which the next poll says
+            raise_mapped(error, f"taking on partition {partition.index} in group {self.seat.group}")
+        partition.enter(Stage.OWNED)
+        partition.lease.role = "owned"
 
     def _note_fresh(self) -> None:
         """Its owner has all of a store."""
         now_ms = time.time_ns() // 1_000_000
-        for index in self._owned:
-            lease = self._leases[index]
-            if lease.is_held:
-                lease.store.fresh_ms = now_ms
+        for partition in self._partitions.at(Stage.OWNED):
+            if partition.lease.is_held:
+                partition.lease.store.fresh_ms = now_ms
 
-    def _renew(self) -> None:
-        """Start over with what is owned, from what the brokers say: a commit's end is not known, or a store is damaged."""
-        self._transactor.renew()
-        again = set(self._leases) - self._lost  # also what is still being caught up
-        self._lost |= again
-        self._gained |= again
-        self._must_renew = False
+    def _apply(self, changed: Changes, ends: Mapping[int, int]) -> None:
+        """Change the stores by what is committed. One that cannot be changed begins again; the others have theirs."""
+        failure: Unavailable | None = None
+        for index, rows in changed.items():
+            partition = self._owned_at(index)
+            try:
+                partition.lease.apply(rows, ends[index])
+            except Unavailable as error:
+                self._restart([partition])
+                failure = error
+        if failure is not None:
+            raise failure
 
     def _seek(self) -> None:
-        for partition, position in list(self._seeks.items()):
-            try:
-                self._consumer.seek(place(partition, position))
-            except KafkaException:  # its fetcher has only just been started, or stops: in the next poll
-                continue
-            del self._seeks[partition]
+        for owned in self._partitions.at(Stage.OWNED):
+            for partition, position in list(owned.seeks.items()):
+                try:
+                    self._consumer.seek(place(partition, position))
+                except KafkaException:  # its fetcher has only just been started, or stops: in the next poll
+                    continue
+                del owned.seeks[partition]
 
     # --- what belongs to what -----------------------------------------------------------------------------------------------
 
     def _inputs(self, index: int) -> list[TopicPartition]:
         return [TopicPartition(topic, index) for topic, count in self.seat.topics.items() if index < count]
 
-    def _partitions(self, indices: set[int]) -> frozenset[TopicPartition]:
-        return frozenset(partition for index in indices for partition in self._inputs(index))
-
     def _changelog(self, index: int) -> TopicPartition:
         return TopicPartition(self.seat.changelog, index)
 
-    def _changelog_position(self, index: int) -> int:
-        return self._leases[index].store.position if index in self._leases else 0
+    def _fences(self, touched: set[int]) -> list[Place]:
+        """Offsets of the changelog: of what a transaction touches, or of anything that is owned."""
+        owned = [self._owned_at(index) for index in sorted(touched)] or self._partitions.at(Stage.OWNED)[:1]
+        if not owned:
+            return [place(self._changelog(0), 0)]
+        return [place(self._changelog(partition.index), partition.lease.store.position) for partition in owned]
 
     def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
         """Where partitions are committed, once no transaction is pending on them and on `also`."""
@@ -365,14 +374,21 @@ class KafkaMember:
         """Which partition numbers a transaction touches. Raises `Fenced` if one is not the member's."""
         if not self._is_open:
             raise self._fenced("its membership")
-        valid = self._owned - self._lost
-        for partition in transaction.positions:
-            if partition.topic not in self.seat.topics or partition.partition not in valid:
-                raise self._fenced(f"{partition.topic}/{partition.partition}")
+        for at in transaction.positions:
+            if at not in self._require(at.partition, name := f"{at.topic}/{at.partition}").inputs:
+                raise self._fenced(name)
         for store in transaction.rows:
-            if store.partition not in valid:
-                raise self._fenced(f"the rows of {store.flow}/{store.partition}")
+            self._require(store.partition, f"the rows of {store.flow}/{store.partition}")
         return {p.partition for p in transaction.positions} | {store.partition for store in transaction.rows}
+
+    def _require(self, index: int, what: str) -> MemberPartition:
+        partition = self._partitions.get(index)
+        if partition is None or partition.stage is not Stage.OWNED:
+            raise self._fenced(what)
+        return partition
+
+    def _owned_at(self, index: int) -> MemberPartition:
+        return self._require(index, f"partition {index}")
 
     def _fenced(self, what: str) -> Fenced:
         return Fenced(f"a member of group {self.seat.group} no longer owns {what}: drop the batch and poll again")

@@ -32,11 +32,15 @@ class Uncertain(Exception):
 
 
 class Transactor:
-    """The transactional producer of one member. Its name is stable, so that its next life ends what this one left open."""
+    """The transactional producer of one member. Its name is stable, so that its next life ends what this one left open.
+
+    `is_uncertain`: the end of a transaction is not known. It serves again once it is renewed.
+    """
 
     def __init__(self, settings: KafkaSettings, name: str) -> None:
         self._settings = settings
         self._name = name
+        self.is_uncertain = False
         self._producer = self._started()
 
     def run(
@@ -46,6 +50,8 @@ class Transactor:
 
         Raises `Fenced` or `Unavailable` if nothing took effect, `Uncertain` if that is not known.
         """
+        if self.is_uncertain:
+            raise Unavailable("the end of the last transaction is not known: poll again first")
         changed = _changes(transaction)
         ends: dict[int, int] = {}
         producer = self._producer
@@ -62,15 +68,19 @@ class Transactor:
         except BaseException:
             self._abort()
             raise
+        self.is_uncertain = True
         self._commit()
         if missing := changed.keys() - ends.keys():
             raise Uncertain(f"no offsets were told for the changelog partitions {sorted(missing)}")
+        self.is_uncertain = False
         return changed, ends
 
     def renew(self) -> None:
         """A new producer, which ends whatever this one left open. Raises `Unavailable`."""
+        self.is_uncertain = True  # also if this fails: the former producer does nothing any more
         self.close()
         self._producer = self._started()
+        self.is_uncertain = False
 
     def close(self) -> None:
         """Let the producer go."""
@@ -128,6 +138,7 @@ class Transactor:
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
                 if reason.txn_requires_abort():
+                    self.is_uncertain = False
                     self._abort()
                     raise_mapped(error, "the transaction was aborted")
                 if not reason.retriable() or time.monotonic() > deadline:
