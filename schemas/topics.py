@@ -207,9 +207,9 @@ EXCEPTIONS_INBOX = Topic(
         Carried(
             operations.ExceptionNoted,
             "fingerprint",
-            (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE),
+            (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE, AGENTS),
         ),
-        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE)),
+        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE, AGENTS)),
         Carried(operations.ExceptionWorked, "fingerprint", (API,)),
     ),
     partitions=1,

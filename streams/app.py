@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from connectors.api.console.ports import Console, DemoControls
 from connectors.api.ports import Ports
 from schemas.codec import Codec
+from streams.agents.files import not_asked
 from streams.agents.host import AgentHost, Host, Leases
 from streams.agents.inbound import Inbound
 from streams.agents.roster import roster
@@ -23,6 +24,7 @@ from streams.customer_view import CustomerReader
 from streams.customers import customers
 from streams.deliveries import deliveries_fold, is_unanswered
 from streams.documents import documents
+from streams.dropped_orders import DroppedOrders
 from streams.engine.embedded import EmbeddedLog
 from streams.engine.flow import Fold, Translator
 from streams.engine.log import ReadableLog, Unavailable
@@ -114,7 +116,8 @@ class App:
             self.work.register(WorkMeasures(self.counters, self.catching_up))
             self.registry.register(self.work)
         # On Kafka several processes may have role act: a poll is then one of the leader's timers, and happens once.
-        self._inbound = Inbound(log, settings.doors(), self.registry, is_prompted=settings.is_kafka)
+        became = DroppedOrders(log, self.published, self.flows, self._group) if "serve" in self.roles else not_asked
+        self._inbound = Inbound(log, settings.doors(), self.registry, is_prompted=settings.is_kafka, became=became, codec=codec)
         self._agents = self._hosted() if (settings.endpoint or settings.is_kafka) and "act" in self.roles else None
         self.ports = self._ports()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,11 @@ from zoneinfo import ZoneInfo
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from connectors.files.layout import Dates, Layout
+from connectors.files.orders_csv.wire import MAX_FILE_BYTES
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
+from streams.agents.folder import PATIENCE_S, SETTLED_S, Complete, Declared
 from tables.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
 
 
@@ -125,12 +129,58 @@ class PollSettings(_Part):
         return self
 
 
+def _encoding(name: str) -> str:
+    try:
+        known = codecs.lookup(name)
+        "".encode(name)  # a text encoding, and no other codec
+    except LookupError:
+        raise ValueError(f"{name!r} is not a known encoding, like utf-8, cp1252 or utf-16") from None
+    return known.name
+
+
 class DropSettings(_Part):
-    """A folder of order files."""
+    """A folder of order files: what shows that a file is whole, and how numbers, dates and letters are written in it.
+
+    `complete`: see `streams.agents.folder.Declared`. `decimal` and `thousands`: the marks in numbers; `dates`: the order of day,
+    month and year; `timezone`: of times without one; `encoding`: of files that are not UTF-8 and have no byte order mark.
+    """
 
     channel: ChannelName
     directory: Path
     every_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    complete: Complete = "newline"
+    marker: Annotated[str, Field(pattern=r"^[.][A-Za-z0-9._-]{1,20}$")] = ".done"
+    settled_s: Annotated[float, Field(ge=0, le=3600)] = SETTLED_S
+    patience_s: Annotated[float, Field(ge=1, le=7 * 86_400)] = PATIENCE_S
+    max_bytes: Annotated[int, Field(ge=1, le=MAX_FILE_BYTES)] = MAX_FILE_BYTES
+    decimal: Literal[".", ","] | None = None
+    thousands: Literal["", ".", ",", " ", "'", "\u2019"] | None = None
+    dates: Dates = "iso"
+    timezone: Zone | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> DropSettings:
+        if self.thousands is not None and self.decimal is None:
+            raise ValueError("thousands says how decimal's numbers are grouped, and there is no decimal")
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ValueError("decimal and thousands are the same mark")
+        if self.marker != ".done" and self.complete != "marker":
+            raise ValueError('marker is for complete = "marker"')
+        return self
+
+    def declared(self) -> Declared:
+        """What the agent needs of it."""
+        layout = Layout(self.decimal or "", self.thousands, self.dates, self.timezone)
+        return Declared(
+            complete=self.complete,
+            marker=self.marker,
+            settled_s=self.settled_s,
+            patience_s=self.patience_s,
+            max_bytes=self.max_bytes,
+            layout=layout,
+            encoding=self.encoding,
+        )
 
 
 class EndpointSettings(_Part):

@@ -24,6 +24,8 @@ every_s = 5                      # or at = "30 6 * * 1-5" (crontab), with timezo
 [drop.acme]                      # order files dropped into a folder
 channel = "edi"
 directory = "drop/acme"
+complete = "newline"             # a file is whole when its last line ends; or "rest", "rename", "marker"
+decimal = ","                    # 2,5 is two and a half, and 1.000 a thousand; dates = "dmy", encoding = "cp1252"
 
 [channel.marketplace]
 sites = ["DC1", "DC2"]           # it may be promised from these only
@@ -220,7 +222,7 @@ class Settings(BaseSettings):
     def doors(self) -> list[Door]:
         """What brings orders in by itself."""
         polled = [PolledDoor(name, p.channel, p.url, p.every_s, p.timeout_s, p.at, p.timezone) for name, p in self.poll.items()]
-        return [*polled, *(FolderDoor(name, d.channel, d.directory, d.every_s) for name, d in self.drop.items())]
+        return [*polled, *(FolderDoor(name, d.channel, d.directory, d.every_s, d.declared()) for name, d in self.drop.items())]
 
     def to_policy(self) -> Policy:
         """The choices the rules need."""

@@ -90,6 +90,10 @@ CODES: dict[str, Code] = {
         "See what cannot be sent. A reference that no address can hold: have the order placed again under another one. "
         "Anything else is crossdock's: have it mended, then replay this exception",
     ),
+    "file_rejected": Code(
+        "warning", "integration", 4 * HOUR_MS, "Correct the file as its report says and drop it again under the same name"
+    ),
+    "file_time": Code("info", "integration", DAY_MS, "Set the clock of the system that writes the folder's files"),
     "sequence_gap": Code("warning", "integration", HOUR_MS, "Ask the source to send the missing messages again"),
     "dead_letter": Code("warning", "integration", DAY_MS, "Correct the message or its source, then replay it"),
 }

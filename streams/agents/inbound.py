@@ -16,7 +16,10 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from connectors.channels.marketplace.client import fetch
+from schemas.codec import Codec
 from streams.agents.drop import Dropped, Folder, drop
+from streams.agents.files import CONFIRM_S, Became, FileNotes, not_asked, outcomes
+from streams.agents.folder import WHOLE_LINES, Declared
 from streams.agents.poll import last_cursor, poll, records_of
 from streams.agents.timers import Timer
 from streams.engine.log import Log, Outgoing, Unavailable
@@ -46,6 +49,7 @@ class FolderDoor:
     channel: str
     path: Path
     every_s: float
+    declared: Declared = WHOLE_LINES
 
 
 Door = PolledDoor | FolderDoor
@@ -55,10 +59,23 @@ class Inbound:
     """Runs the doors of a log until `stop`. A door that fails is tried again: what it had not written, it brings again.
 
     `is_prompted`: pages are asked for when the `timers` say so, which one process of all runs. Folders are each process's own.
+    `became`: what has become of an order that was written.
     """
 
-    def __init__(self, log: Log, doors: Sequence[Door], registry: CollectorRegistry, *, is_prompted: bool = False) -> None:
+    def __init__(
+        self,
+        log: Log,
+        doors: Sequence[Door],
+        registry: CollectorRegistry,
+        *,
+        is_prompted: bool = False,
+        became: Became = not_asked,
+        codec: Codec | None = None,
+    ) -> None:
         self._log = log
+        self._became = became
+        self._notes = FileNotes(log, codec or Codec())
+        self._following: set[asyncio.Task[None]] = set()
         self._doors = tuple(doors)
         self._is_prompted = is_prompted
         self._prompts: dict[str, asyncio.Event] = {}
@@ -98,6 +115,7 @@ class Inbound:
         self._ready.set()
         tasks = [asyncio.create_task(self._keep(door, self._stop)) for door in self._doors]
         await self._stop.wait()
+        tasks += self._following
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,22 +152,53 @@ class Inbound:
                 yield None
 
     async def _drop(self, door: FolderDoor, stop: asyncio.Event) -> None:
-        folder = Folder(door.path, door.channel)
+        folder = Folder(door.path, door.channel, door.declared)
         await asyncio.to_thread(folder.prepare)
-        async for dropped in drop(_turns(stop, _always(door.every_s)), folder):
-            await self._take(door, folder, dropped)
+        try:
+            async for dropped in drop(_turns(stop, _always(door.every_s)), folder):
+                await self._take(door, folder, dropped)
+        finally:
+            folder.pending.clear()  # what is claimed is taken again by whoever watches next
 
     async def _take(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
+        offsets: list[int] = []
         if dropped.records:
-            await self._write(door.name, dropped.records)
+            try:
+                offsets = await self._write(door.name, dropped.records)
+            except (ValueError, KeyError) as error:  # not for now, but for good: what comes behind it should not wait
+                dropped = Dropped(dropped.name, [], dropped.rows, f"the log does not take it: {error}", notes=dropped.notes)
+        await asyncio.to_thread(self._notes.write, door.name, folder.path, dropped)
+        folder.pending.add(dropped.name)
+        if not offsets:
+            await self._finish(door, folder, dropped)
+            return
+        following = asyncio.create_task(self._follow(door, folder, dropped, offsets))
+        self._following.add(following)
+        following.add_done_callback(self._following.discard)
+
+    async def _follow(self, door: FolderDoor, folder: Folder, dropped: Dropped, offsets: Sequence[int]) -> None:
+        """Report on the rows once it is known what became of their orders, or has not been known for a while."""
+        try:
+            found = await outcomes(dropped, offsets, self._became, CONFIRM_S)
+            await self._finish(door, folder, dropped.to(found))
+        except Exception:
+            self._failures.labels(door.name).inc()
+            _log.exception("a file is taken again: its report could not be written", door=door.name, file=dropped.name)
+        finally:
+            folder.pending.discard(dropped.name)
+
+    async def _finish(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
         try:
             await asyncio.to_thread(folder.finish, dropped)
         except FileNotFoundError:
             _log.warning("another watcher has put the file away", door=door.name, file=dropped.name)
+        finally:
+            folder.pending.discard(dropped.name)
 
-    async def _write(self, door: str, records: Sequence[Outgoing]) -> None:
-        await asyncio.to_thread(self._log.append, records)
+    async def _write(self, door: str, records: Sequence[Outgoing]) -> list[int]:
+        offsets = await asyncio.to_thread(self._log.append, records)
         self._orders.labels(door).inc(len(records))
+        return offsets
 
 
 def _always(every_s: float) -> Iterator[float]:

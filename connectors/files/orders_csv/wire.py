@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from connectors.edge import MAX_LINES
+from connectors.files.layout import decoded
 from schemas.errors import BadMessage
 
 NEEDED = ("order", "customer", "placed_at", "line", "item", "qty")
@@ -32,16 +33,11 @@ class OrderRows:
     text: bytes
 
 
-def rows_of(data: bytes) -> tuple[list[str], list[Row]]:
+def rows_of(data: bytes, encoding: str | None = None) -> tuple[list[str], list[Row]]:
     """The columns and rows of a file. Raises `BadMessage` for what is no such file."""
     if len(data) > MAX_FILE_BYTES:
         raise BadMessage(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}", hint="send it in parts")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadMessage(
-            f"the file is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}", hint="save it as UTF-8"
-        ) from None
+    text = decoded(data, encoding)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -81,9 +77,9 @@ def _check_columns(columns: list[str]) -> None:
         raise BadMessage(f"column {missing[0]!r} is missing", hint=f"the first row names the columns: {', '.join(NEEDED)}")
 
 
-def orders_of(data: bytes) -> list[OrderRows]:
+def orders_of(data: bytes, encoding: str | None = None) -> list[OrderRows]:
     """The file's orders, in the order they first appear. Raises `BadMessage` for what is no such file."""
-    columns, rows = rows_of(data)
+    columns, rows = rows_of(data, encoding)
     by_order: dict[str, list[Row]] = {}
     for row in rows:
         by_order.setdefault(row.cells.get("order", ""), []).append(row)

@@ -153,7 +153,6 @@ def test_a_file_is_taken_reported_and_put_away(folder: Folder) -> None:
 def test_a_file_being_written_is_left_alone(folder: Folder) -> None:
     """Only one that has not changed for a moment is claimed."""
     put(folder.path, "new.csv", HEAD, age_s=0.0)
-    put(folder.path, "note.txt", "no orders")
     assert drops(folder) == []
     assert (folder.path / "new.csv").exists()
 
@@ -163,7 +162,7 @@ def test_what_is_no_order_file_is_refused_whole(folder: Folder) -> None:
     put(folder.path, "bad.csv", "name,colour\nx,y\n")
     assert drops(folder) == ["bad.csv:0:column 'name' is not known; name the columns order, customer, placed_at, line, item, qty,"
                              " requested_date, uom, unit_price, currency, partial, backorder, substitute"]  # fmt: skip
-    assert (folder.path / "refused" / "bad.csv").exists()
+    assert (folder.path / "rejected" / "bad.csv").exists()
     assert "not known" in (folder.path / "reports" / "bad.csv.report.csv").read_text()
 
 

@@ -144,7 +144,8 @@ def test_a_file_is_reported_row_by_row() -> None:
         "C,C-1,2026-11-02T09:00:00Z,1,SKU-1,1",
         "C,C-2,2026-11-02T09:00:00Z,2,SKU-1,1",
     ]
-    orders, found = report("\r\n".join(rows).encode(), "raw.channel.edi", TAKEN_MS)
+    whole = report("\r\n".join(rows).encode(), "raw.channel.edi", TAKEN_MS)
+    orders, found = whole.orders, whole.rows
     assert [order.order for order in orders] == ["A", "B", "C"]
     said = [(row.number, row.order, row.line, row.outcome) for row in found]
     assert said == [

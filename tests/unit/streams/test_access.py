@@ -27,7 +27,11 @@ def may(party: Party, operation: str, cluster: Cluster = CLUSTER) -> set[str]:
     [
         ("translate", RAW, INBOXES - {topics.DELIVERY_INBOX.name} | {topics.DEAD_LETTERS.name}),
         ("fold", INBOXES, INBOXES | PUBLISHED),
-        ("act", {topics.DISPATCH.name}, {t.name for t in (topics.DELIVERY_INBOX, topics.ORDER_INBOX, topics.PROMISE_INBOX)}),
+        (
+            "act",
+            {topics.DISPATCH.name},
+            {t.name for t in (topics.DELIVERY_INBOX, topics.ORDER_INBOX, topics.PROMISE_INBOX, topics.EXCEPTIONS_INBOX)},
+        ),
         ("serve", NAMES - {topics.DISPATCH.name}, INBOXES | RAW),
         ("ingest", set(), RAW),
         ("operator", set(), set()),
