@@ -8,7 +8,8 @@ import pytest
 
 from tests.integration.field_kit import DATA, Field
 
-PENDING = frozenset(path.stem for path in DATA.glob("*.json"))  # those that are not right yet
+RIGHT = {"numbers-as-written-in-germany"}
+PENDING = frozenset(path.stem for path in DATA.glob("*.json")) - RIGHT  # those that are not right yet
 CASES = sorted(path.stem for path in DATA.glob("*.json"))
 
 
