@@ -183,11 +183,16 @@ class DemandSubstituted(StockEvent, frozen=True, kw_only=True):
 
 
 class StockShipped(StockEvent, frozen=True, kw_only=True):
-    """Staged units of an order line left the building."""
+    """Staged units of an order line left the building: `qty_milli` in all of this line, lot and part of the shipment.
+
+    Told again, by whatever message, it is the same fact, and the newest quantity counts. `part`: the message's n-th unit for
+    one line and lot (0 the first).
+    """
 
     order_id: str
     line: int
     shipment: str
+    part: int = 0
 
 
 class StockReturned(StockEvent, frozen=True, kw_only=True):

@@ -247,12 +247,15 @@ class LineSubstituted(LineExecution, frozen=True, kw_only=True):
 
 
 class LineShipped(LineExecution, frozen=True, kw_only=True):
-    """Units of the line left. `item` is the one shipped, perhaps a substitute."""
+    """Units of the line left. `item` is the one shipped, perhaps a substitute. One fact a line, lot and part of a shipment, as
+    `schemas.inventory.StockShipped`.
+    """
 
     shipment: str
     carrier: str | None
     tracking: str | None
     lot: str | None
+    part: int = 0
 
 
 class LineReturned(LineExecution, frozen=True, kw_only=True):

@@ -237,7 +237,7 @@ def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True
         revision=line.revision,
         answer=line.answer,
         item=book.item,
-        uom=item.base_uom if is_measured else "",
+        uom=line.measured(item).base_uom if is_measured else "",
         wanted_milli=sum(allocated.values()) + line.backordered_milli + shipped,
         shipped_milli=shipped,
         allocated=[SitePart(site, units) for site, units in sorted(allocated.items())],
@@ -246,8 +246,8 @@ def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True
         refused=line.refused,
         gone=[SiteGone(x.site, x.shipped_milli + x.substituted_milli, x.short_milli) for x in line.executed],
         backorder_site=line.backorder_site or None,
-        pack_uom=item.pack_uom,
-        pack_milli=item.pack_milli,
+        pack_uom=line.measured(item).pack_uom if is_measured else item.pack_uom,
+        pack_milli=line.measured(item).pack_milli if is_measured else item.pack_milli,
     )
 
 

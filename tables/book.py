@@ -19,6 +19,7 @@ from tables.notes import cleared, note
 from tables.policy import Policy
 from tables.promise import Balance, Deadline, Item, Movement, Overview, PromiseTables, Stock
 from tables.site_book import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SiteBook, lowest, missing
+from tables.spans import covers, widened
 
 _MEASURES = tuple(f"on_hand.{status}" for status in STATUSES)
 _NO_BALANCE = Balance(0, -1, -1, -1, -1, 0, None)
@@ -88,12 +89,12 @@ class Book:
         movement = (self.item, site, status, lot, at_ms, event_id)
         if at_ms <= held.newest_ms and movement in self.tables.movements:
             raise AlreadyApplied
-        if at_ms <= held.floor_ms:
+        if at_ms <= held.floor_ms and covers(held.forgotten, self.event.source, self.event.source_position):
             raise Refused(
                 f"{self.event.event_id} is from before the movements remembered of {self.item} at {site} ({status})",
                 hint="send a stock.snapshot of the position: it replaces what came before",
             )
-        self.tables.movements[movement] = Movement(delta)
+        self.tables.movements[movement] = Movement(delta, self.event.source, self.event.source_position)
         applied = delta if at_ms > held.counted_at_ms else 0
         expires = held.expires_day if held.expires_day is not None else expires_day
         row = Balance(
@@ -104,24 +105,31 @@ class Book:
             held.newest_ms if held.newest_ms > at_ms else at_ms,
             held.movements + 1,
             expires,
+            held.forgotten,
         )
         if row.movements > 2 * self.policy.remembered_movements:
             row = self._forget(key, row)
         table[key] = row
         self._on_hand(site, status, lot, held, row)
 
-    def amend(self, site: str, status: str, lot: str, delta: int, *, at_ms: int, event_id: str) -> None:
-        """What an earlier movement moved is known better now."""
+    def amend(self, site: str, status: str, lot: str, before: int, after: int, *, at_ms: int, event_id: str) -> None:
+        """A movement of an earlier event, which moved `before`, is known better now."""
+        if before == after:
+            return
         key = (self.item, site, status, lot)
         held = self.tables.balances.get(key) or _NO_BALANCE
+        row = held
         movement = (self.item, site, status, lot, at_ms, event_id)
         was = self.tables.movements.get(movement)
-        if was is None and at_ms > held.floor_ms:
-            held = replace(held, movements=held.movements + 1, newest_ms=max(held.newest_ms, at_ms))
-        if at_ms > held.floor_ms:
-            self.tables.movements[movement] = Movement(delta)
-        applied = delta - (was.delta_milli if was else 0) if at_ms > held.counted_at_ms else 0
-        row = replace(held, on_hand_milli=held.on_hand_milli + applied)
+        if was is not None:
+            self.tables.movements[movement] = replace(was, delta_milli=after)
+        elif at_ms > held.floor_ms:
+            self.tables.movements[movement] = Movement(after, self.event.source, self.event.source_position)
+            row = replace(held, movements=held.movements + 1, newest_ms=max(held.newest_ms, at_ms))
+        if at_ms > held.counted_at_ms:
+            row = replace(row, on_hand_milli=held.on_hand_milli + after - before)
+        if row.movements > 2 * self.policy.remembered_movements:
+            row = self._forget(key, row)
         self.tables.balances[key] = row
         self._on_hand(site, status, lot, held, row)
 
@@ -140,7 +148,7 @@ class Book:
                 hint="count the position again",
             )
         later = sum(m.delta_milli for _, m in self.tables.movements.range((*key, at_ms + 1, ""), (*key, _FOREVER_MS, "")))
-        row = Balance(qty + later, at_ms, position, held.floor_ms, held.newest_ms, held.movements, held.expires_day)
+        row = replace(held, on_hand_milli=qty + later, counted_at_ms=at_ms, counted_position=position)
         self.tables.balances[key] = row
         self._on_hand(site, status, lot, held, row)
 
@@ -148,7 +156,7 @@ class Book:
         """The ERP owns this site's stock and says what it is."""
         key = (self.item, site, "usable", "")
         held = self.tables.balances.get(key) or _NO_BALANCE
-        row = Balance(qty, held.counted_at_ms, held.counted_position, held.floor_ms, held.newest_ms, held.movements, None)
+        row = replace(held, on_hand_milli=qty, expires_day=None)
         self.tables.balances[key] = row
         self._on_hand(site, "usable", "", held, row)
 
@@ -166,23 +174,15 @@ class Book:
             self.changes.append(LedgerChange(site, _MEASURES[index], lot or None, before.on_hand_milli, after.on_hand_milli))
 
     def _forget(self, key: tuple[str, str, str, str], row: Balance) -> Balance:
-        """Drop the older half of a balance's remembered movements."""
-        oldest = []
-        for found, _ in self.tables.movements.range((*key, -_FOREVER_MS, ""), (*key, _FOREVER_MS, "")):
-            oldest.append(found)
-            if len(oldest) == self.policy.remembered_movements:
-                break
-        for found in oldest:
-            del self.tables.movements[found]
-        return Balance(
-            row.on_hand_milli,
-            row.counted_at_ms,
-            row.counted_position,
-            oldest[-1][4],
-            row.newest_ms,
-            row.movements - len(oldest),
-            row.expires_day,
-        )
+        """Drop the oldest of a balance's remembered movements; of one instant, those their feeds numbered lowest."""
+        found = [(k[4], m.position, k[5], m.source) for k, m in self.tables.movements.under(*key)]
+        found.sort()
+        oldest = found[: -self.policy.remembered_movements]
+        for at_ms, _, event_id, _ in oldest:
+            del self.tables.movements[(*key, at_ms, event_id)]
+        forgotten = widened(row.forgotten, [(source, position) for _, position, _, source in oldest])
+        floor_ms = max(row.floor_ms, oldest[-1][0])
+        return replace(row, floor_ms=floor_ms, movements=row.movements - len(oldest), forgotten=forgotten)
 
     # --- plans -----------------------------------------------------------------------------------------------------------
 

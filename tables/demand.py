@@ -19,16 +19,21 @@ from schemas.inventory import (
     StockPicked,
     StockShipped,
 )
+from schemas.operations import ExceptionNoted
 from schemas.quantity import show
 from tables.allocation import answered, book_parts, give_back, place, review, take, unbook_backorder, unbook_parts, write
 from tables.book import Book, known_item
 from tables.calendars import to_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
+from tables.notes import note
 from tables.policy import Policy
 from tables.posting import await_posting, told
-from tables.promise import Item, Movement, PromiseTables, Shipment
-from tables.units import to_base
+from tables.promise import Item, PromiseTables
+from tables.shipping import picked_more, ship
+from tables.units import convert, units_of
+
+LineFact = StockPicked | PickShorted | DemandSubstituted | StockShipped
 
 
 def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Iterator[Any]:
@@ -44,11 +49,13 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     line = LineBook(e.order_id, e.line, held)
     is_measured = True
     try:
-        wanted = e.wanted_milli if e.is_firm and e.uom is None else to_base(item, e.wanted_milli, e.uom)
+        units = line.units or units_of(item)
+        wanted = e.wanted_milli if e.is_firm and e.uom is None else convert(e.item, units, e.wanted_milli, e.uom)
     except Refused as error:
         is_measured = False
         _refuse(book, line, e, f"{error.reason}; {error.hint}")
     else:
+        line.units = units
         keep = _instructed(line, e)
         _ask(book, line, e, wanted, keep)
         _serve_as_erp_says(book, line, e)
@@ -176,16 +183,17 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Any]:
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
-    o = opened(p, t, e)
-    line = _line(t, e)
+    o, line = _opened(p, t, e)
     _pick(o, t, e, line)
     write(o.book, line)
     yield from _review_if_freed(o, line)
     yield from o.book.close(f"picked for {e.order_id} line {e.line}")
 
 
-def _line(t: PromiseTables, e: StockPicked | PickShorted | DemandSubstituted | StockShipped) -> LineBook:
-    return LineBook(e.order_id, e.line, t.demands.get((e.item, e.order_id, e.line)))
+def _opened(p: Policy, t: PromiseTables, e: LineFact) -> tuple[Opened, LineBook]:
+    """Open the book for a fact about an order line, whose own units it is told in, and the line's page."""
+    line = LineBook(e.order_id, e.line, t.demands.get((e.item, e.order_id, e.line)))
+    return opened(p, t, e, line), line
 
 
 def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineBook) -> None:
@@ -196,14 +204,15 @@ def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineB
     done, before = line.at(e.site), (line.served(), line.taken())
     line.execute(replace(done, picked_milli=done.picked_milli + o.qty))
     if done.shipped_milli > done.picked_milli:
-        _imply(book, t, e, done.picked_milli + o.qty)
+        picked_more(book, line, e.site)
     _advance(book, line, before, e.site)
 
 
 def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> None:
     """More was executed: so much less is to be promised, or the ERP had told of it already."""
     served, taken = before
-    take(book, line, line.served() - served, site)
+    if line.served() > served:
+        take(book, line, line.served() - served, site)
     if line.erp_shipped_milli:
         told(book, line.order_id, line.number, line.taken() - taken)
 
@@ -215,29 +224,13 @@ def _review_if_freed(o: Opened, line: LineBook) -> Iterator[Any]:
         yield from review(o.book, o.item)
 
 
-def _imply(book: Book, t: PromiseTables, e: StockPicked | PickShorted | StockShipped, picked: int) -> None:
-    """Match picks to shipments, earliest shipment first: what the picks do not reach is picked by implication, when it shipped.
-
-    So the outcome depends on what happened and when, not on the order in which it was told.
-    """
-    for key, row in list(t.shipments.under(book.item, e.order_id, e.line, e.site)):
-        implied = max(0, row.qty_milli - picked)
-        picked = max(0, picked - row.qty_milli)
-        if implied != row.implied_milli:
-            at_ms, event_id = key[4], key[5]
-            book.amend(e.site, "usable", row.lot, -implied, at_ms=at_ms, event_id=event_id)
-            book.amend(e.site, "staged", row.lot, implied - row.qty_milli, at_ms=at_ms, event_id=event_id)
-            t.shipments[key] = replace(row, implied_milli=implied)
-
-
 def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
     """Some was picked, some was not there: the stock is corrected, and what is missing waits for other stock or is given up."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
-    o = opened(p, t, e)
-    line = _line(t, e)
-    short = to_base(o.item, e.short_milli, e.uom)
+    o, line = _opened(p, t, e)
+    short = convert(e.item, line.measured(o.item), e.short_milli, e.uom)
     o.book.move(e.site, "usable", o.lot, -short, at_ms=e.occurred_at_ms, event_id=e.event_id + "-")
     if o.qty:
         _pick(o, t, e, line)
@@ -270,12 +263,8 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
-    o = opened(p, t, e)
-    seen = (e.item, e.site, "usable", "", e.occurred_at_ms, e.event_id)
-    if seen in t.movements:
-        raise AlreadyApplied
-    t.movements[seen] = Movement(0)
-    line = _line(t, e)
+    o, line = _opened(p, t, e)
+    o.book.move(e.site, "usable", "", 0, at_ms=e.occurred_at_ms, event_id=e.event_id)  # so that it is known again
     before = line.served(), line.taken()
     line.substituted_milli += o.qty
     done = line.at(e.site)
@@ -287,22 +276,44 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
 
 
 def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]:
-    """Staged units left. Units whose pick was not told are taken from usable stock, until it is."""
+    """Staged units left. Units whose pick was not told are taken from usable stock, until it is.
+
+    A line of a shipment is one fact: told again it changes nothing, told otherwise the newest message counts, and is noted.
+    """
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
-    o = opened(p, t, e)
-    line = _line(t, e)
-    done, before = line.at(e.site), (line.served(), line.taken())
-    o.book.move(e.site, "staged", o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    t.shipments[(e.item, e.order_id, e.line, e.site, e.occurred_at_ms, e.event_id)] = Shipment(o.lot, o.qty, 0)
-    if done.shipped_milli + o.qty > done.picked_milli:
-        _imply(o.book, t, e, done.picked_milli)
-    line.execute(replace(done, shipped_milli=done.shipped_milli + o.qty))
+    o, line = _opened(p, t, e)
+    before = line.served(), line.taken()
+    old, new = ship(o.book, line, e, o.lot, o.qty)
     _advance(o.book, line, before, e.site)
+    if line.served() < before[0] and _is_open_again(o, line):
+        yield answered(o.book, o.item, line)
     write(o.book, line)
     yield from _review_if_freed(o, line)
+    if old is not None and old != new:
+        yield _corrected(e, old, new)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
+
+
+def _is_open_again(o: Opened, line: LineBook) -> bool:
+    """Less has left than was said: what is still wanted of it is promised again. Whether there is any."""
+    missing = line.wanted_milli - line.served() - line.allocated() - line.backordered_milli
+    if missing <= 0 or not line.revision or line.refused is not None:
+        return False
+    waiting = line.backordered_milli
+    unbook_backorder(o.book, line)
+    place(o.book, o.item, line, waiting + missing)
+    return True
+
+
+def _corrected(e: StockShipped, old: int, new: int) -> ExceptionNoted:
+    sentence = (
+        f"Shipment {e.shipment}, line {e.line} of order {e.order_id}: the warehouse now says {show(new)} of {e.item} have left,"
+        f" not {show(old)}; the newest message ({e.event_id}) counts"
+    )
+    fingerprint = f"shipment_corrected:{e.order_id}:{e.line}:{e.shipment}"
+    return note(e, "shipment_corrected", fingerprint, sentence, item=e.item, order_id=e.order_id)
 
 
 def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Iterator[Any]:

@@ -59,6 +59,12 @@ CODES: dict[str, Code] = {
     "change_after_cancel": Code("info", "sales", DAY_MS, "Tell the channel; it may place a new order"),
     "line_refused": Code("warning", "sales", 4 * HOUR_MS, "Tell the customer why, or correct the line and send it again"),
     "over_shipped": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
+    "shipment_corrected": Code(
+        "warning",
+        "warehouse lead",
+        DAY_MS,
+        "Ask the warehouse which quantity left; if these are two parcels, let it number them apart and send them again",
+    ),
     "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
     "late_milestone": Code("warning", "order desk", 4 * HOUR_MS, "See in the order's trace what it waited for"),
     "erp_refused": Code("warning", "order desk", HOUR_MS, "Correct what the ERP refuses, then release the hold to post again"),

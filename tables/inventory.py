@@ -26,12 +26,13 @@ from tables.allocation import review
 from tables.book import Book, known_item
 from tables.calendars import day_at, to_day
 from tables.items import store_erp_balance
+from tables.line_book import LineBook
 from tables.notes import note
 from tables.policy import Policy
 from tables.posting import counted, posted
 from tables.promise import Item, PromiseTables
 from tables.supply import receive
-from tables.units import to_base
+from tables.units import UnknownUnit, convert, units_of
 
 
 class Opened(Frozen, frozen=True):
@@ -43,12 +44,20 @@ class Opened(Frozen, frozen=True):
     lot: str
 
 
-def opened(p: Policy, t: PromiseTables, e: StockEvent) -> Opened:
-    """Open the book for a warehouse fact. Raises `NotYet` for an unknown item, `Refused` for a unit it does not have."""
+def opened(p: Policy, t: PromiseTables, e: StockEvent, line: LineBook | None = None) -> Opened:
+    """Open the book for a warehouse fact, told in the units of an order's line if it is about one.
+
+    Raises `NotYet` for an unknown item and a unit it does not have, `Refused` for a quantity that does not convert.
+    """
     item = known_item(t, e.item)
     if item is None:
         raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.event_id} is retried when it does")
-    return Opened(item, Book(p, t, e.item, e), to_base(item, e.qty_milli, e.uom), e.lot or "")
+    units = units_of(item) if line is None else line.measured(item)
+    try:
+        qty = convert(e.item, units, e.qty_milli, e.uom)
+    except UnknownUnit as error:
+        raise NotYet(f"{error.reason} ({e.event_id} is applied when it has); {error.hint}") from error
+    return Opened(item, Book(p, t, e.item, e), qty, e.lot or "")
 
 
 def not_the_owner(e: StockEvent, site: str) -> ExceptionNoted:
@@ -133,7 +142,9 @@ def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[An
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
-    o = opened(p, t, e)
+    held = None if e.order_id is None or e.line is None else t.demands.get((e.item, e.order_id, e.line))
+    line = None if held is None else LineBook(e.order_id or "", e.line or 0, held)
+    o = opened(p, t, e, line)
     o.book.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
     yield from o.book.close(f"returned from {e.order_id}" if e.order_id else "returned")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from schemas.orders import SitePart
-from tables.promise import Demand, Executed
+from tables.promise import Demand, Executed, Item, Units
+from tables.units import units_of
 
 _UNASKED = Demand(0, 0, 0, None, None, "", "", 0, 0, False, True, True, 0, (), (), 0, 0, 0, "", None, None)
 
@@ -38,6 +39,7 @@ class LineBook:
         "revision",
         "site",
         "substituted_milli",
+        "units",
         "wanted_milli",
     )
 
@@ -67,6 +69,13 @@ class LineBook:
         self.backorder_site = d.backorder_site
         self.promised_day = d.promised_day
         self.refused = d.refused
+        self.units = d.units
+
+    def measured(self, item: Item) -> Units:
+        """The units the line is told in: those its item had when it was first told of."""
+        if self.units is None:
+            self.units = units_of(item)
+        return self.units
 
     def row(self) -> Demand:
         """The page as a row."""
@@ -92,6 +101,7 @@ class LineBook:
             self.backorder_site,
             self.promised_day,
             self.refused,
+            self.units,
         )
 
     def taken(self) -> int:

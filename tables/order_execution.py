@@ -27,7 +27,7 @@ from tables.order_handoffs import record
 from tables.order_lines import settle_line
 from tables.order_rules import conclude, remember
 from tables.order_workings import in_base
-from tables.orders import Answer, Executed, Line, OrderTables, Substitute, Unit
+from tables.orders import Answer, Executed, Line, OrderTables, ShippedLine, Substitute, Unit
 
 
 def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[Any]:
@@ -111,16 +111,31 @@ def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[Any]:
 
 
 def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[Any]:
-    """Units left. Those of another item count for the line by the ratio of their substitution."""
+    """Units left. Those of another item count for the line by the ratio of their substitution.
+
+    A shipment's line is one fact, whatever the number of its messages: the newest quantity counts (see `tables.shipping`).
+    """
     line, done, qty = _applicable(t, e)
-    if _is_own(t, e, line):
-        record(t, e, qty, 0)
-        done = replace(done, shipped_milli=done.shipped_milli + qty)
+    is_own = _is_own(t, e, line)
+    more = _more_shipped(t, e, qty if is_own else e.qty_milli)
+    if is_own:
+        record(t, e, more, 0)
+        done = replace(done, shipped_milli=done.shipped_milli + more)
     else:
         key = (e.order_id, e.line, e.item)
         other = t.substitutes.get(key) or Substitute()
-        t.substitutes[key] = replace(other, shipped_milli=other.shipped_milli + e.qty_milli)
+        t.substitutes[key] = replace(other, shipped_milli=other.shipped_milli + more)
     yield from _apply(t, e, done)
+
+
+def _more_shipped(t: OrderTables, e: LineShipped, qty: int) -> int:
+    """By how much a message changes what is known of its line of the shipment."""
+    key = (e.order_id, e.line, e.site, e.shipment, e.item, e.lot or "", e.part)
+    held = t.shipment_lines.get(key)
+    if held is not None and (e.occurred_at_ms, e.source_position) <= (held.told_at_ms, held.told_position):
+        raise AlreadyApplied
+    t.shipment_lines[key] = ShippedLine(qty, e.occurred_at_ms, e.source_position)
+    return qty - (held.qty_milli if held else 0)
 
 
 def line_returned(t: OrderTables, e: LineReturned) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from tables.order_echo import heard
 from tables.order_lines import settle, settle_erp_line, settle_line
 from tables.order_workings import in_base
 from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
+from tables.spans import covers, widened
 
 MAX_SEEN = 10_000
 """Ids of facts remembered an order. An order of 500 lines has some 2,000 facts."""
@@ -211,21 +212,25 @@ def remember(t: OrderTables, order_id: str, e: Event) -> None:
     if (order_id, e.event_id) in t.seen:
         raise AlreadyApplied
     order = t.orders[(order_id,)]
-    if e.occurred_at_ms <= order.floor_ms:
+    if e.occurred_at_ms <= order.floor_ms and covers(order.forgotten, e.source, e.source_position):
         raise Refused(
             f"{e.event_id} is from before the oldest {MAX_SEEN // 2} facts remembered of order {order_id}",
             hint="see the order's trace: if it is missing there, correct the order in the ERP",
         )
-    count, floor_ms = order.seen_count + 1, order.floor_ms
-    t.seen[order_id, e.event_id] = SeenFact(e.occurred_at_ms)
-    if count > MAX_SEEN:
-        oldest = sorted((row.occurred_at_ms, key) for key, row in t.seen.under(order_id))
-        floor_ms = oldest[count - MAX_SEEN // 2][0]
-        dropped = [key for at_ms, key in oldest if at_ms <= floor_ms]
-        for key in dropped:
-            del t.seen[key]
-        count -= len(dropped)
-    t.orders[(order_id,)] = replace(order, seen_count=count, floor_ms=floor_ms)
+    t.seen[order_id, e.event_id] = SeenFact(e.occurred_at_ms, e.source, e.source_position)
+    order = replace(order, seen_count=order.seen_count + 1)
+    t.orders[(order_id,)] = _forget(t, order_id, order) if order.seen_count > MAX_SEEN else order
+
+
+def _forget(t: OrderTables, order_id: str, order: Order) -> Order:
+    """Drop the older half of the facts remembered; of one instant, those their feeds numbered lower."""
+    found = sorted((row.occurred_at_ms, row.position, key[1], row.source) for key, row in t.seen.under(order_id))
+    oldest = found[: -MAX_SEEN // 2]
+    for _, _, event_id, _ in oldest:
+        del t.seen[order_id, event_id]
+    forgotten = widened(order.forgotten, [(source, position) for _, position, _, source in oldest])
+    floor_ms = max(order.floor_ms, oldest[-1][0])
+    return replace(order, seen_count=len(found) - len(oldest), floor_ms=floor_ms, forgotten=forgotten)
 
 
 def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
@@ -279,4 +284,5 @@ def _header(t: OrderTables, order_id: str, old: Order | None) -> Order:
         seen_count=old.seen_count if old else 0,
         floor_ms=old.floor_ms if old else -1,
         line_count=old.line_count if old else 0,
+        forgotten=old.forgotten if old else (),
     )

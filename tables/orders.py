@@ -27,6 +27,7 @@ from tables.order_process import (
     Wait,
 )
 from tables.order_states import State
+from tables.spans import Span
 from tables.table import Table
 
 LARGE = 50
@@ -52,7 +53,8 @@ class Order(Frozen, frozen=True):
     """The header as worked out of the channel's order and the ERP's.
 
     `erp_order_no`: the ERP order that counts, if any. `is_duplicate`: the ERP has taken it more than once. `seen_count` ids of
-    applied facts are remembered; a fact at or before `floor_ms` that is not among them is too old to be told from a repetition.
+    applied facts are remembered. One that is not among them, at or before `floor_ms` and from where its feed was `forgotten`, may
+    be a repetition.
     `line_count`: lines it has ever had.
     """
 
@@ -73,6 +75,7 @@ class Order(Frozen, frozen=True):
     seen_count: int
     floor_ms: int
     line_count: int = 0
+    forgotten: tuple[Span, ...] = ()
 
     def is_large(self) -> bool:
         """Whether it has so many lines that looking at all of them after each event would cost too much."""
@@ -254,10 +257,20 @@ class Substitute(Frozen, frozen=True):
         return qty_milli * self.served_milli // self.substitute_milli if self.substitute_milli else qty_milli
 
 
+class ShippedLine(Frozen, frozen=True):
+    """What the newest message says of a line of a shipment."""
+
+    qty_milli: int
+    told_at_ms: int
+    told_position: int
+
+
 class SeenFact(Frozen, frozen=True):
     """A fact that has been applied."""
 
     occurred_at_ms: int
+    source: str
+    position: int
 
 
 class Reached(Frozen, frozen=True):
@@ -278,6 +291,9 @@ class OrderTables:
     erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
     erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
     invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
+    shipment_lines: Table[
+        tuple[str, int, str, str, str, str, int], ShippedLine
+    ]  # order, line, site, shipment, item, lot, part
     seen: Table[tuple[str, str], SeenFact]  # order id, event id
     milestones: Table[tuple[str, str], Reached]  # order id, milestone
     processes: Table[tuple[str], Process]

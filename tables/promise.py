@@ -9,6 +9,7 @@ from decimal import Decimal
 from schemas.frozen import Frozen
 from schemas.inventory import SourceMark
 from schemas.orders import SitePart
+from tables.spans import Span
 from tables.table import Table
 from tables.versions import Version
 
@@ -139,8 +140,8 @@ class Balance(Frozen, frozen=True):
     """On hand of a lot ("" where lots are not tracked) in a status.
 
     `counted_at_ms`, `counted_position`: instant and source position of the newest count; movements at or before the instant
-    are in it. `floor_ms`: movements at or before it are no longer remembered one by one; `movements`: how many are;
-    `newest_ms`: the instant of the newest.
+    are in it. `movements`: how many are remembered one by one; `newest_ms`: the instant of the newest; `floor_ms`: of the
+    newest that is not remembered any more; `forgotten`: between which positions of their feeds those were.
     """
 
     on_hand_milli: int
@@ -150,12 +151,15 @@ class Balance(Frozen, frozen=True):
     newest_ms: int
     movements: int
     expires_day: int | None
+    forgotten: tuple[Span, ...] = ()
 
 
 class Movement(Frozen, frozen=True):
     """One remembered movement of a balance: it can be told from a repetition, and re-applied after a late count."""
 
     delta_milli: int
+    source: str
+    position: int
 
 
 class Supply(Frozen, frozen=True):
@@ -192,6 +196,36 @@ class Shipment(Frozen, frozen=True):
     implied_milli: int
 
 
+class ShipmentLine(Frozen, frozen=True):
+    """A line of a shipment: one fact, whatever the number of messages that tell of it.
+
+    It left at the earliest instant any of them names (`at_ms`, `event_id`: its row among the shipments, if `qty_milli` is not 0);
+    the quantity is the newest one's (`told_at_ms`, `told_position`).
+    """
+
+    at_ms: int
+    event_id: str
+    qty_milli: int
+    told_at_ms: int
+    told_position: int
+
+
+class Unpicked(Frozen, frozen=True):
+    """The first of a line's shipments from a site that reported picks do not cover, and the units shipped before it."""
+
+    at_ms: int
+    event_id: str
+    before_milli: int
+
+
+class Units(Frozen, frozen=True):
+    """The units a line's quantities are told in, as of its first: a pack's new size is for documents to come."""
+
+    base_uom: str
+    pack_uom: str | None
+    pack_milli: int | None
+
+
 class Demand(Frozen, frozen=True):
     """An order line's wish and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
 
@@ -220,6 +254,11 @@ class Demand(Frozen, frozen=True):
     backorder_site: str
     promised_day: int | None
     refused: str | None
+    units: Units | None = None
+
+
+class Marker(Frozen, frozen=True):
+    """A row of an index: its key says it all."""
 
 
 class Unposted(Frozen, frozen=True):
@@ -264,6 +303,7 @@ class Request(Frozen, frozen=True):
     body_hash: str
     status: int
     body: str
+    reservation_id: str = ""
 
 
 class Queued(Frozen, frozen=True):
@@ -301,7 +341,13 @@ class PromiseTables:
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
     shipments: Table[tuple[str, str, int, str, int, str], Shipment]  # item, order id, line, site, shipped at, event id
-    unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, site, commit position, order id, line
+    shipment_lines: Table[
+        tuple[str, str, int, str, str, str, int], ShipmentLine
+    ]  # item, order, line, site, shipment, lot, part
+    unpicked: Table[tuple[str, str, int, str], Unpicked]  # item, order id, line, site
+    unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, order id, line, site, commit position
+    unposted_commits: Table[tuple[str, str, int, str, int], Marker]  # item, site, commit position, order id, line
+    unposted_times: Table[tuple[str, str, int, str, int, int], Marker]  # item, site, shipped at, order id, line, commit position
     backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
     holdings: Table[tuple[str, str], Holding]  # item, channel

@@ -42,6 +42,18 @@ class LineOf(TypedDict):
     uom: str | None
 
 
+class ShippedFact(TypedDict):
+    """What both events of a shipment's line name."""
+
+    item: str
+    site: str
+    lot: str | None
+    qty_milli: int
+    uom: str | None
+    order_id: str
+    line: int
+
+
 def translate(record: Record) -> Translation:
     """The events one WMS message means, and its place in the feed. Raises `BadMessage`."""
     m = read(wire.ADAPTER, record, wire.TYPES)
@@ -141,41 +153,22 @@ def _substituted(m: wire.Substituted, h: Header) -> list[Any]:
 
 
 def _shipped(m: wire.Shipped, h: Header) -> list[Any]:
+    """One event a line and lot: what a message says of it in several places (cartons) adds up."""
+    rows: dict[tuple[int, str, str | None, str | None], int] = {}
+    for line in m.lines:
+        at = (line.line, line.item, line.lot, line.uom)
+        rows[at] = rows.get(at, 0) + line.qty
     events: list[Any] = []
     times: dict[int, int] = {}
-    for line in m.lines:
-        # A line shipped from two lots appears twice; each appearance is a fact of its own.
-        n = times[line.line] = times.get(line.line, 0) + 1
+    parts: dict[tuple[int, str, str | None], int] = {}
+    for (number, item, lot, uom), qty in rows.items():
+        n = times[number] = times.get(number, 0) + 1
+        part = parts[number, item, lot] = parts.get((number, item, lot), -1) + 1
         own = h.copy()
-        own["event_id"] = f"{h['event_id']}/{line.line}" if n == 1 else f"{h['event_id']}/{line.line}.{n}"
-        events.append(
-            StockShipped(
-                **own,
-                item=line.item,
-                site=m.site,
-                lot=line.lot,
-                qty_milli=line.qty,
-                uom=line.uom,
-                order_id=m.order,
-                line=line.line,
-                shipment=m.shipment,
-            )
-        )
-        events.append(
-            LineShipped(
-                **own,
-                item=line.item,
-                site=m.site,
-                lot=line.lot,
-                qty_milli=line.qty,
-                uom=line.uom,
-                order_id=m.order,
-                line=line.line,
-                shipment=m.shipment,
-                carrier=m.carrier,
-                tracking=m.tracking,
-            )
-        )
+        own["event_id"] = f"{h['event_id']}/{number}" if n == 1 else f"{h['event_id']}/{number}.{n}"
+        fact = ShippedFact(item=item, site=m.site, lot=lot, qty_milli=qty, uom=uom, order_id=m.order, line=number)
+        events.append(StockShipped(**own, **fact, shipment=m.shipment, part=part))
+        events.append(LineShipped(**own, **fact, shipment=m.shipment, part=part, carrier=m.carrier, tracking=m.tracking))
     return events
 
 

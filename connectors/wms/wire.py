@@ -36,10 +36,10 @@ class Reference(Wire):
 
 
 class Received(StockMessage):
-    """Goods in."""
+    """Goods in. A negative `qty` takes a receipt back: its purchase line expects the units again."""
 
     type: Literal["stock.received"]
-    qty: Qty
+    qty: Delta
     status: Annotated[Status, Field(strict=False)] = Status.USABLE
     expires_on: Day | None = None
     reference: Reference | None = None
@@ -135,11 +135,11 @@ class Substituted(PickMessage):
 
 
 class ShippedLine(Wire):
-    """One line of a shipment."""
+    """One line of a shipment. `qty` 0 takes back what an earlier message said had left."""
 
     line: Line
     item: Name
-    qty: Qty
+    qty: QtyOrZero
     lot: Name | None = None
     uom: Name | None = None
 

@@ -55,8 +55,8 @@ class Warehouse:
         return self._say("stock.received", at_ms, place.site, body, moves=(place.at(status, base),), receipt=receipt)
 
     def miscounted(self, at_ms: int, place: Place) -> Message:
-        """Goods in, in a unit nobody has heard of."""
-        body = {**_stock(place, Decimal(3), Unit("PAL")), "status": "usable", "reference": None}
+        """Half a piece came in."""
+        body = {**_stock(place, Decimal("0.5"), BASE), "status": "usable", "reference": None}
         return self._say("stock.received", at_ms, place.site, body, refused_for=place.item)
 
     def adjusted(self, at_ms: int, place: Place, qty: Decimal, unit: Unit = BASE) -> Message:

@@ -67,7 +67,7 @@ def promised(system: Observed) -> Promised:
         for site, day, qty in parts:
             found.days[item, site][_day(day)] += units(qty)
             found.orders[item, site] += units(qty)
-    for (item, site, *_), row in system.promise("unposted"):
+    for (item, _, _, site, _), row in system.promise("unposted"):
         found.days[item, site][_day(row.day)] += units(row.qty_milli)
         found.orders[item, site] += units(row.qty_milli)
     for (item, _), row in system.promise("reservations"):

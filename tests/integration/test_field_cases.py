@@ -8,7 +8,11 @@ import pytest
 
 from tests.integration.field_kit import DATA, Field
 
-RIGHT = {"numbers-as-written-in-germany"}
+RIGHT = {
+    "numbers-as-written-in-germany",
+    "pack-quantity-changed",
+    "shipment-sent-again",
+}
 PENDING = frozenset(path.stem for path in DATA.glob("*.json")) - RIGHT  # those that are not right yet
 CASES = sorted(path.stem for path in DATA.glob("*.json"))
 

@@ -222,9 +222,8 @@ BAD: list[tuple[str, bytes, str, str]] = [
     ("true as quantity", wrong(qty=True), "qty True is not a number", 'like "24"'),
     ("too fine", wrong(qty="1.0001"), "more than three decimals", "0.001"),
     ("too much", wrong(qty=10**14), "out of range", "base units"),
-    ("zero received", wrong(qty="0"), "qty '0' is not above zero", "positive"),
-    ("negative received", wrong(qty="-3"), "qty '-3' is not above zero", "positive"),
-    ("adjusted by nothing", wrong(type="stock.adjusted", qty=0), "nothing was adjusted", "signed difference"),
+    ("zero received", wrong(qty="0"), "qty is zero", "do not send the event"),
+    ("adjusted by nothing", wrong(type="stock.adjusted", qty=0), "nothing was changed", "signed difference"),
     ("negative count", wrong(type="stock.snapshot", qty=-1), "qty -1 is negative", "zero or a positive"),
     ("1970", wrong(occurred_at="1970-01-01T00:00:00Z"), "'1970-01-01T00:00:00Z' is before the year 2000", "check the clock"),
     ("no zone", wrong(occurred_at="2026-11-02T09:14:07"), "has no time zone", "with its zone"),
@@ -305,3 +304,28 @@ def test_whatever_comes_is_translated_and_encodable_or_refused_in_words(body: by
 
 
 CODEC = Codec()
+
+
+def test_a_shipment_names_each_line_and_lot_once() -> None:
+    """Cartons of one line and lot add up; another lot, and another unit, is a fact of its own."""
+    lines = [
+        {"line": 1, "item": "A", "qty": "3"},
+        {"line": 1, "item": "A", "qty": "4"},
+        {"line": 1, "item": "A", "qty": "2", "lot": "L1"},
+        {"line": 1, "item": "A", "qty": "1", "uom": "CS"},
+        {"line": 2, "item": "B", "qty": "0"},
+    ]
+    body = json.dumps({**SHIPMENT, "lines": lines}).encode()
+    stock = [e for e in translate(record(body)).events if isinstance(e, inventory.StockShipped)]
+    assert [(e.event_id, e.line, e.lot, e.uom, e.qty_milli, e.part) for e in stock] == [
+        ("wms:W-1030/1", 1, None, None, 7_000, 0),
+        ("wms:W-1030/1.2", 1, "L1", None, 2_000, 0),
+        ("wms:W-1030/1.3", 1, None, "CS", 1_000, 1),
+        ("wms:W-1030/2", 2, None, None, 0, 0),
+    ]
+
+
+def test_a_receipt_can_be_taken_back() -> None:
+    """A negative quantity reverses it, its purchase line with it."""
+    (event,) = events(qty="-3")
+    assert (event.qty_milli, event.document, event.document_line) == (-3_000, "PO-7", 1)

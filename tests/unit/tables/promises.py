@@ -119,13 +119,19 @@ class Bench:
         more = {"substitute_for": None} | more
         return self._stock(say.StockPicked, qty, item, site, at, more.pop("event_id", None), order_id=order, line=line, **more)
 
-    def ship(self, qty: str, order: str, line: int = 1, item: str = "SKU-1", site: str = "DC1", *, at: int | None = None) -> str:
-        return self._stock(say.StockShipped, qty, item, site, at, None, order_id=order, line=line, shipment="S-1")
+    def ship(
+        self, qty: str, order: str, line: int = 1, item: str = "SKU-1", site: str = "DC1", *, at: int | None = None, **more: Any
+    ) -> str:
+        more = {"shipment": f"S-{self.number}", "event_id": None} | more
+        return self._stock(say.StockShipped, qty, item, site, at, more.pop("event_id"), order_id=order, line=line, **more)
 
     def short(self, qty: str, short: str, order: str, line: int = 1, item: str = "SKU-1", site: str = "DC1") -> str:
         return self._stock(
             say.PickShorted, qty, item, site, None, None, order_id=order, line=line, short_milli=parse_milli(short)
         )
+
+    def give_back(self, qty: str, order: str, line: int = 1, item: str = "SKU-1", site: str = "DC1", **more: Any) -> str:
+        return self._stock(say.StockReturned, qty, item, site, None, None, order_id=order, line=line, **more)
 
     def erp_balance(self, qty: str, commit: int, item: str = "SKU-1", site: str = "EU1", **more: bool) -> str:
         row: dict[str, Any] = {"is_base": False, "is_read": False, "is_deleted": False, "extra": {}} | more

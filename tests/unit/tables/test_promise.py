@@ -52,24 +52,44 @@ def test_a_fact_told_twice_changes_nothing(bench: Bench) -> None:
 
 
 def test_old_movements_are_forgotten_but_never_guessed() -> None:
-    """What is from before all that is remembered is refused: it might be a repetition."""
+    """What is from where its feed was forgotten is refused: it might be a repetition. What the feed numbers above is new."""
     b = Bench(Policy(remembered_movements=4))
     b.item()
     for minute in range(9):
         b.receive("1", at=minute)
     assert b.on_hand() == "9"
+    b.number = 2
     assert b.receive("1", at=2) == "Refused"
     assert b.count("5", at=1) == "Refused"
+    b.number = 20
     assert b.receive("1", at=7, event_id="new") == "applied"
-    assert b.on_hand() == "10"
+    assert b.receive("1", at=2) == "applied", "late, but never heard before"
+    assert b.on_hand() == "11"
+
+
+@pytest.mark.parametrize("positions", [range(1, 61), range(60, 0, -1)])
+def test_movements_of_one_instant_are_all_taken(positions: range) -> None:
+    """A feed that stamps a whole batch with one instant is told apart by its own numbers, however many there are."""
+    b = Bench(Policy(remembered_movements=4))
+    b.item()
+    for position in positions:
+        b.number = position - 1
+        assert b.receive("1", at=0, event_id=f"W-{position}") == "applied"
+    for position in positions:
+        b.number = position - 1
+        assert b.receive("1", at=0, event_id=f"W-{position}") in ("AlreadyApplied", "Refused")
+    assert b.on_hand() == "60"
+    b.number = 100
+    b.count("7", at=0)
+    assert b.on_hand() == "7"
 
 
 def test_units_are_converted_exactly(bench: Bench) -> None:
-    """A box holds twelve; half a piece does not exist; a unit the item does not have is refused."""
+    """A box holds twelve; half a piece does not exist; a unit the item does not have is waited for."""
     assert bench.receive("2", uom="BX") == "applied"
     assert bench.on_hand() == "24"
     assert bench.receive("0.5") == "Refused"
-    assert bench.receive("1", uom="PAL") == "Refused"
+    assert bench.receive("1", uom="PAL") == "NotYet"
     assert bench.receive("0.25", uom="BX") == "applied"
     assert bench.on_hand() == "27"
 
@@ -179,7 +199,7 @@ def test_a_shipment_of_the_erp_is_taken_back_or_long_ago(bench: Bench) -> None:
     bench.head = lambda at=None, event_id=None, source="wms": head(0, event_id, source)  # type: ignore[method-assign]
     answered(bench.order("2", "erp:SO2", is_firm=True, site="DC1"))
     answered(bench.order("2", "erp:SO2", revision=2, is_firm=True, site="DC1", shipped_milli=2_000, commit_position=400))
-    assert {key[3] for key, _ in bench.t.unposted.under("SKU-1")} == {"erp:SO1"}
+    assert {key[1] for key, _ in bench.t.unposted.under("SKU-1")} == {"erp:SO1"}
 
 
 def test_a_shipment_the_balance_never_tells_of() -> None:
@@ -629,3 +649,30 @@ def test_lots_expire(bench: Bench) -> None:
     assert bench.available() == "13", "nobody wants any later, so all can be sold today"
     answered(bench.order("7", requested_on=date(2026, 11, 10)))
     assert bench.available() == "1", "of the eight left by then"
+
+
+def test_a_pack_keeps_the_size_it_had_when_the_line_was_placed(bench: Bench) -> None:
+    """A line's units are fixed with it: what is picked, shipped and comes back counts by them. A receipt counts by the new size."""
+    bench.receive("100")
+    assert answered(bench.order("2", uom="BX")).wanted_milli == 24_000
+    bench.item(pack_milli=10_000)
+    bench.pick("1", "web:1", uom="BX")
+    bench.ship("2", "web:1", uom="BX")
+    assert (bench.on_hand(), bench.site().demand_milli, bench.site().staged_milli) == ("76", 0, 0)
+    reply = answered(bench.order("36", revision=2))
+    assert (reply.pack_uom, reply.pack_milli) == ("BX", 12_000)
+    bench.give_back("1", "web:1", uom="BX")
+    assert bench.site().quality_milli == 12_000
+    bench.receive("1", uom="BX")
+    assert bench.on_hand() == "86"
+    assert answered(bench.order("1", "web:2", uom="BX")).wanted_milli == 10_000
+
+
+def test_a_receipt_taken_back_is_expected_again(bench: Bench) -> None:
+    """Its units are gone and its purchase line waits for them."""
+    bench.supply("10", "2026-11-20")
+    bench.receive("10", document="PO-1", document_line=1)
+    assert (bench.on_hand(), bench.site().days) == ("10", [])
+    bench.receive("-10", document="PO-1", document_line=1)
+    assert bench.on_hand() == "0"
+    assert [day.supply_milli for day in bench.site().days] == [10_000]

@@ -1,0 +1,152 @@
+"""What rules read grows with what is told, not with its square: counted in rows, on tables that grow tenfold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from schemas.inventory import ItemSuspected, Status, SuspicionCleared
+from tables.policy import Policy
+from tables.table import DictTable
+from tests.unit.tables.promises import Bench
+
+FEW = 60
+
+
+class Counted(DictTable[Any, Any]):
+    """A table that counts the rows a rule looks at."""
+
+    reads: list[str]
+
+    def under(self, *prefix: Any) -> Iterator[tuple[Any, Any]]:
+        return self._counted(super().under(*prefix))
+
+    def range(self, low: tuple[Any, ...], high: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+        return self._counted(super().range(low, high))
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.reads.append("")
+        return super().get(key, default)
+
+    def _counted(self, rows: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        for row in rows:
+            self.reads.append("")
+            yield row
+
+
+def reads_of(script: Callable[[Bench, int], None], times: int) -> int:
+    """Rows read by what a script tells, so many times."""
+    bench, reads = Bench(Policy(remembered_movements=8)), list[str]()
+    for f in fields(bench.t):
+        table = Counted()
+        table.reads = reads
+        setattr(bench.t, f.name, table)
+    bench.item()
+    bench.receive("100000")
+    script(bench, times)
+    return len(reads)
+
+
+def holds(b: Bench, times: int) -> None:
+    """Holds of one item that end and are forgotten, each at its own time."""
+    for n in range(times):
+        b.reserve("1", f"R-{n}")
+        b.minute += 1
+    for _ in range(times + 20):
+        b.pass_minutes(1)
+    for _ in range(3):
+        b.pass_minutes(24 * 60)  # a tick works off a bounded number
+    assert not list(b.t.requests.under()) and not list(b.t.reservations.under())
+
+
+def erp_shipments(tell: str) -> Callable[[Bench, int], None]:
+    """Lines the ERP says have shipped, of which the warehouse tells in its own time, or never."""
+
+    def script(b: Bench, times: int) -> None:
+        for n in range(times):
+            b.order("1", f"erp:{n}", is_firm=True, site="DC1")
+            b.order("1", f"erp:{n}", revision=2, is_firm=True, site="DC1", shipped_milli=1_000, commit_position=n)
+            b.pass_minutes(1) if tell == "nothing" else None
+        for n in range(times):
+            if tell == "pick":
+                b.pick("1", f"erp:{n}")
+            elif tell == "count":
+                b.count("1000", at=-n)
+            else:
+                b.pass_minutes(1)
+        b.pass_minutes(90)
+        assert not b.t.unposted and not b.t.unposted_commits and not b.t.unposted_times
+
+    return script
+
+
+def erp_balances(b: Bench, times: int) -> None:
+    """The same where the ERP owns the stock: its balances come as far as the shipments one by one."""
+    for n in range(times):
+        b.order("1", f"erp:{n}", is_firm=True, site="EU1")
+        b.order("1", f"erp:{n}", revision=2, is_firm=True, site="EU1", shipped_milli=1_000, commit_position=100 + n)
+    for n in range(times):
+        b.erp_balance("5", 100 + n)
+
+
+def parcels(first: str) -> Callable[[Bench, int], None]:
+    """A line that ships one by one: after its picks, before them, or with no pick told; in order or late."""
+
+    def script(b: Bench, times: int) -> None:
+        b.order(str(times), "web:1")
+        told = range(times, 0, -1) if first == "late" else range(times)
+        for n in told:
+            if first == "pick":
+                b.pick("1", "web:1", event_id=f"P-{n}")
+            b.ship("1", "web:1", at=n)
+        if first == "ship":
+            for n in range(times):
+                b.pick("1", "web:1", event_id=f"P-{n}")
+            assert not b.t.unpicked
+        assert b.site().staged_milli == 0 and b.on_hand() == str(100_000 - times)
+
+    return script
+
+
+def movements(b: Bench, times: int) -> None:
+    """Receipts of one instant, with counts between."""
+    for n in range(times * 20):
+        b.receive("1", at=0)
+        if n % 20 == 0:
+            b.count("5", at=-1)
+
+
+def supplies(b: Bench, times: int) -> None:
+    """Purchase lines and their receipts."""
+    for n in range(times):
+        b.supply("5", "2026-12-01", f"PO-{n}")
+        b.receive("5", document=f"PO-{n}", document_line=1, status=Status.USABLE)
+
+
+def letters(b: Bench, times: int) -> None:
+    """Suspicions that come and go."""
+    for n in range(times):
+        b.apply(ItemSuspected(**b.head(source="engine"), item="SKU-1", dead_letter_id=f"D-{n}", reason="?"))
+    for n in range(times):
+        b.apply(SuspicionCleared(**b.head(source="engine"), item="SKU-1", dead_letter_id=f"D-{n}"))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(holds, id="holds"),
+        *[pytest.param(erp_shipments(tell), id=f"erp-{tell}") for tell in ("pick", "count", "nothing")],
+        pytest.param(erp_balances, id="erp-balances"),
+        *[pytest.param(parcels(first), id=f"parcels-{first}") for first in ("pick", "ship", "none", "late")],
+        pytest.param(movements, id="movements"),
+        pytest.param(supplies, id="supplies"),
+        pytest.param(letters, id="letters"),
+    ],
+)
+def test_ten_times_as_much_costs_ten_times_as_much(script: Callable[[Bench, int], None]) -> None:
+    """A rule that scans what has piled up costs a hundred times as much for ten times as many events."""
+    few, many = reads_of(script, FEW), reads_of(script, 10 * FEW)
+    assert many < 14 * few, f"{few} rows read for {FEW}, {many} for {10 * FEW}"
