@@ -123,7 +123,7 @@ class StockEvent(Event, frozen=True, kw_only=True):
 
 
 class StockReceived(StockEvent, frozen=True, kw_only=True):
-    """Units arrived; the purchase line they came on, if any, expects them no longer."""
+    """Units arrived; the purchase line they came on, if any, expects them no longer. A negative quantity takes that back."""
 
     status: Status
     expires_on: date | None

@@ -291,9 +291,7 @@ class OrderTables:
     erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
     erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
     invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
-    shipment_lines: Table[
-        tuple[str, int, str, str, str, str, int], ShippedLine
-    ]  # order, line, site, shipment, item, lot, part
+    shipment_lines: Table[tuple[str, int, str, str, str, str, int], ShippedLine]  # order, line, site, shipment, item, lot, part
     seen: Table[tuple[str, str], SeenFact]  # order id, event id
     milestones: Table[tuple[str, str], Reached]  # order id, milestone
     processes: Table[tuple[str], Process]

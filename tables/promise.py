@@ -303,7 +303,6 @@ class Request(Frozen, frozen=True):
     body_hash: str
     status: int
     body: str
-    reservation_id: str = ""
 
 
 class Queued(Frozen, frozen=True):
@@ -341,9 +340,7 @@ class PromiseTables:
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
     shipments: Table[tuple[str, str, int, str, int, str], Shipment]  # item, order id, line, site, shipped at, event id
-    shipment_lines: Table[
-        tuple[str, str, int, str, str, str, int], ShipmentLine
-    ]  # item, order, line, site, shipment, lot, part
+    shipment_lines: Table[tuple[str, str, int, str, str, str, int], ShipmentLine]  # item, order, line, site, shipment, lot, part
     unpicked: Table[tuple[str, str, int, str], Unpicked]  # item, order id, line, site
     unposted: Table[tuple[str, str, int, str, int], Unposted]  # item, order id, line, site, commit position
     unposted_commits: Table[tuple[str, str, int, str, int], Marker]  # item, site, commit position, order id, line

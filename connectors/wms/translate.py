@@ -88,6 +88,15 @@ def _received(m: wire.Received, h: Header) -> list[Any]:
     ]
 
 
+def _reversed(m: wire.ReceiptReversed, h: Header) -> list[Any]:
+    document, line = (m.reference.po, m.reference.line) if m.reference else (None, None)
+    return [
+        StockReceived(
+            **h, **_thing(m), qty_milli=-m.qty, status=m.status, expires_on=None, document=document, document_line=line
+        )
+    ]
+
+
 def _adjusted(m: wire.Adjusted, h: Header) -> list[Any]:
     return [StockAdjusted(**h, **_thing(m), qty_milli=m.qty, status=m.status, reason=m.reason)]
 
@@ -192,6 +201,7 @@ def _line_of(m: wire.PickMessage) -> LineOf:
 
 _TRANSLATE: dict[type[Any], Callable[[Any, Header], list[Any]]] = {
     wire.Received: _received,
+    wire.ReceiptReversed: _reversed,
     wire.Adjusted: _adjusted,
     wire.Moved: _moved,
     wire.StatusChanged: _status_changed,

@@ -36,12 +36,21 @@ class Reference(Wire):
 
 
 class Received(StockMessage):
-    """Goods in. A negative `qty` takes a receipt back: its purchase line expects the units again."""
+    """Goods in."""
 
     type: Literal["stock.received"]
-    qty: Delta
+    qty: Qty
     status: Annotated[Status, Field(strict=False)] = Status.USABLE
     expires_on: Day | None = None
+    reference: Reference | None = None
+
+
+class ReceiptReversed(StockMessage):
+    """A receipt was posted by mistake: `qty` of it is taken back, and its purchase line expects the units again."""
+
+    type: Literal["stock.receipt_reversed"]
+    qty: Qty
+    status: Annotated[Status, Field(strict=False)] = Status.USABLE
     reference: Reference | None = None
 
 
@@ -172,12 +181,13 @@ class Returned(StockMessage):
 
 
 AnyMessage = Annotated[
-    Received | Adjusted | Moved | StatusChanged | Snapshot | Released | Picked | Short | Substituted | Shipped | Returned,
+    Received | ReceiptReversed | Adjusted | Moved | StatusChanged | Snapshot | Released | Picked | Short | Substituted | Shipped | Returned,
     Field(discriminator="type"),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 TYPES = (
     "stock.received",
+    "stock.receipt_reversed",
     "stock.adjusted",
     "stock.moved",
     "stock.status_changed",

@@ -134,6 +134,7 @@ CASES: list[tuple[dict[str, Any], list[tuple[type[Any], dict[str, Any]]]]] = [
             (orders.LineSubstituted, {"item": "SKU-1", "qty_milli": 4000, "substitute_item": "SKU-9", "substitute_milli": 2000}),
         ],
     ),
+    ({"type": "stock.receipt_reversed"}, [(inventory.StockReceived, {"qty_milli": -24_000, "document": "PO-7"})]),
     ({"type": "return.received"}, [(inventory.StockReturned, {"order_id": None, "line": None})]),
     (
         {"type": "return.received", **PICK},
@@ -222,8 +223,9 @@ BAD: list[tuple[str, bytes, str, str]] = [
     ("true as quantity", wrong(qty=True), "qty True is not a number", 'like "24"'),
     ("too fine", wrong(qty="1.0001"), "more than three decimals", "0.001"),
     ("too much", wrong(qty=10**14), "out of range", "base units"),
-    ("zero received", wrong(qty="0"), "qty is zero", "do not send the event"),
-    ("adjusted by nothing", wrong(type="stock.adjusted", qty=0), "nothing was changed", "signed difference"),
+    ("zero received", wrong(qty="0"), "qty '0' is not above zero", "positive"),
+    ("negative received", wrong(qty="-3"), "qty '-3' is not above zero", "positive"),
+    ("adjusted by nothing", wrong(type="stock.adjusted", qty=0), "nothing was adjusted", "signed difference"),
     ("negative count", wrong(type="stock.snapshot", qty=-1), "qty -1 is negative", "zero or a positive"),
     ("1970", wrong(occurred_at="1970-01-01T00:00:00Z"), "'1970-01-01T00:00:00Z' is before the year 2000", "check the clock"),
     ("no zone", wrong(occurred_at="2026-11-02T09:14:07"), "has no time zone", "with its zone"),
@@ -326,6 +328,6 @@ def test_a_shipment_names_each_line_and_lot_once() -> None:
 
 
 def test_a_receipt_can_be_taken_back() -> None:
-    """A negative quantity reverses it, its purchase line with it."""
-    (event,) = events(qty="-3")
+    """It is received with a minus sign, so its purchase line expects the units again."""
+    (event,) = events(type="stock.receipt_reversed", qty="3")
     assert (event.qty_milli, event.document, event.document_line) == (-3_000, "PO-7", 1)

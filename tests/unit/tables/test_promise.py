@@ -652,7 +652,7 @@ def test_lots_expire(bench: Bench) -> None:
 
 
 def test_a_pack_keeps_the_size_it_had_when_the_line_was_placed(bench: Bench) -> None:
-    """A line's units are fixed with it: what is picked, shipped and comes back counts by them. A receipt counts by the new size."""
+    """What is picked, shipped and comes back counts by the units fixed with the line; a receipt counts by the new size."""
     bench.receive("100")
     assert answered(bench.order("2", uom="BX")).wanted_milli == 24_000
     bench.item(pack_milli=10_000)
