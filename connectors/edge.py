@@ -95,7 +95,9 @@ def _qty_or_zero(value: Any, info: Any) -> int:
 def _delta(value: Any, info: Any) -> int:
     milli = _signed(value, info.field_name)
     if milli == 0:
-        raise refuse(f"{info.field_name} is zero, so nothing was adjusted", "send the signed difference, or do not send the event")
+        raise refuse(
+            f"{info.field_name} is zero, so nothing was adjusted", "send the signed difference, or do not send the event"
+        )
     return milli
 
 

@@ -91,9 +91,7 @@ def _received(m: wire.Received, h: Header) -> list[Any]:
 def _reversed(m: wire.ReceiptReversed, h: Header) -> list[Any]:
     document, line = (m.reference.po, m.reference.line) if m.reference else (None, None)
     return [
-        StockReceived(
-            **h, **_thing(m), qty_milli=-m.qty, status=m.status, expires_on=None, document=document, document_line=line
-        )
+        StockReceived(**h, **_thing(m), qty_milli=-m.qty, status=m.status, expires_on=None, document=document, document_line=line)
     ]
 
 

@@ -181,7 +181,18 @@ class Returned(StockMessage):
 
 
 AnyMessage = Annotated[
-    Received | ReceiptReversed | Adjusted | Moved | StatusChanged | Snapshot | Released | Picked | Short | Substituted | Shipped | Returned,
+    Received
+    | ReceiptReversed
+    | Adjusted
+    | Moved
+    | StatusChanged
+    | Snapshot
+    | Released
+    | Picked
+    | Short
+    | Substituted
+    | Shipped
+    | Returned,
     Field(discriminator="type"),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
