@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Histogram
 
 from schemas.codec import Codec
+from streams.engine.keeper import Keeper
 from streams.engine.log import Log, Unavailable
 from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.worker import Counters, Worker
@@ -35,6 +36,7 @@ class Hand:
         *,
         clock_ms: Callable[[], int],
         seconds: Histogram,
+        keeper: Keeper | None = None,
     ) -> None:
         self.group = group
         self.counters = Counters()
@@ -45,28 +47,28 @@ class Hand:
         self._seconds = seconds
         self._worker: Worker | None = None
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._failure: str | None = None
+        self._thread = (keeper or Keeper()).thread(f"worker {group}", self._run, self._stop)
+        self._away_for: str | None = None
         self._kill_at: str | None = None
 
     def start(self) -> None:
         """Join the group and work."""
-        self._thread = threading.Thread(target=self._run, name=f"worker {self.group}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End after the batch at hand, and leave the group."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._thread.join()
+
+    def away(self) -> str | None:
+        """Why it waits for the log; none if it does not."""
+        return self._away_for
 
     def halted(self) -> dict[str, str]:
-        """Why it has stopped by itself, and each partition that was set aside."""
+        """Why each partition that was set aside was."""
         worker = self._worker
         aside = list(worker.halted.items()) if worker is not None else []
-        found = {} if self._failure is None else {f"worker {self.group}": self._failure}
-        return found | {f"{at.topic}/{at.partition}": str(why) for at, why in aside}
+        return {f"{at.topic}/{at.partition}": str(why) for at, why in aside}
 
     def kill(self, point: str) -> None:
         """Have the worker die at a named point of its next batch."""
@@ -86,10 +88,6 @@ class Hand:
                 shortest, longest = AGAIN_S
                 self._stop.wait(min(longest, shortest * 2.0 ** min(failures, 30)))
                 failures += 1
-            except Exception as error:
-                _log.exception("a worker has stopped", group=self.group)
-                self._failure = f"{type(error).__name__}: {error}"
-                self._stop.wait()  # its partitions stay with it: another would meet the same
             finally:
                 worker, self._worker = self._worker, None
                 if worker is not None:
@@ -106,12 +104,17 @@ class Hand:
             at=self._measured(),
             on_halt=_told,
             on_away=self._away,
+            on_back=self._back,
         )
         self.counters = worker.counters = replace(self.counters, positions={})
         return worker
 
     def _away(self, error: Unavailable) -> None:
+        self._away_for = str(error)
         _log.warning("a worker waits for the log", group=self.group, reason=str(error))
+
+    def _back(self) -> None:
+        self._away_for = None
 
     def _measured(self) -> Callable[[str], None]:
         began = 0.0
@@ -125,6 +128,7 @@ class Hand:
                 began = time.perf_counter()
             elif point == "after_commit":
                 self._seconds.observe(time.perf_counter() - began)
+                self._thread.beat()
 
         return at
 

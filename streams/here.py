@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from schemas import topics
 from schemas.topics import Topic
+from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import ReadableLog, Unavailable
 from streams.engine.partition import Flow
 from streams.roles import GroupOf, Role, by_group, role_of, stores_of, topics_of
@@ -72,18 +74,19 @@ class RowsHere:
 class ViewsHere:
     """The published topics that answers come from, read to their ends before anybody asks."""
 
-    def __init__(self, log: ReadableLog) -> None:
+    def __init__(self, log: ReadableLog, keeper: Keeper | None = None) -> None:
         self._log = log
+        self._keeper = keeper or Keeper()
         self._behind = [topic for topic in topics.DEFINED if topic.cleanup == "compact" or topic.is_indexed]
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[KeptThread] = []
 
     def start(self) -> None:
         """Begin with all of them at once."""
         for topic in self._behind:
-            thread = threading.Thread(target=self._read, args=(topic,), name=f"views {topic.name}", daemon=True)
-            self._threads.append(thread)
+            name = f"views {topic.name}"
+            self._threads.append(self._keeper.thread(name, partial(self._read, name, topic), self._stopping, may_end=True))
         for thread in self._threads:
             thread.start()
 
@@ -96,8 +99,9 @@ class ViewsHere:
         behind = [topic.name for topic in self._behind]
         return (f"{', '.join(behind)} are being read", False) if behind else ("all topics are here", True)
 
-    def _read(self, topic: Topic) -> None:
+    def _read(self, name: str, topic: Topic) -> None:
         while not self._stopping.is_set():
+            self._keeper.beat(name)
             try:
                 if topic.is_indexed:
                     self._log.by_key(topic.name, b"", 1)

@@ -26,6 +26,7 @@ from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
 from schemas.records import Record
 from schemas.topics import Topic
+from streams.engine.keeper import Keeper
 from streams.engine.log import Follower, TopicPartition, Unavailable
 from streams.views import ReadableLog
 from tables.publish import is_oversold_today
@@ -53,6 +54,7 @@ class LiveRows:
         *,
         pause_s: float = PAUSE_S,
         clock_s: Callable[[], float] = time.monotonic,
+        keeper: Keeper | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
@@ -63,7 +65,7 @@ class LiveRows:
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = (keeper or Keeper()).thread("live", self._run, self._stopping)
         self._epoch = uuid4().hex[:8]
         self._forget()
 
@@ -87,15 +89,13 @@ class LiveRows:
 
     def start(self) -> None:
         """Follow in a thread."""
-        self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End following."""
         self._stopping.set()
         self._asked.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -103,18 +103,22 @@ class LiveRows:
                 self._keep_up()
             except Unavailable as error:
                 _log.info("changes are not followed for a moment", reason=str(error))
+                self._begin_anew()
                 self._stopping.wait(AGAIN_S)
-                with self._lock:
-                    self._epoch = uuid4().hex[:8]  # who watches reads anew
-                    self._forget()
-            except Exception as error:
-                _log.exception("changes cannot be read: the live page stands still", error=str(error))
-                return
+            except BaseException:
+                self._begin_anew()
+                raise
+
+    def _begin_anew(self) -> None:
+        with self._lock:
+            self._epoch = uuid4().hex[:8]  # who watches reads anew
+            self._forget()
 
     def _keep_up(self) -> None:
         follower: Follower | None = None
         try:
             while not self._stopping.is_set():
+                self._thread.beat()
                 if not self._is_watched():
                     self._asked.wait()
                     self._asked.clear()
@@ -149,12 +153,22 @@ class LiveRows:
             key = (record.topic, record.value if record.topic == topics.MILESTONES.name else record.key)
             newest.pop(key, None)
             newest[key] = record
-        rows = [(r, self._codec.decode(r.value) if r.value is not None else None) for r in newest.values()]
+        rows = [(record, row) for record in newest.values() for row in self._decoded(record)]
         with self._lock:
             for record, row in sorted(rows, key=lambda found: found[0].timestamp_ms):
                 self._take(record, row)
             self._note_reading(follower)
         return len(records) >= ROUND
+
+    def _decoded(self, record: Record) -> list[Any]:
+        """Its row, none for a removal. Nothing at all for what cannot be read: that one row stays as it was shown."""
+        if record.value is None:
+            return [None]
+        try:
+            return [self._codec.decode(record.value)]
+        except Exception:
+            _log.exception("a change cannot be read", topic=record.topic, partition=record.partition, offset=record.offset)
+            return []
 
     def _note_reading(self, follower: Follower) -> None:
         if not self.is_reading:

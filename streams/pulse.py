@@ -12,6 +12,7 @@ from schemas.codec import Codec
 from schemas.operations import ExceptionRow
 from schemas.orders import OrderStatus
 from streams.engine.fates import Fates
+from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition
 from streams.live import LiveRows
 from streams.views import Published, ReadableLog, TableView
@@ -39,6 +40,7 @@ class Pulse:
         more_invariants: Callable[[], Sequence[Held]] = tuple,
         *,
         is_dense: bool = True,
+        keeper: Keeper | None = None,
     ) -> None:
         """`is_dense`: each offset of the log is a record, so that positions count records."""
         self._log = log
@@ -53,7 +55,7 @@ class Pulse:
         self._numbers: Numbers | None = None
         self._taken_s = 0.0
         self._read: tuple[float, int] | None = None
-        self.rows = LiveRows(log, codec, self._description)
+        self.rows = LiveRows(log, codec, self._description, keeper=keeper)
         self.start = self.rows.start
         self.close = self.rows.close
         self.cursor = self.rows.cursor

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from streams.engine.keeper import Keeper
+
 REPORT_FILE = "report.json"
 PAUSE_S = 2.0
 OLD_S = 15.0
@@ -44,13 +46,14 @@ class Reporter:
         halted: Callable[[], Mapping[str, str]],
         rows: Callable[[], tuple[str, bool]],
         measures: CollectorRegistry,
+        keeper: Keeper | None = None,
     ) -> None:
         self._file = directory / REPORT_FILE
         self._halted = halted
         self._rows = rows
         self._measures = measures
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self._thread = (keeper or Keeper()).thread("report", self._run, self._stopping)
 
     def start(self) -> None:
         """Begin."""
@@ -73,6 +76,7 @@ class Reporter:
     def _run(self) -> None:
         is_told = False
         while True:
+            self._thread.beat()
             try:
                 self.report()
                 is_told = False
@@ -138,6 +142,6 @@ def _report_of(directory: Path, pid: int) -> Report | None:
     """That of the process that runs now; none yet if it has not written any."""
     try:
         found = msgspec.json.decode((directory / REPORT_FILE).read_bytes(), type=Report)
-    except (FileNotFoundError, msgspec.DecodeError):  # DecodeError: of another version
+    except (OSError, msgspec.DecodeError):  # DecodeError: of another version
         return None
     return found if found.pid == pid else None

@@ -24,11 +24,14 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
 from schemas.operations import Reply
+from schemas.records import Record
+from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
 
 TIMEOUT_S = 5.0
 AGAIN_S = 0.5
+STALL_S = 60.0
 MOST_WAITING = 2_000
 REMEMBERED_KEYS = 100_000
 _AGAIN = "It may have been carried out: send it again with the same key, and you get the one answer there is"
@@ -70,6 +73,7 @@ class Requests:
         channels: Collection[str],
         *,
         timeout_s: float = TIMEOUT_S,
+        keeper: Keeper | None = None,
     ) -> None:
         self._log = log
         self._reader = reader
@@ -81,7 +85,9 @@ class Requests:
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="replies", daemon=True)
+        self._positions: dict[TopicPartition, int] = {}
+        self.unreadable = 0
+        self._thread = (keeper or Keeper()).thread("replies", self._follow, self._stopping, stall_s=STALL_S)
 
     def start(self) -> None:
         """Listen for answers from now on."""
@@ -93,8 +99,7 @@ class Requests:
     def close(self) -> None:
         """Stop listening; whoever waits is told so."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
         self._fail_all(Busy("crossdock is stopping", _AGAIN))
 
     async def reserve(self, command: ReserveCommand) -> Answer:
@@ -149,8 +154,8 @@ class Requests:
 
     def _was_for_another(self, request_id: str, command: ReserveCommand) -> bool:
         for record in self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1):
-            reply = self._codec.decode(record.value or b"")
-            item = json.loads(reply.body).get("item")
+            reply = self._decoded(record)
+            item = None if reply is None else json.loads(reply.body).get("item")
             return item is not None and item != command.item
         return False
 
@@ -186,29 +191,38 @@ class Requests:
                 self._waiting.pop(request_id, None)
 
     def _follow(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                try:
-                    self._listen()
-                except Unavailable as error:
-                    _log.warning("answers are not read for a moment", reason=str(error))
-                    self._stopping.wait(AGAIN_S)
-        except Exception as error:
-            _log.exception("replies cannot be read", error=str(error))
-        finally:
-            self._stopping.set()
-            self._fail_all(Busy("Answers cannot be read", _AGAIN))
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except Unavailable as error:
+                _log.warning("answers are not read for a moment", reason=str(error))
+                self._stopping.wait(AGAIN_S)
 
     def _listen(self) -> None:
         follower = self._log.follow(self._positions)
         try:
             while not self._stopping.is_set():
+                self._thread.beat()
                 for record in follower.poll(1_000, 0.2):
                     self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
-                    if record.value is not None:
-                        self._resolve(self._codec.decode(record.value))
+                    reply = self._decoded(record)
+                    if reply is not None:
+                        self._resolve(reply)
         finally:
             follower.close()
+
+    def _decoded(self, record: Record) -> Reply | None:
+        """The answer; none if it is none: whoever waits for it asks again under its key, and everybody else gets theirs."""
+        if record.value is None:
+            return None
+        try:
+            reply = self._codec.decode(record.value)
+            json.loads(reply.body)
+        except Exception:
+            self.unreadable += 1
+            _log.exception("an answer cannot be read", topic=record.topic, partition=record.partition, offset=record.offset)
+            return None
+        return reply if isinstance(reply, Reply) else None
 
     def _resolve(self, reply: Reply) -> None:
         with self._lock:

@@ -12,15 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
+from streams.engine.keeper import Keeper
 from streams.roles import ROLES, WORKING, Role
 from streams.settings import Settings
 
 BACKOFF_S = (0.5, 30.0)
 STEADY_S = 60.0
+STALL_S = 90.0
 """Who has lived so long begins anew with the backoff."""
 STOP_S = 40.0
 PID_FILE = "pid"
@@ -53,7 +56,13 @@ class Child:
     """One worker process, kept running from `start` to `stop`."""
 
     def __init__(
-        self, number: int, command: Sequence[str], directory: Path, backoff_s: tuple[float, float], hangs: Hangs = _never
+        self,
+        number: int,
+        command: Sequence[str],
+        directory: Path,
+        backoff_s: tuple[float, float],
+        hangs: Hangs = _never,
+        keeper: Keeper | None = None,
     ) -> None:
         self.number = number
         self._hangs = hangs
@@ -64,7 +73,8 @@ class Child:
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._ended: str | None = None
-        self._thread = threading.Thread(target=self._keep, name=f"child {number}", daemon=True)
+        self._failures = 0
+        self._thread = (keeper or Keeper()).thread(f"child {number}", self._keep, self._stopping, stall_s=STALL_S)
 
     def start(self) -> None:
         """Begin."""
@@ -86,6 +96,11 @@ class Child:
                 if self._process is not None:
                     self._process.kill()
             self._thread.join()
+        with self._lock:
+            process = self._process
+        if process is not None:  # its thread had failed and did not wait for it
+            process.kill()
+            process.wait()
 
     @property
     def pid(self) -> int | None:
@@ -98,31 +113,44 @@ class Child:
         return self._ended if self._process is None else None
 
     def _keep(self) -> None:
-        failures = 0
-        while True:
+        """Start it, again whenever it has ended. However this thread fails, the process it had started is found by the next."""
+        while not self._stopping.is_set():
+            self._thread.beat()
             began = time.monotonic()
-            with self._lock:
-                if self._stopping.is_set():
-                    return
-                process = self._process = self._spawned()
-            code = self._wait(process)
-            with self._lock:
-                self._process = None
-            assert process.stdin is not None
-            process.stdin.close()
-            if self._stopping.is_set():
+            ended = self._lived()
+            if ended is None or self._stopping.is_set():
                 return
-            failures = 0 if time.monotonic() - began > STEADY_S else failures
+            self._failures = 0 if time.monotonic() - began > STEADY_S else self._failures
             shortest, longest = self._backoff_s
-            pause_s = min(longest, shortest * 2.0 ** min(failures, 30))
-            failures += 1
-            self._ended = f"worker {self.number} ended with {_named(code)}"
-            _log.warning("a worker process has ended and is started again", worker=self.number, by=_named(code), in_s=pause_s)
+            pause_s = min(longest, shortest * 2.0 ** min(self._failures, 30))
+            self._failures += 1
+            self._ended = f"worker {self.number} {ended}"
+            _log.warning("a worker process does not run and is started again", worker=self.number, because=ended, in_s=pause_s)
             self._stopping.wait(pause_s)
+
+    def _lived(self) -> str | None:
+        """One life of it: how that ended, or why it did not begin; none if it is to end."""
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            process = self._process
+            if process is None:
+                try:
+                    process = self._process = self._spawned()
+                except OSError as error:  # no memory, no process left, no room for its directory: that may pass
+                    return f"cannot be started: {error}"
+        code = self._wait(process)
+        with self._lock:
+            self._process = None
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()
+        return f"ended with {_named(code)}"
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Until it ends; one that hangs is killed, which loses nothing."""
         while True:
+            self._thread.beat()
             try:
                 return process.wait(LOOK_S)
             except subprocess.TimeoutExpired:
@@ -153,8 +181,10 @@ class Supervisor:
         *,
         backoff_s: tuple[float, float] = BACKOFF_S,
         hangs: Hangs = _never,
+        keeper: Keeper | None = None,
     ) -> None:
-        self._children = [Child(n, command(n), directory(n), backoff_s, hangs) for n in range(1, count + 1)]
+        self.keeper = keeper or Keeper()
+        self._children = [Child(n, command(n), directory(n), backoff_s, hangs, self.keeper) for n in range(1, count + 1)]
 
     def start(self) -> None:
         """Start them."""
@@ -184,9 +214,11 @@ def end_with_parent(end: Callable[[], None]) -> None:
     """In a child: call `end` when the parent is gone."""
 
     def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        end()
+        try:
+            while os.read(sys.stdin.fileno(), 1):
+                pass
+        finally:
+            end()  # whoever cannot see its parent any more does not stay without one
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 

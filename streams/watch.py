@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from connectors.api.ports import Readiness, SourceFreshness
 from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates
 from streams.engine.flow import Fold, Translator
+from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import ReadableLog, TopicPartition, Unavailable
 from streams.engine.partition import store_id
 from streams.engine.table import EngineTable, Journal
@@ -101,14 +102,16 @@ class Watch:
         group: GroupOf = one_group,
         clock_ms: Callable[[], int] = lambda: 0,
         more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
+        keeper: Keeper | None = None,
     ) -> None:
         self._log = log
+        self._keeper = keeper or Keeper()
         self._flows = tuple(flows)
         self._group = group
         self.own = OwnHealth(halted, registry, more)
         self._clock_ms = clock_ms
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: KeptThread | None = None
         self._seen: tuple[float, list[Input]] | None = None
         self._newest_ms: dict[TopicPartition, tuple[int, int | None]] = {}  # position, and of when the record before it is
         self._key_types, self._row_type = row_types(EngineTables)["fates"]
@@ -118,7 +121,7 @@ class Watch:
 
     def start(self) -> None:
         """Look every so often, in a thread."""
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = self._keeper.thread("watch", self._run, self._stopping)
         self._thread.start()
 
     def close(self) -> None:
@@ -131,6 +134,7 @@ class Watch:
     def _run(self) -> None:
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
+            self._keeper.beat("watch")
             began = time.monotonic()
             try:
                 for entry in self.inputs():

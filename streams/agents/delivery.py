@@ -116,7 +116,7 @@ async def _outcome(dispatch: Dispatch, calls: Mapping[str, Call]) -> _Outcome:
     if call is None:
         return _Outcome("refused", 0, f"{dispatch.endpoint} takes no {dispatch.kind}: its role in the settings is another")
     try:
-        answer = await call(body_of(dispatch.kind, dispatch.body), dispatch.obligation_id)
+        answer = to_json(await call(body_of(dispatch.kind, dispatch.body), dispatch.obligation_id))
     except BadMessage as error:
         return _Outcome("refused", 0, f"{error.reason}; {error.hint}")
     except EndpointRefused as error:
@@ -129,4 +129,4 @@ async def _outcome(dispatch: Dispatch, calls: Mapping[str, Call]) -> _Outcome:
         # A defect of ours in one call says nothing about the endpoint: the others go on, and a person reads of this one.
         _log.exception("a call has failed in an unexpected way", obligation=dispatch.obligation_id, endpoint=dispatch.endpoint)
         return _Outcome("unsendable", 0, f"{type(error).__name__}: {error}")
-    return _Outcome("done", 200, to_json(answer))
+    return _Outcome("done", 200, answer)

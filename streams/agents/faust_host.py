@@ -23,6 +23,7 @@ from streams.agents.host import Host, Leases
 from streams.agents.shift import Roster, Shift
 from streams.agents.timers import Timer
 from streams.engine.kafka import KafkaSettings
+from streams.engine.keeper import Keeper
 from streams.engine.log import Log
 
 __all__ = ["FaustHost", "Patience", "Timer"]
@@ -47,22 +48,24 @@ class FaustHost(Host):
         clock_ms: Callable[[], int],
         registry: CollectorRegistry,
         on_halt: Callable[[str], None],
+        keeper: Keeper | None = None,
         kafka: KafkaSettings,
         timers: Sequence[Timer] = (),
         group: str = GROUP,
         patience: Patience | None = None,
     ) -> None:
-        super().__init__(log, codec, roster, leases, clock_ms=clock_ms, registry=registry, on_halt=on_halt)
+        keeper = keeper or Keeper()
+        super().__init__(log, codec, roster, leases, clock_ms=clock_ms, registry=registry, on_halt=on_halt, keeper=keeper)
         credentials_of(kafka.clients)
         self._kafka = kafka
-        self._duty = Duty(log, codec, leases, clock_ms, tuple(timers), on_halt, group, patience or Patience())
+        self._duty = Duty(log, codec, leases, clock_ms, tuple(timers), keeper, group, patience or Patience())
         self._lives = Counter("crossdock_agent_lives", "How often Faust was begun: once, and after each crash", registry=registry)
 
     async def _feed(self, shift: Shift) -> None:
         retell()
         asked = asyncio.create_task(self._stop_asked())
         failures = 0
-        while not asked.done():
+        while not _is_over(asked):
             began = time.monotonic()
             self._lives.inc()
             life = Life(ActApp(self._kafka, self._duty.group, self._duty.patience.away_s), shift, self._duty)
@@ -78,4 +81,12 @@ class FaustHost(Host):
 
     async def _stop_asked(self) -> None:
         while not self._stopping.is_set():
+            self._keeper.beat("agents")
             await asyncio.sleep(0.1)
+
+
+def _is_over(asked: asyncio.Task[None]) -> bool:
+    """Whether it was asked to stop. Raises what that question failed with."""
+    if asked.done():
+        asked.result()
+    return asked.done()

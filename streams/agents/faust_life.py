@@ -16,10 +16,12 @@ from faust.types import TP
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
+from schemas.records import Record
 from streams.agents.faust_app import ActApp, dispatches_in
-from streams.agents.host import PAGE, Leases, first_leased, places
+from streams.agents.host import PAGE, DoesNotStop, Leases, first_leased, places
 from streams.agents.shift import GRACE_S, Shift
 from streams.agents.timers import Timer
+from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 
 START_S = 60.0
@@ -48,13 +50,9 @@ class Duty:
     leases: Leases
     clock_ms: Callable[[], int]
     timers: Sequence[Timer]
-    on_halt: Callable[[str], None]
+    keeper: Keeper
     group: str
     patience: Patience
-
-
-class DoesNotStop(Exception):
-    """Faust hangs. Its client keeps its partitions from others for as long as the process lives."""
 
 
 class Life:
@@ -116,13 +114,17 @@ class Life:
         async for event in stream.events():
             message = event.message
             self._read[TopicPartition(message.topic, message.partition)] = message.offset + 1
-            try:
-                dispatch = self._duty.codec.decode(event.value)
-            except Exception:  # of a newer version of ours, perhaps: who understands it gets it when its lease has run out
-                _log.exception("a dispatch was not understood", partition=message.partition, offset=message.offset)
-                continue
-            if self._is_open(dispatch):
+            dispatch = self._decoded(Record(message.topic, message.partition, message.offset, 0, None, event.value))
+            if dispatch is not None and self._is_open(dispatch):
                 self._shift.hand_over(dispatch)
+
+    def _decoded(self, record: Record) -> Dispatch | None:
+        try:
+            dispatch: Dispatch = self._duty.codec.decode(record.value or b"")
+        except Exception:  # of a newer version of ours, perhaps: who understands it gets it when its lease has run out
+            _log.exception("a dispatch was not understood", partition=record.partition, offset=record.offset)
+            return None
+        return dispatch
 
     def _is_open(self, dispatch: Dispatch) -> bool:
         try:
@@ -155,6 +157,9 @@ class Life:
             except (Unavailable, Fenced) as error:
                 _log.info("a look at earlier dispatches has to wait", partition=at.partition, reason=str(error))
                 await asyncio.sleep(WATCH_S)
+            except Exception:  # tried again: what is not found is dispatched again anyhow, when its lease has run out
+                _log.exception("a look at earlier dispatches has failed", partition=at.partition)
+                await asyncio.sleep(WATCH_S)
             else:
                 return
 
@@ -164,27 +169,32 @@ class Life:
         offset = first_leased(duty.log, at, horizon_ms)
         while records := duty.log.read(at, offset, PAGE):
             offset = records[-1].offset + 1
-            dispatches: list[Dispatch] = [duty.codec.decode(record.value or b"") for record in records]
+            dispatches = [dispatch for record in records if (dispatch := self._decoded(record)) is not None]
             found += [d for d in dispatches if d.lease_until_ms > duty.clock_ms() and duty.leases.is_open(d)]
         return found
 
     # --- time --------------------------------------------------------------------------------------------------------------
 
     def _turns(self, timer: Timer) -> Callable[[], Awaitable[None]]:
-        is_well = True
+        name, failures, rests_until_s = f"timer {timer.name}", 0, 0.0
 
         async def turn() -> None:
-            nonlocal is_well
-            if not is_well:
+            nonlocal failures, rests_until_s
+            if time.monotonic() < rests_until_s:
                 return
             try:
                 await asyncio.to_thread(timer.run)
             except (Unavailable, Fenced) as error:
                 _log.warning("a timer waits for the log", timer=timer.name, reason=str(error))
             except Exception as error:  # it would crash the whole app
-                is_well = False
-                _log.exception("a timer has stopped", timer=timer.name)
-                self._duty.on_halt(f"{timer.name}: {type(error).__name__}: {error}")
+                failures += 1
+                rests_until_s = time.monotonic() + self._duty.keeper.pause_s(failures)
+                _log.exception("a timer has failed and is tried again", timer=timer.name, failures=failures)
+                self._duty.keeper.report(name, f"{type(error).__name__}: {error}")
+            else:
+                if failures:
+                    failures = 0
+                    self._duty.keeper.report(name, None)
 
         return turn
 

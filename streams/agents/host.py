@@ -21,6 +21,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
 from streams.agents.shift import Roster, Shift, Tally
+from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 
 POLL_S = 0.2
@@ -36,8 +37,12 @@ class Leases:
     is_open: Callable[[Dispatch], bool] = lambda dispatch: True
 
 
+class DoesNotStop(Exception):
+    """The host cannot be begun again in this process: it has to end."""
+
+
 class Host(ABC):
-    """Runs agents over a log between `start` and `stop`. `on_halt` is told why if it stops by itself."""
+    """Runs agents over a log between `start` and `stop`. `on_halt` is told if only the end of the process can help."""
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Host(ABC):
         clock_ms: Callable[[], int],
         registry: CollectorRegistry,
         on_halt: Callable[[str], None],
+        keeper: Keeper | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
@@ -58,12 +64,13 @@ class Host(ABC):
         self._on_halt = on_halt
         self._tally = Tally(registry)
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._keeper = keeper or Keeper()
+        self._thread: KeptThread | None = None
 
     def start(self) -> None:
         """Begin."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="agents", daemon=True)
+        self._thread = self._keeper.thread("agents", self._run, self._stopping)
         self._thread.start()
 
     def stop(self) -> None:
@@ -77,12 +84,13 @@ class Host(ABC):
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._work())
-        except Exception as error:
+        except DoesNotStop as error:
             _log.exception("the agents have stopped")
-            self._on_halt(f"{type(error).__name__}: {error}")
+            self._on_halt(str(error))
+            self._stopping.wait()
 
     async def _work(self) -> None:
-        shift = Shift(self._log, self._codec, self._tally, self._clock_ms, self._stopping)
+        shift = Shift(self._log, self._codec, self._tally, self._clock_ms, self._stopping, self._keeper)
         async with shift.at_work(self._roster):
             await self._feed(shift)
 
@@ -128,10 +136,15 @@ class AgentHost(Host):
         follower = self._log.follow(positions)
         try:
             while not self._stopping.is_set():
+                self._keeper.beat("agents")
                 for record in await asyncio.to_thread(follower.poll, PAGE, POLL_S):
                     at = TopicPartition(record.topic, record.partition)
                     positions[at] = record.offset + 1
-                    dispatch: Dispatch = self._codec.decode(record.value or b"")
+                    try:
+                        dispatch: Dispatch = self._codec.decode(record.value or b"")
+                    except Exception:  # who understands it gets it when its lease has run out
+                        _log.exception("a dispatch was not understood", partition=record.partition, offset=record.offset)
+                        continue
                     is_old = record.offset < ends[at]
                     if dispatch.lease_until_ms > self._clock_ms() and not (is_old and not self._leases.is_open(dispatch)):
                         shift.hand_over(dispatch)

@@ -22,9 +22,12 @@ from streams.agents.files import CONFIRM_S, Became, FileNotes, not_asked, outcom
 from streams.agents.folder import WHOLE_LINES, Declared
 from streams.agents.poll import last_cursor, poll, records_of
 from streams.agents.timers import Timer
+from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import Log, Outgoing, Unavailable
 
 AGAIN_S = 1.0
+READY_S = 10.0
+LOOK_S = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -71,6 +74,7 @@ class Inbound:
         is_prompted: bool = False,
         became: Became = not_asked,
         codec: Codec | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._log = log
         self._became = became
@@ -79,7 +83,9 @@ class Inbound:
         self._doors = tuple(doors)
         self._is_prompted = is_prompted
         self._prompts: dict[str, asyncio.Event] = {}
-        self._thread: threading.Thread | None = None
+        self._keeper = keeper or Keeper()
+        self._thread: KeptThread | None = None
+        self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -89,14 +95,15 @@ class Inbound:
     def start(self) -> None:
         """Begin, if there are doors."""
         if self._doors and self._thread is None:
-            self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="inbound", daemon=True)
+            self._ending.clear()
+            self._thread = self._keeper.thread("inbound", self._begin, self._ending)
             self._thread.start()
-            self._ready.wait()
+            self._ready.wait(READY_S)  # a thread that fails at once is begun again by its keeper
 
     def stop(self) -> None:
         """End; what is half done is done again next time."""
-        if self._thread is not None and self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is not None:
+            self._ending.set()
             self._thread.join()
             self._thread = None
 
@@ -106,19 +113,32 @@ class Inbound:
         return [Timer(f"poll.{d.name}", d.every_s, partial(self._prompt, d.name), d.at, d.timezone) for d in polled]
 
     def _prompt(self, door: str) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._prompts[door].set)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: the next one's first turn comes by itself
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._prompts[door].set)
+
+    def _begin(self) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._prompts = {door.name: asyncio.Event() for door in self._doors}
         self._ready.set()
         tasks = [asyncio.create_task(self._keep(door, self._stop)) for door in self._doors]
-        await self._stop.wait()
-        tasks += self._following
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            while not self._ending.is_set():
+                self._keeper.beat("inbound")
+                await asyncio.wait(tasks, timeout=LOOK_S, return_when=asyncio.FIRST_EXCEPTION)
+                for task in tasks:
+                    if task.done():
+                        task.result()
+        finally:
+            self._stop.set()
+            tasks += self._following
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, door: Door, stop: asyncio.Event) -> None:
         run = self._poll if isinstance(door, PolledDoor) else self._drop

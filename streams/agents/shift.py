@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 import structlog
@@ -20,6 +21,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
 from streams.agents.delivery import Agent
+from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, Outgoing, Unavailable
 from streams.engine.partitions import partition_of
 
@@ -50,7 +52,16 @@ class Tally:
 class Shift:
     """Agents at work (`at_work`) until `stopping` is set and their queues have ended. None ends a queue."""
 
-    def __init__(self, log: Log, codec: Codec, tally: Tally, clock_ms: Callable[[], int], stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        log: Log,
+        codec: Codec,
+        tally: Tally,
+        clock_ms: Callable[[], int],
+        stopping: threading.Event,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._keeper = keeper or Keeper()
         self._log = log
         self._codec = codec
         self._tally = tally
@@ -67,8 +78,11 @@ class Shift:
         async with httpx.AsyncClient(transport=Connections(), trust_env=False) as http:
             agents = roster(http)
             self._queues = {name: asyncio.Queue() for name in agents}
-            writing = asyncio.create_task(self._write())
-            serving = [asyncio.create_task(self._serve(name, agent)) for name, agent in agents.items()]
+            writing = asyncio.create_task(self._keeper.task("agents' answers", self._write))
+            serving = [
+                asyncio.create_task(self._keeper.task(f"agent {name}", partial(self._serve, name, agent)))
+                for name, agent in agents.items()
+            ]
             try:
                 yield
                 for queue in self._queues.values():
@@ -123,22 +137,20 @@ class Shift:
 
     async def _serve(self, name: str, agent: Agent) -> None:
         """Run one agent for as long as there are dispatches. One that breaks is begun again with what comes next."""
-        failures = 0
-        while True:
-            try:
-                async for answer in agent(_handed(self._queues[name])):
-                    self._tally.note(name, answer)
-                    self._answers.put_nowait(answer)
-                return
-            except Exception:
-                _log.exception("an agent has failed and is begun again", endpoint=name)
-                await self.pause(failures)
-                failures += 1
+        async for answer in agent(self._handed(name)):
+            self._tally.note(name, answer)
+            self._answers.put_nowait(answer)
+
+    async def _handed(self, name: str) -> AsyncIterator[Dispatch]:
+        while (dispatch := await self._queues[name].get()) is not None:
+            self._keeper.beat(f"agent {name}")
+            yield dispatch
 
     async def _write(self) -> None:
         is_open = True
         while is_open:
             batch = [await self._answers.get()]
+            self._keeper.beat("agents' answers")
             while len(batch) < MOST_WRITTEN and not self._answers.empty():
                 batch.append(self._answers.get_nowait())
             is_open = None not in batch
@@ -150,8 +162,12 @@ class Shift:
         records = []
         for answer in answers:
             key = answer.endpoint.encode()
-            partition = partition_of(key, self._log.partitions(inbox.name))
-            records.append(Outgoing(inbox.name, partition, key, self._codec.encode(answer)))
+            try:
+                partition, value = partition_of(key, self._log.partitions(inbox.name)), self._codec.encode(answer)
+            except Exception:  # this one's lease runs out; the others are none the worse
+                _log.exception("an answer cannot be written", obligation=answer.obligation_id, endpoint=answer.endpoint)
+                continue
+            records.append(Outgoing(inbox.name, partition, key, value))
         failures = 0
         while records:
             try:
@@ -163,11 +179,6 @@ class Shift:
                     return
                 await self.pause(failures)
                 failures += 1
-
-
-async def _handed(queue: asyncio.Queue[Dispatch | None]) -> AsyncIterator[Dispatch]:
-    while (dispatch := await queue.get()) is not None:
-        yield dispatch
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:

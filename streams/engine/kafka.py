@@ -29,6 +29,7 @@ from streams.engine.kafka_standby import KafkaStandby
 from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics, changelog_name, changelog_of
 from streams.engine.kafka_transaction import produce
+from streams.engine.keeper import Keeper
 from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 
 __all__ = ["KafkaLog", "KafkaSettings"]
@@ -47,10 +48,11 @@ class KafkaLog:
         self._directory = Path(directory)
         self._topics = KafkaTopics(settings)
         self._admin = KafkaAdmin(settings)
-        self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys")
+        self.keeper = Keeper()
+        self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys", self.keeper)
         self._name = _name_in(self._directory)
         self._pages = KafkaPages(settings)
-        self._appender = Appender(settings)
+        self._appender = Appender(settings, self.keeper)
         self._lock = threading.Lock()
         self._shelves: dict[str, KafkaShelf] = {}
         self._flows: dict[str, KafkaShelf] = {}
@@ -138,7 +140,7 @@ class KafkaLog:
             self._flows |= dict.fromkeys(flows, shelf)
             if group not in self._standbys:
                 shelf.is_kept = True
-                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, changelog_name(group))
+                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, changelog_name(group), self.keeper)
 
     def store(self, store: StoreId) -> KafkaRows:
         """The committed rows of a kept flow, whoever owns the partition. Raises `Unavailable` if they are not here or not yet.
@@ -227,6 +229,7 @@ class KafkaLog:
 
 
 _PAUSE_S = 0.1
+_STALL_S = 30.0
 _GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._FATAL})
 """What becomes of the records of a producer that is broken."""
 
@@ -234,14 +237,15 @@ _GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, Kafk
 class Appender:
     """Writes outside transactions: one idempotent producer for all threads."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, keeper: Keeper) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._stop = threading.Event()
         self._is_open = True
         self._producer = self._started()
         self._fatal: KafkaError | None = None
         self._broke = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="kafka-append", daemon=True)
+        self._thread = keeper.thread("kafka-append", self._serve, self._stop, stall_s=_STALL_S)
         self._thread.start()
 
     def append(self, records: Sequence[Outgoing]) -> list[int]:
@@ -264,6 +268,7 @@ class Appender:
     def close(self) -> None:
         """Write what was handed over, and stop."""
         self._is_open = False
+        self._stop.set()
         self._thread.join()
         with suppress(KafkaException):  # it is broken, and holds nothing that anybody waits for
             self._producer.flush(self._settings.request_s)
@@ -297,6 +302,8 @@ class Appender:
             except Exception:  # without this thread every append would wait for ever
                 _log.exception("the producer's poll has failed, and goes on")
                 time.sleep(_PAUSE_S)
+                continue  # without a beat: if that does not stop, it is seen
+            self._thread.beat()
 
 
 class _Call:

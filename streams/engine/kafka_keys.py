@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Message
 from confluent_kafka import TopicPartition as Place
 from rocksdict import Options, Rdict, WriteBatch
 
@@ -37,10 +37,13 @@ from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, p
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_store import MAX_AGE_MS
 from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.keeper import Keeper
 from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
 from streams.engine.records_codec import decode, encode_body, pack_head
 from streams.engine.scans import scan_items, scan_keys_back
 
+STALL_S = 60.0
+"""Who has not got on for so long hangs."""
 _CHUNK = 5_000
 _LOOK_S = 1.0
 """How often it asks whether it has everything: how exactly the age of what is read is known."""
@@ -65,7 +68,7 @@ class _Reading:
 class KafkaKeys:
     """`Reader` on Kafka. Safe from any thread. Raises `CannotOpen` if its directory is in use."""
 
-    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, admin: KafkaAdmin, path: Path) -> None:
+    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, admin: KafkaAdmin, path: Path, keeper: Keeper) -> None:
         self._settings = settings
         self._topics = topics
         self._admin = admin
@@ -73,14 +76,15 @@ class KafkaKeys:
         now_ms = _now_ms()
         self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
         self._lock = threading.Condition()
-        self._consumer: Consumer | None = None
         self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
         self._behind: dict[str, set[int]] = {}  # followed topics: partitions not read to their end yet
         self._read: dict[TopicPartition, _Reading] = {}
         self._joining: list[Place] = []  # to be taken up by the thread: a consumer that is being polled takes nothing from others
         self._failure: str | None = None
         self._is_open = True
-        self._thread = threading.Thread(target=self._run, name="kafka-keys", daemon=True)
+        self._stop = threading.Event()
+        self._has_begun = False
+        self._thread = keeper.thread("kafka-keys", self._run, self._stop, stall_s=STALL_S)
 
     def declare(self, topics: Sequence[Topic]) -> None:
         """Remember which topics are indexed: the brokers do not."""
@@ -124,9 +128,9 @@ class KafkaKeys:
         """Stop following."""
         with self._lock:
             self._is_open = False
+            self._stop.set()
             self._lock.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
         self._db.close()
 
     def _follow_compacted(self, topic: str) -> None:
@@ -165,8 +169,8 @@ class KafkaKeys:
             self._read[at] = _Reading(position, position, max(ends[at], position))
             self._joining.append(place(at, position))
         self._behind[topic] = {at.partition for at in partitions}
-        if self._consumer is None:
-            self._consumer = self._settings.reader(wait_ms=500)
+        if not self._has_begun:
+            self._has_begun = True
             self._thread.start()
 
     def _forget(self, topic: str) -> None:
@@ -175,11 +179,12 @@ class KafkaKeys:
             self._db.delete_range(prefix, _beyond(prefix))
 
     def _run(self) -> None:
-        consumer = self._consumer
-        assert consumer is not None
+        consumer = self._settings.reader(wait_ms=500)
         try:
+            self._resume()
             looked_s = time.monotonic()
             while self._is_open:
+                self._thread.beat()
                 if self._joining:
                     with self._lock:
                         joining, self._joining = self._joining, []
@@ -190,13 +195,29 @@ class KafkaKeys:
                 if time.monotonic() - looked_s > _LOOK_S:
                     self._look()
                     looked_s = time.monotonic()
-        except (Unavailable, KafkaException, RuntimeError) as error:
+        except BaseException as error:
             with self._lock:
-                self._failure = f"topics are no longer followed: {error}"
-                self._behind = {topic: {0} for topic in self._behind}  # who asks is told
+                self._failure = f"topics are not followed for a moment: {error}"
+                self._lag()  # who asks is told, rather than shown what was true a while ago
                 self._lock.notify_all()
+            raise
         finally:
             consumer.close()
+
+    def _resume(self) -> None:
+        """After a failure, go on where the database says that it was."""
+        with self._lock:
+            if self._failure is None:
+                return
+            for at, one in self._read.items():
+                one.position = number(self._db.get(_position(*at)), 0)
+            self._joining = [place(at, one.position) for at, one in self._read.items()]
+            self._lag()
+            self._failure = None
+
+    def _lag(self) -> None:
+        """No topic is known to be read to its end."""
+        self._behind = {topic: {at.partition for at in self._read if at.topic == topic} for topic in self._behind}
 
     def _look(self) -> None:
         """Compare with the ends. While the brokers do not answer, what was read keeps the age it has."""

@@ -14,6 +14,7 @@ from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_restore import CHUNK, CatchUp, high_in
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_store import Lease
+from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition, Unavailable
 
 _LOOK_S = 1.0
@@ -24,7 +25,7 @@ _BACKOFF_S = 2.0
 class KafkaStandby:
     """A thread that follows until it is closed, whatever becomes of the brokers meanwhile."""
 
-    def __init__(self, settings: KafkaSettings, admin: KafkaAdmin, shelf: KafkaShelf, changelog: str) -> None:
+    def __init__(self, settings: KafkaSettings, admin: KafkaAdmin, shelf: KafkaShelf, changelog: str, keeper: Keeper) -> None:
         self._settings = settings
         self._admin = admin
         self._shelf = shelf
@@ -34,7 +35,7 @@ class KafkaStandby:
         self._consumer: Consumer | None = None
         self._looked_s = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"kafka-follow-{shelf.group}", daemon=True)
+        self._thread = keeper.thread(f"kafka-follow {shelf.group}", self._run, self._stop)
         self._thread.start()
 
     def close(self) -> None:
@@ -47,10 +48,14 @@ class KafkaStandby:
             try:
                 self._begin()
                 while not self._stop.is_set():
+                    self._thread.beat()
                     self._step()
             except (Unavailable, CannotOpen, KafkaException, RuntimeError, OSError) as error:
                 self._shelf.problem = str(error)
                 self._stop.wait(_BACKOFF_S)
+            except BaseException as error:
+                self._shelf.problem = f"{type(error).__name__}: {error}"
+                raise
             finally:
                 self._end()
 

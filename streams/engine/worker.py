@@ -76,7 +76,8 @@ class Worker:
     """Runs flows over the partitions its membership gives it. One thread steps it; any thread may read counters and fates.
 
     `at` is called with `before_apply`, `after_apply`, `before_commit`, `after_commit` of every batch, for tests that kill
-    the process there, `on_halt` when `run` sets a partition aside, `on_away` when it begins to wait for the log. `rng` spreads
+    the process there, `on_halt` when `run` sets a partition aside, `on_away` when it begins to wait for the log, `on_back` when
+    the log is there (also for the first time). `rng` spreads
     the waits of workers that back off.
     """
 
@@ -94,6 +95,7 @@ class Worker:
         at: Callable[[str], None] = _nothing,
         on_halt: Callable[[PartitionHalted], None] = lambda error: None,
         on_away: Callable[[Unavailable], None] = lambda error: None,
+        on_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.counters = Counters()
         self.halted: dict[TopicPartition, PartitionHalted] = {}
@@ -106,6 +108,7 @@ class Worker:
         self._at = at
         self._on_halt = on_halt
         self._on_away = on_away
+        self._on_back = on_back
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
@@ -120,10 +123,14 @@ class Worker:
         A partition that halts is set aside (`halted`) until the worker is started again; the others go on.
         """
         failures = 0
+        is_away = True
         while not stop.is_set():
             try:
                 self.step(self._pace.poll_s)
                 failures = 0
+                if is_away:
+                    is_away = False
+                    self._on_back()
             except PartitionHalted as error:
                 self.halted[error.partition] = error
                 self._on_halt(error)
@@ -131,6 +138,7 @@ class Worker:
                 self.counters.unavailable += 1
                 if not failures:
                     self._on_away(error)
+                is_away = True
                 stop.wait(self._wait_s(failures))
                 failures += 1
 

@@ -10,6 +10,7 @@ import pytest
 
 from streams.engine.kafka import Appender
 from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.keeper import Keeper
 from streams.engine.log import Outgoing, Unavailable
 
 RECORD = Outgoing("t", 0, b"k", b"v")
@@ -59,7 +60,7 @@ class Settings:
 
 @pytest.fixture
 def appender(request: pytest.FixtureRequest) -> Iterator[Appender]:
-    made = Appender(Settings(Client(*request.param)))  # type: ignore[arg-type]
+    made = Appender(Settings(Client(*request.param)), Keeper())  # type: ignore[arg-type]
     yield made
     made.close()
 
