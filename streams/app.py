@@ -27,6 +27,8 @@ from streams.documents import documents
 from streams.dropped_orders import DroppedOrders
 from streams.engine.embedded import EmbeddedLog
 from streams.engine.flow import Fold, Translator
+from streams.engine.kafka import KafkaLog
+from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import ReadableLog, Unavailable
 from streams.engine.worker import Counters
 from streams.exceptions import exceptions
@@ -34,7 +36,7 @@ from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
-from streams.measures import WorkMeasures
+from streams.measures import ThreadMeasures, WorkMeasures
 from streams.opening import kafka_settings
 from streams.order_desk import HoldDesk
 from streams.orders import orders_fold
@@ -50,6 +52,8 @@ from streams.watch import Watch
 
 CLOCK_PAUSE_S = 0.25
 TRIM_PAUSE_S = 60.0
+STALL_S = 60.0
+Check = Callable[[], tuple[str, bool]]
 _log = structlog.get_logger(__name__)
 
 
@@ -69,6 +73,13 @@ def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
         deliveries_fold(settings.to_endpoint_policies()),
         exceptions,
     ]
+
+
+def _looked(look: Check) -> tuple[str, bool]:
+    try:
+        return look()
+    except Exception as error:  # not to be known is not to be well
+        return f"not known: {type(error).__name__}: {error}", False
 
 
 class App:
@@ -92,23 +103,41 @@ class App:
         self._clock_ms = clock_ms
         self._group = group_of(is_kafka=settings.is_kafka)
         self._rows = RowsHere(log, self.flows, self._group, settings.kafka.standby)
-        self._views = ViewsHere(log)
-        self._checks: dict[str, Callable[[], tuple[str, bool]]] = {}
+        self.keeper = Keeper()
+        self.keepers = [self.keeper, log.keeper] if isinstance(log, KafkaLog) else [self.keeper]
+        self.registry.register(ThreadMeasures(self.keepers))
+        self._views = ViewsHere(log, self.keeper)
+        self._checks: dict[str, Check] = {}
         self.watch = Watch(
-            log, self.flows, self.halted, self.registry, group=self._group, clock_ms=clock_ms, more=self._more_checks
+            log,
+            self.flows,
+            self.halted,
+            self.registry,
+            group=self._group,
+            clock_ms=clock_ms,
+            more=self._more_checks,
+            keeper=self.keeper,
         )
         self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
-        self._requests = Requests(log, log, codec, clock_ms, settings.channels)
+        self._requests = Requests(log, log, codec, clock_ms, settings.channels, keeper=self.keeper)
         self.pulse = Pulse(
-            log, codec, self.published, self.tables, self.watch, self.halted, clock_ms, is_dense=not settings.is_kafka
+            log,
+            codec,
+            self.published,
+            self.tables,
+            self.watch,
+            self.ailing,
+            clock_ms,
+            is_dense=not settings.is_kafka,
+            keeper=self.keeper,
         )
         self._stop = threading.Event()
-        self._ticking: threading.Thread | None = None
+        self._ticking: list[KeptThread] = []
         self._halted: dict[str, str] = {}
         self.work = CollectorRegistry()
         seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.work)
         self._hands = [
-            Hand(log, name, flows, codec, clock_ms=clock_ms, seconds=seconds)
+            Hand(log, name, flows, codec, clock_ms=clock_ms, seconds=seconds, keeper=self.keeper)
             for name, flows in by_group(self.flows, self._group).items()
             if not settings.is_kafka or role_of(flows[0]) in self.roles
         ]
@@ -117,7 +146,15 @@ class App:
             self.registry.register(self.work)
         # On Kafka several processes may have role act: a poll is then one of the leader's timers, and happens once.
         became = DroppedOrders(log, self.published, self.flows, self._group) if "serve" in self.roles else not_asked
-        self._inbound = Inbound(log, settings.doors(), self.registry, is_prompted=settings.is_kafka, became=became, codec=codec)
+        self._inbound = Inbound(
+            log,
+            settings.doors(),
+            self.registry,
+            is_prompted=settings.is_kafka,
+            became=became,
+            codec=codec,
+            keeper=self.keeper,
+        )
         self._agents = self._hosted() if (settings.endpoint or settings.is_kafka) and "act" in self.roles else None
         self.ports = self._ports()
 
@@ -139,6 +176,7 @@ class App:
                 clock_ms=self._clock_ms,
                 registry=self.registry,
                 on_halt=partial(self._halt, "agents"),
+                keeper=self.keeper,
             )
         except ValueError as error:
             raise BadSettings(f"kafka.clients: {error}.") from None
@@ -166,12 +204,12 @@ class App:
         """Give the live page buttons that break things. Before the API is made."""
         self.ports = replace(self.ports, console=Console(self.pulse, demo))
 
-    def check(self, name: str, look: Callable[[], tuple[str, bool]]) -> None:
+    def check(self, name: str, look: Check) -> None:
         """One more thing that readiness depends on: what it says, and whether that is well."""
         self._checks[name] = look
 
     def _more_checks(self) -> dict[str, tuple[str, bool]]:
-        found = {name: look() for name, look in self._checks.items()}
+        found = {"threads": self._threads()} | {name: _looked(look) for name, look in self._checks.items()}
         if self.settings.is_kafka:
             found |= (
                 {"rows": self._rows.told(), "views": self._views.told()} if "serve" in self.roles else {"rows": self._rows.told()}
@@ -198,8 +236,12 @@ class App:
         if "act" in self.roles:
             self._inbound.start()
             if not self.settings.is_kafka:  # where one of all processes keeps the time
-                self._ticking = threading.Thread(target=self._tick, name="clock", daemon=True)
-                self._ticking.start()
+                self._ticking = [
+                    self.keeper.thread("clock", self._tick, self._stop, stall_s=STALL_S),
+                    self.keeper.thread("trim", self._trim, self._stop),
+                ]
+                for thread in self._ticking:
+                    thread.start()
             if self._agents is not None:
                 self._agents.start()
 
@@ -215,13 +257,32 @@ class App:
         self._inbound.stop()
         if self._agents is not None:
             self._agents.stop()
-        if self._ticking is not None:
-            self._ticking.join()
+        for thread in self._ticking:
+            thread.join()
         for hand in self._hands:
             hand.stop()
         self._requests.close()
         self.pulse.close()
         self.watch.close()
+
+    def ailing(self) -> dict[str, str]:
+        """All that a person has to know of: what has halted, and what is down for the moment."""
+        return self.halted() | self.down()
+
+    def down(self) -> dict[str, str]:
+        """Threads that do not run, or hang, and workers that wait for the log: each by itself begun again or tried again."""
+        found: dict[str, str] = {}
+        for keeper in self.keepers:
+            found |= keeper.down()
+        for hand in self._hands:
+            if why := hand.away():
+                found.setdefault(f"worker {hand.group}", f"it waits for the log: {why}")
+        return found
+
+    def _threads(self) -> tuple[str, bool]:
+        down = self.down()
+        spared = {name for keeper in self.keepers for name in keeper.down(is_vital=False)}
+        return "; ".join(f"{name}: {why}" for name, why in down.items()) or "all run", not down.keys() - spared
 
     def halted(self) -> dict[str, str]:
         """Why each thread that stopped by itself did, and each partition that was set aside."""
@@ -264,25 +325,22 @@ class App:
             hand.kill(point)
 
     def _tick(self) -> None:
-        trimmed_at = time.monotonic()
         while not self._stop.wait(CLOCK_PAUSE_S):
+            self.keeper.beat("clock")
             try:
                 self._clock.tick()
-                if time.monotonic() - trimmed_at > TRIM_PAUSE_S:
-                    trimmed_at = time.monotonic()
-                    self._trim()
             except Unavailable as error:
                 _log.warning("the clock waits for the log", reason=str(error))
-            except Exception as error:
-                _log.exception("the clock has stopped")
-                self._halt("clock", f"{type(error).__name__}: {error}")
-                return
 
     def _trim(self) -> None:
         """Forget what is past its retention, a bounded part at a time."""
-        if isinstance(self.log, EmbeddedLog):
-            while not self._stop.is_set() and self.log.trim(self._clock_ms()):
-                pass
+        while not self._stop.wait(TRIM_PAUSE_S):
+            self.keeper.beat("trim")
+            try:
+                while isinstance(self.log, EmbeddedLog) and not self._stop.is_set() and self.log.trim(self._clock_ms()):
+                    pass
+            except Unavailable as error:
+                _log.warning("forgetting waits for the log", reason=str(error))
 
     def _halt(self, name: str, reason: str) -> None:
         _log.error("halted", thread=name, reason=reason)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from streams.engine.keeper import Keeper
 from streams.engine.worker import Counters
 from streams.here import CatchingUp
+
+
+class ThreadMeasures(Collector):
+    """How often each kept thread had to be begun again, and which are down."""
+
+    def __init__(self, keepers: Sequence[Keeper]) -> None:
+        self._keepers = tuple(keepers)
+
+    def collect(self) -> Iterator[Metric]:
+        """The measures as of now."""
+        restarts = CounterMetricFamily("crossdock_thread_restarts", "Times a thread was begun again", labels=["thread"])
+        down = GaugeMetricFamily("crossdock_thread_down", "Whether a thread does not run, or hangs", labels=["thread"])
+        for keeper in self._keepers:
+            ails = keeper.down()
+            for name, count in sorted(keeper.restarts().items()):
+                restarts.add_metric([name], count)
+                down.add_metric([name], float(name in ails))
+        yield restarts
+        yield down
 
 
 class WorkMeasures(Collector):

@@ -52,7 +52,7 @@ class CatchUpWatcher:
     def __init__(self, app: App) -> None:
         self._app = app
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="catching up", daemon=True)
+        self._thread = app.keeper.thread("catching up", self._run, self._stopping, is_vital=False)
         self._thread.start()
 
     def close(self) -> None:
@@ -62,6 +62,7 @@ class CatchUpWatcher:
 
     def _run(self) -> None:
         while not self._stopping.wait(QUIET_S):
+            self._thread.beat()
             if self._app.catching_up().partitions:
                 with CatchUpBar() as bar:
                     while not self._stopping.wait(LOOK_S) and (now := self._app.catching_up()).partitions:

@@ -123,7 +123,8 @@ class Running:
         if workers > 1:
             command = partial(worker_command, settings, roles)
             directory_of = partial(worker_directory, settings)
-            children = Supervisor(workers, command, directory_of, hangs=lambda number, pid: hung(directory_of(number), pid))
+            hangs = lambda number, pid: hung(directory_of(number), pid)  # noqa: E731
+            children = Supervisor(workers, command, directory_of, hangs=hangs, keeper=self._app.keeper)
             reports = Reports(children.running, directory_of)
             self._app.registry.register(reports)
             self._app.check("processes", children.told)
@@ -133,7 +134,7 @@ class Running:
         stack.callback(self._app.stop)
         self._app.start()
         if directory is not None:
-            reporter = Reporter(directory, self._app.halted, self._app.rows_told, self._app.work)
+            reporter = Reporter(directory, self._app.ailing, self._app.rows_told, self._app.work, self._app.keeper)
             reporter.start()
             stack.callback(reporter.close)
         elif settings.is_kafka:

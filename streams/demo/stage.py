@@ -138,12 +138,14 @@ def _served(app: App, sock: socket.socket, url: str) -> Iterator[None]:
     """The API in a thread; its address is in the data directory meanwhile, for the other commands."""
     note = app.settings.directory / SERVER_FILE
     server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
-    thread = threading.Thread(target=lambda: server.run(sockets=[sock]), name="api", daemon=True)
+    stop = threading.Event()
+    thread = app.keeper.thread("api", lambda: server.run(sockets=[sock]), stop, may_end=True)
     thread.start()
     try:
         note.write_text(json.dumps({"url": url, "pid": os.getpid()}))
         yield
     finally:
+        stop.set()
         server.should_exit = True
         thread.join()
         note.unlink(missing_ok=True)

@@ -122,3 +122,32 @@ def test_a_worker_process_gets_its_own_directory_and_the_roles_that_work() -> No
     command = worker_command(settings, frozenset({"serve", "fold", "translate"}), 3)
     assert command[3:] == ["run", "--log", "kafka://b:1", "--data", "d", "--roles", "fold,translate", "--child", "3"]
     assert worker_directory(settings, 3) == Path("d/workers/3")
+
+
+def test_one_that_cannot_be_started_is_told_and_tried_again(tmp_path: Path) -> None:
+    """Its program, memory, or room for its directory may be away for a while: none of that ends the thread that keeps it."""
+    program, mark = tmp_path / "program", tmp_path / "mark"
+    found = Supervisor(1, lambda n: [str(program), str(mark)], lambda n: tmp_path / "blocked" / str(n), backoff_s=(0.05, 0.1))
+    (tmp_path / "blocked").write_text("no directory")
+    found.start()
+    until(lambda: "cannot be started" in found.told()[0])
+    assert found.told()[0].startswith("0 of 1 worker processes run; worker 1 cannot be started: [Errno")
+    assert not found.told()[1]
+    (tmp_path / "blocked").unlink()
+    until(lambda: "No such file" in found.told()[0])
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{QUIET}" $1\n')
+    program.chmod(0o755)
+    until(lambda: found.told() == ("1 of 1 worker processes run", True))
+    found.stop()
+    assert found.running() == {}
+
+
+def test_a_thread_that_dies_leaves_its_process_to_the_next(two: Supervisor, tmp_path: Path) -> None:
+    before = two.running()
+    two.keeper.kill("child 1")
+    until(lambda: two.keeper.restarts()["child 1"] == 1)
+    until(lambda: not two.keeper.down())
+    assert two.running() == before
+    assert marks(tmp_path, 1) == 1
+    os.kill(before[1], signal.SIGKILL)
+    until(lambda: marks(tmp_path, 1) == 2)

@@ -1,0 +1,160 @@
+"""Reads by key whose thread fails: nobody is shown what was true a while ago, and following goes on by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.engine import kafka_keys
+from streams.engine.kafka_keys import KafkaKeys
+from streams.engine.keeper import Keeper
+from streams.engine.log import TopicPartition, Unavailable
+
+TOPIC = "state.v1"
+
+
+class Broken(Exception):
+    """Whatever a client or a database raises that nobody has foreseen."""
+
+
+class Message:
+    """A record of the topic, or (`is_end`) its end."""
+
+    def __init__(self, offset: int, key: bytes = b"", value: bytes = b"", *, is_end: bool = False) -> None:
+        self._offset, self._key, self._value, self.is_end = offset, key, value, is_end
+
+    def topic(self) -> str:
+        return TOPIC
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes:
+        return self._key
+
+    def value(self) -> bytes:
+        return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 5
+
+    def headers(self) -> None:
+        return None
+
+
+class Cluster:
+    """One partition: its records, and what reading it raises."""
+
+    request_s = 1.0
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+        self.raises: Exception | None = None
+        self.reads_from = 0
+
+    def reader(self, wait_ms: int) -> Cluster:
+        return self
+
+    def incremental_assign(self, places: list[Any]) -> None:
+        self.reads_from = places[0].offset
+
+    def close(self) -> None:
+        pass
+
+    def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, len(self.records))
+
+    def cleanup(self, topic: str) -> str:
+        return "compact"
+
+    def identity(self, topic: str) -> str:
+        return "1"
+
+    def partitions(self, topic: str) -> int:
+        return 1
+
+    def next(self, *_: Any) -> list[Message]:
+        time.sleep(0.002)
+        if self.raises is not None:
+            raise self.raises
+        found = [Message(n, *self.records[n]) for n in range(self.reads_from, len(self.records))]
+        self.reads_from = len(self.records)
+        return [*found, Message(len(self.records), is_end=True)]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    cluster = Cluster()
+    monkeypatch.setattr(kafka_keys, "next_messages", cluster.next)
+    monkeypatch.setattr(kafka_keys, "is_end", lambda message: message.is_end)
+    monkeypatch.setattr(kafka_keys, "check_message", lambda message: True)
+    return cluster
+
+
+@pytest.fixture
+def keeper() -> Keeper:
+    return Keeper((0.05, 0.05))
+
+
+@pytest.fixture
+def keys(cluster: Cluster, keeper: Keeper, tmp_path: Path) -> Iterator[KafkaKeys]:
+    keys = KafkaKeys(cluster, cluster, cluster, tmp_path / "keys", keeper)  # type: ignore[arg-type]
+    yield keys
+    keys.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to it in time"
+        time.sleep(0.002)
+
+
+def value(keys: KafkaKeys) -> bytes | None:
+    record = keys.latest(TOPIC, b"k")
+    return None if record is None else record.value
+
+
+@pytest.mark.parametrize("error", [Broken("poisoned"), OSError(28, "No space left on device"), RuntimeError("gone")])
+def test_whatever_it_fails_with_old_values_are_not_shown_and_new_ones_come(
+    cluster: Cluster, keys: KafkaKeys, keeper: Keeper, error: Exception
+) -> None:
+    cluster.records.append((b"k", b"old"))
+    assert value(keys) == b"old"
+    cluster.raises = error
+    until(lambda: "kafka-keys" in keeper.down())
+    cluster.records.append((b"k", b"new"))
+    with pytest.raises(Unavailable):
+        value(keys)
+    cluster.raises = None
+    until(lambda: not keeper.down())
+    assert value(keys) == b"new"
+
+
+def test_a_write_that_fails_does_not_lose_what_was_read(
+    cluster: Cluster, keys: KafkaKeys, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.records.append((b"k", b"old"))
+    assert value(keys) == b"old"
+    take = KafkaKeys._take
+
+    def full(self: KafkaKeys, messages: Any) -> None:
+        if any(not message.is_end for message in messages):
+            raise Broken("IO error: No space left on device")
+        take(self, messages)
+
+    monkeypatch.setattr(KafkaKeys, "_take", full)
+    cluster.records.append((b"k", b"new"))
+    until(lambda: keeper.restarts()["kafka-keys"] > 1)
+    with pytest.raises(Unavailable, match="No space left"):
+        until(lambda: value(keys) == b"never")
+    monkeypatch.setattr(KafkaKeys, "_take", take)
+    until(lambda: not keeper.down())
+    assert value(keys) == b"new"
