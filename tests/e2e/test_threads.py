@@ -103,9 +103,6 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
         try:
             with client:
                 for source, messages in FEEDS.items():
-                    ("erp", [*master(), erp_row("customer", {"customer_no": "C-1"}, CUSTOMER, 200)]),
-                    ("wms", [count("100000", 1)]),
-                ):
                     assert client.post(f"/v1/ingest/{source}", content=b"\n".join(messages), headers=NDJSON).status_code == 202
                 until(lambda: client.get(f"/v1/atp/{ITEM}").json().get("promise") == 100_000)
                 yield Running(app, client, erp)

@@ -104,15 +104,16 @@ def test_one_that_has_run_long_enough_works_again_though_it_says_nothing() -> No
     keeper = Keeper((0.001, 0.001), clock_s=lambda: now[0])
 
     def run() -> None:
-        if not failed:
-            failed.append(1)
+        failed.append(1)
+        if len(failed) == 1:
             raise ValueError("no")
         stop.wait()
 
     thread = keeper.thread("one", run, stop)
     thread.start()
     until(lambda: keeper.restarts()["one"] == 1)
-    time.sleep(0.05)
+    assert keeper.down()
+    until(lambda: len(failed) == 2)
     assert keeper.down()
     now[0] += STEADY_S + 1
     assert not keeper.down()
