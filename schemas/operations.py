@@ -75,6 +75,8 @@ class DeadLetter(Frozen, frozen=True, kw_only=True):
     """An input that could not be applied, whole: raw bytes and headers, where it came from, why, and what to do.
 
     `dead_letter_id` is `<topic>/<partition>/<offset>` of the input. `flow`: the translator or fold that refused it.
+    An input too large to be kept here is left where it came from: then `value` is none, and `value_bytes` and `value_sha256` say
+    what is there; key and headers may be left out too.
     """
 
     dead_letter_id: str
@@ -89,3 +91,44 @@ class DeadLetter(Frozen, frozen=True, kw_only=True):
     hint: str
     items: list[str]
     recorded_at_ms: int
+    value_bytes: int = 0
+    value_sha256: str = ""
+
+
+class LetterReplayed(Event, frozen=True, kw_only=True):
+    """A person had a dead letter fed again. Written together with the record that feeds it; a letter is fed once."""
+
+    dead_letter_id: str
+    person: str
+
+
+class SourcePaused(Event, frozen=True, kw_only=True):
+    """So much of a source is refused that it is read no further, until a person resumes it.
+
+    `target`: the source, or `flow.<name>` for a fold that refuses whatever comes. `flow` refused the record at `topic`,
+    `partition`, `offset`, which is a dead letter like those before it; nothing after it is read meanwhile.
+    """
+
+    target: str
+    reason: str
+    flow: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class SourceResumed(Event, frozen=True, kw_only=True):
+    """A person resumed a source. `pauses`: event ids of the pauses this ends; one that came later goes on."""
+
+    target: str
+    pauses: list[str]
+    person: str
+    reason: str
+
+
+class RecordSkipped(Event, frozen=True, kw_only=True):
+    """A person had a record set aside at which a partition cannot go on. `record`: `<topic>/<partition>/<offset>`."""
+
+    record: str
+    person: str
+    reason: str

@@ -92,6 +92,15 @@ def raw_channel(name: str) -> Topic:
     return _raw(f"raw.channel.{name}", "external reference", "channel team")
 
 
+def source_of(topic: str) -> str | None:
+    """The source whose messages a raw topic holds, as it is called where they are handed in; none for other topics."""
+    if not topic.startswith("raw."):
+        return None
+    if topic.startswith("raw.erp."):
+        return "erp"
+    return "crm-customers" if topic == RAW_CRM.name else topic.removeprefix("raw.").removeprefix("channel.")
+
+
 _P = inventory
 PROMISE_INBOX = Topic(
     "promise.inbox.v1",
@@ -209,7 +218,7 @@ EXCEPTIONS_INBOX = Topic(
             "fingerprint",
             (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE, AGENTS),
         ),
-        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE, AGENTS)),
+        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE, AGENTS, API)),
         Carried(operations.ExceptionWorked, "fingerprint", (API,)),
     ),
     partitions=1,
@@ -251,6 +260,29 @@ DEAD_LETTERS = Topic(
     (Carried(operations.DeadLetter, "dead_letter_id", (ENGINE,)),),
     partitions=1,
 )
+REPLAYS = Topic(
+    "dead-letter-replays.v1",
+    "dead letter",
+    "operations",
+    1_000,
+    (Carried(operations.LetterReplayed, "dead_letter_id", (API,)),),
+    partitions=1,
+    is_indexed=True,
+)
+PAUSES = Topic(
+    "source-pauses.v1", "source", "operations", 1_000, (Carried(operations.SourcePaused, "target", (ENGINE,)),), partitions=1
+)
+INTERVENTIONS = Topic(
+    "interventions.v1",
+    "source, or record",
+    "operations",
+    1_000,
+    (
+        Carried(operations.SourceResumed, "target", (API,)),
+        Carried(operations.RecordSkipped, "record", (API,)),
+    ),
+    partitions=1,
+)
 
 DISPATCH = Topic(
     "dispatch.v1",
@@ -288,6 +320,9 @@ DEFINED: tuple[Topic, ...] = (
     EXCEPTION_ROWS,
     REPLIES,
     DEAD_LETTERS,
+    REPLAYS,
+    PAUSES,
+    INTERVENTIONS,
     DISPATCH,
     ENDPOINTS,
 )

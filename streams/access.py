@@ -104,6 +104,8 @@ class Cluster:
             yield from map(changelog_name, self.groups())
         else:
             yield from topics_of([flow for flow in self.flows if role_of(flow) == party])
+            if party in {"translate", "fold"}:  # what is paused, and what is to be skipped
+                yield from (topics.PAUSES.name, topics.INTERVENTIONS.name)
 
     def _groups(self, party: Party) -> Iterator[Need]:
         yield Need("group", READERS, ("Describe",))

@@ -101,6 +101,21 @@ CODES: dict[str, Code] = {
     ),
     "file_time": Code("info", "integration", DAY_MS, "Set the clock of the system that writes the folder's files"),
     "sequence_gap": Code("warning", "integration", HOUR_MS, "Ask the source to send the missing messages again"),
+    "halted": Code(
+        "critical",
+        "integration",
+        HOUR_MS,
+        "Report the defect; set the record aside with crossdock skip (the sentence has it whole), and the partition goes on",
+    ),
+    "source_paused": Code(
+        "critical",
+        "integration",
+        HOUR_MS,
+        "Correct what the dead letters have in common, then have it read on with crossdock resume (the sentence says whom)",
+    ),
+    "unpublished": Code(
+        "critical", "integration", HOUR_MS, "Report the defect; until it is corrected, do not rely on what is published of this"
+    ),
     "dead_letter": Code("warning", "integration", DAY_MS, "Correct the message or its source, then replay it"),
 }
 OTHER = Code("warning", "operations", DAY_MS, "Read the sentence and the events behind it")

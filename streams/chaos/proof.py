@@ -10,6 +10,7 @@ from typing import NamedTuple
 from schemas.records import Headers
 from streams.chaos.plant import KafkaPlant, inputs_of
 from streams.chaos.worker import by_group, kafka_settings
+from streams.engine.fates import is_state
 from streams.engine.kafka import KafkaLog
 from streams.engine.log import Store, TopicPartition, Unavailable
 from streams.engine.memory import MemoryStore
@@ -50,8 +51,8 @@ def folded_again(plant: KafkaPlant) -> Iterator[str]:
                 again = open_partition(flow, at, MemoryStore(), log, plant.codec, Limits())
                 again.apply(records)
                 wanted.update(Said(o.topic, o.partition, o.key, o.value, o.headers) for o in again.outgoing)
-                folded = {key: row for key, row in again.changes() if row is not None}
-                live = dict(log.store(store_id(flow, at)).range(b"", None))
+                folded = {key: row for key, row in again.changes() if row is not None and is_state(key)}
+                live = {key: row for key, row in log.store(store_id(flow, at)).range(b"", None) if is_state(key)}
                 yield from _few(invariants.compare(f"{flow.name} {topic.name}/{index}, folded again, row", folded, live))
     yield from _few(_said_once(plant, wanted))
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from schemas.records import Headers
+from streams.engine.limits import Windows
 from tables.table import Table
 
-WINDOW = 1_000
-"""Inputs over which the share of dead letters is watched. Part of the stored state: it is no setting."""
-_HALF = WINDOW // 2
 _REASONS = 64
 
 
@@ -18,7 +16,7 @@ _REASONS = 64
 class Fates:
     """Counts of a flow partition's inputs. Each has exactly one fate: applied, duplicate, ignored, dead-lettered or parked.
 
-    `ignored_for`: by reason. `window_dead` of the half-window number `window`, `previous_dead` of the one before it.
+    `ignored_for`: by reason.
     """
 
     inputs: int = 0
@@ -27,9 +25,6 @@ class Fates:
     dead_lettered: int = 0
     parked: int = 0
     ignored_for: dict[str, int] = field(default_factory=dict)
-    window: int = 0
-    window_dead: int = 0
-    previous_dead: int = 0
 
     @property
     def applied(self) -> int:
@@ -46,16 +41,6 @@ class Fates:
             reason = "other"
         self.ignored += 1
         self.ignored_for[reason] = self.ignored_for.get(reason, 0) + 1
-
-    def dead_letter(self) -> tuple[int, int]:
-        """Count a dead letter. Returns (dead letters, inputs) of the last 500 to 1,000 inputs."""
-        self.dead_lettered += 1
-        window = (self.inputs - 1) // _HALF
-        if window != self.window:
-            self.previous_dead = self.window_dead if window == self.window + 1 else 0
-            self.window, self.window_dead = window, 0
-        self.window_dead += 1
-        return self.window_dead + self.previous_dead, self.inputs - max(window - 1, 0) * _HALF
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +77,31 @@ class Releasing:
     is_again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A dead letter was fed again, as the record at `offset`: another copy of it changes nothing."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The partition stands at a record (`offset`) it cannot apply, a defect of ours."""
+
+    offset: int
+    event: str
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """What follows from a key's rows cannot be worked out: what was published of it before is old."""
+
+    reason: str
+    since_ms: int
+
+
 @dataclass(slots=True)
 class EngineTables:
     """The engine's own rows of a flow partition. A fact that is waited for is named as by `fact_of`."""
@@ -100,10 +110,15 @@ class EngineTables:
     parked: Table[tuple[str, int], Parked]  # fact, offset
     waiting: Table[tuple[str], Waiting]  # fact
     releasing: Table[tuple[str], Releasing]  # one row at most, under ""
+    replayed: Table[tuple[str], Replayed]  # dead letter id
+    windows: Table[tuple[str], Windows]  # one row at most, under ""
+    halts: Table[tuple[str], Halt]  # one row at most, under ""
+    unpublished: Table[tuple[str], Unpublished]  # key
 
 
 NAMESPACE = "engine."
 ONE = ("",)
+_OF_THE_RUN = tuple(f"{NAMESPACE}{name}\0".encode() for name in ("windows", "halts", "unpublished"))
 _LONGEST_FACT = 200
 
 
@@ -112,3 +127,8 @@ def fact_of(name: str) -> str:
     if len(name) <= _LONGEST_FACT:
         return name
     return f"{name[:_LONGEST_FACT]}~{blake2b(name.encode('utf-8', 'backslashreplace'), digest_size=8).hexdigest()}"
+
+
+def is_state(key: bytes) -> bool:
+    """Whether a stored row follows from the inputs alone. Others say how the run goes: what was refused lately, what stands."""
+    return not key.startswith(_OF_THE_RUN)

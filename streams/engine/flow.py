@@ -93,7 +93,7 @@ class Translator:
     """A pure function from raw records to canonical events, inside the engine: each message exactly once.
 
     `admit` (with its `tables`) is the feed ledger: it gets the `FeedPosition` of a translated message and raises
-    `AlreadyApplied` for one the source has sent before.
+    `AlreadyApplied` for one the source has sent before. `items_of` finds the items a record names, whatever is wrong with it.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Translator:
         *,
         tables: type[Any] | None = None,
         admit: Admit | None = None,
+        items_of: Callable[[Record], Iterable[str]] | None = None,
     ) -> None:
         if (tables is None) != (admit is None):
             raise BrokenInvariant(f"translator {name}: a feed ledger needs both its tables and its rule")
@@ -112,6 +113,7 @@ class Translator:
         self.translate = translate
         self.tables = tables
         self.admit = admit
+        self.items_of = items_of
 
 
 def check_writer(flow: str, event: Any) -> None:

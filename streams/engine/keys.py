@@ -22,6 +22,10 @@ Encode = Callable[[Sequence[Any]], bytes]
 _DecodePart = Callable[[bytes, int], tuple[Any, int]]
 
 
+class Unstorable(BrokenInvariant):
+    """A value that no row or key can hold. It comes from an event's data, so it is that event's fault and stops no partition."""
+
+
 class KeyCodec:
     """Keys of one table, all under `head`. Built once: `encode` and `decode` know the types and ask no more.
 
@@ -78,7 +82,7 @@ def _encode_int(number: int) -> bytes:
     try:
         return _INT.pack(number + _BIAS)
     except struct.error:
-        raise BrokenInvariant(f"{number} is no key part: it does not fit in 64 bits") from None
+        raise Unstorable(f"{number} is no key part: it does not fit in 64 bits") from None
 
 
 def _decode_int(data: bytes, at: int) -> tuple[int, int]:

@@ -27,6 +27,10 @@ class Fenced(Exception):
     """This member no longer owns a partition it tried to commit. Drop the work; the new owner does it."""
 
 
+class StoreFailed(Exception):
+    """Rows of a store cannot be read: it is damaged, or its disk is. No event is to blame, so the work stops there."""
+
+
 Rights = Mapping[str, Collection[str]]
 """What a user has to be allowed on topics, in Kafka's words (Read, Write, Describe, DescribeConfigs)."""
 NO_RIGHTS: Rights = MappingProxyType({})

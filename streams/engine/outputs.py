@@ -16,6 +16,14 @@ from streams.engine.partitions import partition_of
 _Way = tuple[str, Callable[[Any], str], int, bool, Callable[[Any], bytes]]
 
 
+MAX_EVENT_BYTES = 8 * 1024 * 1024 - 64 * 1024
+"""What a record of any log takes, less its key and headers."""
+
+
+class TooLarge(ValueError):
+    """An event that no record can hold."""
+
+
 class Outputs:
     """Records one writer adds to a batch (`outgoing`), routed by type. What depends on the type only is worked out once.
 
@@ -32,11 +40,13 @@ class Outputs:
         self._routes: dict[type[Any], _Way] = {}
 
     def emit(self, event: Any, headers: Headers = ()) -> None:
-        """Add an event. Raises `BrokenInvariant` if it is not this writer's, `ValueError` if it cannot be encoded."""
+        """Add an event. Raises `BrokenInvariant` if it is not this writer's, `ValueError` if no record can hold it."""
         route = self._routes.get(type(event))
         topic, key_of, partitions, is_broadcast, encode = route if route is not None else self._route(event)
         data = key_of(event).encode()
         value = encode(event)
+        if len(value) > MAX_EVENT_BYTES:
+            raise TooLarge(f"it makes {type(event).__name__} of {len(value):,} bytes: a record takes {MAX_EVENT_BYTES:,}")
         if is_broadcast:
             self.outgoing.extend([Outgoing(topic, partition, data, value, headers) for partition in range(partitions)])
         else:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.inventory import ItemSuspected, SuspicionCleared
-from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted, LetterHeader
+from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted, LetterHeader, RecordSkipped, SourcePaused
 from schemas.records import Headers, Record
 from schemas.topics import ENGINE
+from streams.engine.halts import PartitionHalted, skip_command
+from streams.engine.limits import LETTER_BYTES
 
 REPLAY_OF = "crossdock.replay-of"
 REPLAY_ITEMS = "crossdock.items"
@@ -19,6 +26,8 @@ REPLAY_ITEMS = "crossdock.items"
 
 _MAX_TEXT = 2_000
 _MAX_ITEMS = 1_000
+_MAX_ITEM = 500
+DEFECT_HINT = "report it with this letter; replay it once the defect is corrected"
 _CAUSE_LENGTH = 60
 _VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")
 _NO_WORD = re.compile(r"[^a-z]+")
@@ -50,8 +59,38 @@ def _origin(record: Record, what: str) -> dict[str, Any]:
     }
 
 
-def dead_letter(flow: str, record: Record, error: BadMessage, items: Iterable[str]) -> DeadLetter:
-    """The record, whole, with where it came from, why it could not be applied, and what to do."""
+def defect(error: Exception) -> str:
+    """An exception in the middle of the work, in a sentence: a defect of ours that the data brought to light."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return _clean(f"crossdock has a defect that this brings to light: {type(error).__name__}: {error}{where}")
+
+
+def skipped(skip: RecordSkipped, error: Exception, items: tuple[str, ...]) -> BadMessage:
+    """Why a record is set aside at which its partition stood."""
+    reason = f"skipped by {skip.person or 'somebody'}: {skip.reason}. Its partition stood there: {error}"
+    return BadMessage(reason, hint="replay it once the defect is corrected", items=items)
+
+
+def dead_letter(flow: str, record: Record, error: BadMessage, items: Iterable[str], most_bytes: int = LETTER_BYTES) -> DeadLetter:
+    """The record, whole, with where it came from, why it could not be applied, and what to do.
+
+    One of more than `most_bytes` stays where it is, and the letter says what is there.
+    """
+    size = sum(len(part or b"") for part in (record.key, record.value, *(value for _, value in record.headers)))
+    if size <= most_bytes:
+        return _letter(flow, record, error, items)
+    letter = _letter(flow, replace(record, key=None, value=None, headers=()), error, items)
+    value = record.value or b""
+    return replace(letter, value_bytes=len(value), value_sha256=sha256(value).hexdigest())
+
+
+def is_same(letter: DeadLetter, record: Record) -> bool:
+    """Whether a record is the one a letter refers to."""
+    return record.offset == letter.offset and sha256(record.value or b"").hexdigest() == letter.value_sha256
+
+
+def _letter(flow: str, record: Record, error: BadMessage, items: Iterable[str]) -> DeadLetter:
     return DeadLetter(
         dead_letter_id=record.trace_id,
         topic=record.topic,
@@ -63,7 +102,7 @@ def dead_letter(flow: str, record: Record, error: BadMessage, items: Iterable[st
         flow=flow,
         reason=_clean(error.reason),
         hint=_clean(error.hint),
-        items=[_clean(item) for item in items][:_MAX_ITEMS],
+        items=[_clean(item, _MAX_ITEM) for item in islice(items, _MAX_ITEMS)],
         recorded_at_ms=record.timestamp_ms,
     )
 
@@ -148,3 +187,102 @@ def replay_of(headers: Headers) -> tuple[str, list[str]] | None:
 def suspicion_cleared(dead_letter_id: str, items: Iterable[str], record: Record) -> list[SuspicionCleared]:
     """The items are trusted again, as far as that dead letter goes."""
     return [SuspicionCleared(**_origin(record, f"cleared:{item}"), item=item, dead_letter_id=dead_letter_id) for item in items]
+
+
+# --- what stands ------------------------------------------------------------------------------------------------------------
+
+
+def halted(halt: PartitionHalted, record: Record) -> ExceptionNoted:
+    """A partition stands at a record, for people."""
+    return ExceptionNoted(
+        **_origin(record, f"halted:{cause_of(halt.reason)}"),
+        fingerprint=f"halted:{record.topic}/{record.partition}",
+        code="halted",
+        sentence=_clean(
+            f"{halt.flow} stands at {record.topic}/{record.partition}/{record.offset} ({halt.event}): {halt.reason}. "
+            f"Correct the cause and start again, or set the record aside: {skip_command(halt.partition, record.offset)}"
+        ),
+        item=None,
+        order_id=None,
+    )
+
+
+def halt_over(record: Record) -> ExceptionCleared:
+    """The partition goes on."""
+    return ExceptionCleared(**_origin(record, "halt-over"), fingerprint=f"halted:{record.topic}/{record.partition}")
+
+
+def paused(target: str, flow: str, record: Record, found: tuple[int, int], window_ms: int, letter_reason: str) -> SourcePaused:
+    """So much of a source is refused that it is read no further."""
+    dead, inputs = found
+    return SourcePaused(
+        **_origin(record, f"paused:{target}"),
+        target=target,
+        reason=_clean(
+            f"{dead:,} of {inputs:,} inputs of the last {window_ms // 60_000} minutes were refused, the last one because: "
+            f"{letter_reason}"
+        ),
+        flow=flow,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+
+
+def pause_noted(pause: SourcePaused) -> ExceptionNoted:
+    """The pause, for people."""
+    return ExceptionNoted(
+        event_id=pause.event_id,
+        source=ENGINE,
+        source_position=pause.offset,
+        occurred_at_ms=pause.occurred_at_ms,
+        recorded_at_ms=pause.recorded_at_ms,
+        trace_id=pause.trace_id,
+        fingerprint=pause_fingerprint(pause.target),
+        code="source_paused",
+        sentence=_clean(
+            f"{pause.target} is read no further than {pause.topic}/{pause.partition}/{pause.offset}: {pause.reason}. "
+            f"Nothing is lost: correct the cause, then crossdock resume {pause.target}"
+        ),
+        item=None,
+        order_id=None,
+    )
+
+
+def pause_fingerprint(target: str) -> str:
+    """One exception a source."""
+    return f"paused:{target}"
+
+
+def unpublished(flow: str, record: Record, key: str, why: str, *, is_item: bool) -> list[ExceptionNoted | ItemSuspected]:
+    """What follows from a key's rows cannot be worked out: people know it, and that what was published before is old."""
+    noted = ExceptionNoted(
+        **_origin(record, f"unpublished:{key}"),
+        fingerprint=_unpublished_fingerprint(flow, key),
+        code="unpublished",
+        sentence=_clean(f"What {flow} says of {key} is old, because it cannot be worked out: {why}"),
+        item=_clean(key) if is_item else None,
+        order_id=None,
+    )
+    if not is_item:
+        return [noted]
+    origin = _origin(record, f"suspected:{key}")
+    return [noted, ItemSuspected(**origin, item=key, dead_letter_id=_unpublished_fingerprint(flow, key), reason=why)]
+
+
+def published_again(flow: str, record: Record, key: str, *, is_item: bool) -> list[ExceptionCleared | SuspicionCleared]:
+    """It can be worked out again."""
+    fingerprint = _unpublished_fingerprint(flow, key)
+    cleared = ExceptionCleared(**_origin(record, f"published:{key}"), fingerprint=fingerprint)
+    if not is_item:
+        return [cleared]
+    return [cleared, SuspicionCleared(**_origin(record, f"cleared:{key}"), item=key, dead_letter_id=fingerprint)]
+
+
+def _unpublished_fingerprint(flow: str, key: str) -> str:
+    return f"unpublished:{flow}:{_clean(key)}"
+
+
+def is_about_items(note: object) -> bool:
+    """Whether a note goes to the items' own inbox, not to people's."""
+    return isinstance(note, ItemSuspected | SuspicionCleared)

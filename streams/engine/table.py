@@ -17,9 +17,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from schemas.errors import BrokenInvariant
-from streams.engine.keys import KeyCodec, after
-from streams.engine.log import Store
+from streams.engine.keys import KeyCodec, Unstorable, after
+from streams.engine.log import Fenced, Store, StoreFailed, Unavailable
 from tables.table import K, V, row_types
 
 T = TypeVar("T")
@@ -28,6 +27,7 @@ Change = tuple[bytes, bytes | None]
 CACHE_ROWS = 16_384
 SCAN_ROWS = 64
 _MISSING: Any = object()
+_NO_ROW: tuple[Any, Any] = (None, None)
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _INSORT_BELOW = 32
 
@@ -59,6 +59,11 @@ class Journal:
     def is_empty(self) -> bool:
         """No table was changed since `mark`."""
         return not self._entries
+
+    def check(self) -> None:
+        """Raises `Unstorable` if a row set since `mark` cannot be stored."""
+        for table, key, _ in self._entries:
+            table.check(key)
 
     def undo(self) -> None:
         """Take back everything since `mark`."""
@@ -175,8 +180,12 @@ class EngineTable(Generic[K, V]):
     def _load(self, key: K) -> V | None:
         row: V | None = self._older.pop(key, _MISSING)
         if row is _MISSING:
-            data = self._store.get(self._codec.encode(key))
-            row = None if data is None else self._decode(data)
+            where = self._codec.encode(key)
+            try:
+                data = self._store.get(where)
+                row = None if data is None else self._decode(data)
+            except Exception as error:
+                raise self._failed(error) from error
         self._keep(key, row)
         return row
 
@@ -210,11 +219,24 @@ class EngineTable(Generic[K, V]):
 
     def _stream(self, low: bytes, high: bytes | None) -> Iterator[K]:
         """Keys of committed rows in order; their rows are in the cache when they come."""
-        for data, row in self._store.range(low, high):
-            key: Any = self._codec.decode(data)
-            if key not in self._rows:
-                self._keep(key, self._decode(row))
+        rows = iter(self._store.range(low, high))
+        while True:
+            try:
+                data, row = next(rows, _NO_ROW)
+                if data is None:
+                    return
+                key: Any = self._codec.decode(data)
+                if key not in self._rows:
+                    self._keep(key, self._decode(row))
+            except Exception as error:
+                raise self._failed(error) from error
             yield key
+
+    def _failed(self, error: Exception) -> Exception:
+        """What to raise when rows cannot be read: no event is to blame for that."""
+        if isinstance(error, Unavailable | Fenced):
+            return error
+        return StoreFailed(f"table {self.name} cannot be read ({type(error).__name__}: {error})")
 
     # --- what was set since the last commit ------------------------------------------------------------------------------
 
@@ -246,7 +268,7 @@ class EngineTable(Generic[K, V]):
 
         Sets `touched`, the first parts of their keys.
 
-        Raises `BrokenInvariant` for a row that cannot be encoded.
+        Raises `Unstorable` for a row that cannot be encoded.
         """
         found: list[Change] = []
         rows, encode_key = self._rows, self._codec.encode
@@ -256,10 +278,7 @@ class EngineTable(Generic[K, V]):
             new = rows.get(key, _MISSING)
             if new is old:
                 continue
-            try:
-                data = None if new is None else _encode(new)
-            except (TypeError, ValueError, OverflowError) as error:
-                raise BrokenInvariant(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
+            data = self._encoded(key, new)
             # In the end bytes are compared: equal rows can differ in them (1.5 and 1.50), and what is stored must not depend on
             # where batches end. A key set without having been read is written as it is: a look-up costs more than that.
             if old == new and _encode(old) == data:
@@ -273,6 +292,17 @@ class EngineTable(Generic[K, V]):
             touched[key[0]] = None
         self.touched, self._moved = touched, moved
         return found
+
+    def check(self, key: K) -> None:
+        """Raises `Unstorable` if the row cannot be stored."""
+        self._encoded(key, self._rows.get(key))
+        self._codec.encode(key)
+
+    def _encoded(self, key: K, row: V | None) -> bytes | None:
+        try:
+            return None if row is None else _encode(row)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Unstorable(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
 
     def committed(self) -> None:
         """The store has the changes: they are the committed rows now."""

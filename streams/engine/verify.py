@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from schemas.codec import Codec
-from streams.engine.fates import NAMESPACE, EngineTables
+from streams.engine.controls import read_controls
+from streams.engine.fates import NAMESPACE, EngineTables, is_state
 from streams.engine.flow import Fold
 from streams.engine.keys import KeyCodec
 from streams.engine.log import Fenced, Log, Store, TopicPartition, Unavailable
@@ -68,7 +69,7 @@ class VerifyReport:
 
 
 def state_hash(store: Store) -> str:
-    """A hash of all rows in order, engine rows (fates, parked records) included: they too are a fold of the inbox."""
+    """A hash of all rows in order that follow from the inputs: engine rows too (fates, records that wait), but see `is_state`."""
     state = blake2b(digest_size=16)
     for row in _hashed(store.range(b"", None), state):
         del row
@@ -135,6 +136,7 @@ class _Check:
         self._log = log
         self._codec = codec
         self._limits = limits
+        self._controls = read_controls(log, codec)
         self._progress = progress
         self._total = total
         self._done = 0
@@ -165,7 +167,7 @@ class _Check:
             return _compare(flow, partition, inputs, live(), scratch)
 
     def _fold(self, flow: Flow, partition: TopicPartition, end: int, scratch: ScratchStore) -> int:
-        again = open_partition(flow, partition, scratch, self._log, self._codec, self._limits)
+        again = open_partition(flow, partition, scratch, self._log, self._codec, self._limits, self._controls)
         at = inputs = 0
         while at < end:
             records = [record for record in self._log.read(partition, at, BATCH) if record.offset < end]
@@ -174,6 +176,8 @@ class _Check:
             left = records
             while left or again.is_releasing:
                 left = left[again.apply(left, self._limits.release_batch) :]
+                if again.halt is not None:
+                    raise again.halt
                 scratch.write(again.changes())
                 again.committed()
             self._advance(again.position - at)
@@ -193,6 +197,8 @@ def _unknown(flow: Flow, partition: TopicPartition, problem: str) -> PartitionRe
 def _hashed(rows: Iterator[tuple[bytes, bytes]], state: Any) -> Iterator[tuple[bytes, bytes]]:
     """The same rows, hashed on their way. Lengths go in too: no two sets of rows make the same bytes."""
     for key, row in rows:
+        if not is_state(key):
+            continue
         state.update(b"%d %d " % (len(key), len(row)))
         state.update(key)
         state.update(row)

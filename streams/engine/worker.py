@@ -16,6 +16,7 @@ from threading import Event as Stop
 from schemas.codec import Codec
 from schemas.errors import BrokenInvariant
 from schemas.records import Record
+from streams.engine.controls import FollowedControls, target_of
 from streams.engine.fates import Fates
 from streams.engine.flow import Fold
 from streams.engine.log import Fenced, Log, TopicPartition, Transaction, Unavailable
@@ -112,6 +113,9 @@ class Worker:
         self._flows = flows_by_topic(flows)
         self._parts: dict[TopicPartition, FlowPartition] = {}
         self._batch = min(self._pace.min_batch, self._pace.max_batch)
+        self._halting: list[PartitionHalted] = []
+        self._controls = FollowedControls(log, codec)
+        self._targets = {topic: target_of(flow, topic) for topic, flow in self._flows.items()}
         self._left: dict[TopicPartition, list[Record]] = {}  # polled, behind a release that takes several transactions
         self._must_rewind = False
         self._group = group
@@ -120,7 +124,8 @@ class Worker:
     def run(self, stop: Stop) -> None:
         """Step until told to stop. Backs off while the log is unavailable.
 
-        A partition that halts is set aside (`halted`) until the worker is started again; the others go on.
+        A partition that halts is left out (`halted`) until a person has its record skipped, or the worker is started again; the
+        others go on. One whose source is paused is left out until a person resumes it.
         """
         failures = 0
         is_away = True
@@ -132,8 +137,10 @@ class Worker:
                     is_away = False
                     self._on_back()
             except PartitionHalted as error:
-                self.halted[error.partition] = error
                 self._on_halt(error)
+                for other in self._halting:
+                    self._on_halt(other)
+                self._halting.clear()
             except Unavailable as error:
                 self.counters.unavailable += 1
                 if not failures:
@@ -143,8 +150,14 @@ class Worker:
                 failures += 1
 
     def step(self, timeout_s: float = 0.0) -> StepReport:
-        """One batch, waiting up to `timeout_s` for it. Raises `PartitionHalted` or `Unavailable`: then nothing took effect."""
+        """One batch, waiting up to `timeout_s` for it.
+
+        Raises `Unavailable`: then nothing took effect. Raises `PartitionHalted` when what came before a record that cannot be
+        applied is committed: its partition is left out (`halted`) from then on.
+        """
         try:
+            if self._controls.look():
+                self._go_on()
             if self._must_rewind:
                 self._member.rewind()
                 self._must_rewind = False
@@ -153,26 +166,47 @@ class Worker:
                 self._adapt(0)
                 return StepReport()
             with resting_collector():
-                return self._work(records)
+                report = self._work(records)
         except Fenced:
             self._drop()
             self._adapt(0)  # a batch that took longer than its group waits would be fenced again, and again
             self.counters.fenced += 1
             return StepReport(is_fenced=True)
+        except PartitionHalted as error:  # nothing of the batch can be committed
+            self._drop()
+            self.halted[error.partition] = error
+            raise
         except BaseException:
             self._drop()
             raise
+        if self._halting:
+            raise self._halting.pop(0)
+        return report
 
     def _poll(self, timeout_s: float) -> list[Record]:
         """The next records; few of them while records polled before wait for a release to end."""
         most, timeout_s = (self._batch, timeout_s) if not self._left else (min(self._batch, self._pace.min_batch), 0.0)
         records = self._member.poll(most, timeout_s)
-        if self.halted:
-            return [r for r in records if (r.topic, r.partition) not in self.halted]
-        return records
+        if not self.halted and not self._controls.pauses:
+            return records
+        self._left = {at: batch for at, batch in self._left.items() if not self._stands(at)}
+        places = {place: self._stands(TopicPartition(*place)) for place in {(r.topic, r.partition) for r in records}}
+        return [r for r in records if not places[r.topic, r.partition]]
+
+    def _stands(self, at: TopicPartition) -> bool:
+        """Whether a partition is to be left out: it halted, or its source is paused."""
+        return at in self.halted or self._controls.is_paused(self._targets[at.topic])
+
+    def _go_on(self) -> None:
+        """A person resumed a source or had a record skipped: read again what was left out."""
+        for at, halt in list(self.halted.items()):
+            if f"{at.topic}/{at.partition}/{halt.offset}" in self._controls.skips:
+                del self.halted[at]
+        self._drop()
 
     def close(self) -> None:
         """Leave the group."""
+        self._controls.close()
         self._member.close()
 
     def fates(self) -> dict[tuple[str, TopicPartition], Fates]:
@@ -204,11 +238,11 @@ class Worker:
         if part is None:
             flow = self._flows[partition.topic]
             store = self._member.store(store_id(flow, partition))
-            part = open_partition(flow, partition, store, self._log, self._codec, self._limits)
+            part = open_partition(flow, partition, store, self._log, self._codec, self._limits, self._controls)
             self.counters.positions[partition] = self._member.position(partition)
             part.begin(self.counters.positions[partition])
             self._parts[partition] = part
-            if part.is_releasing:
+            if part.is_releasing and not self._stands(partition):
                 self._left[partition] = []
         return part
 
@@ -226,24 +260,27 @@ class Worker:
             else:
                 batch.append(record)
         parts = [self._part(TopicPartition(*place)) for place in batches]
-        taken, left = 0, {}
         for part, batch in zip(parts, batches.values(), strict=True):
-            count = part.apply(batch, self._limits.release_batch)
-            taken += count
-            if count < len(batch) or part.is_releasing:
-                left[part.partition] = batch[count:]
+            part.apply(batch, self._limits.release_batch)
         self._at("after_apply")
         transaction = Transaction()
         for part in parts:
             transaction.rows[part.id] = part.finish()
             transaction.outgoing += part.outgoing
             transaction.positions[part.partition] = part.position
-        self._at("before_commit")
-        self._member.commit(transaction)
-        self._at("after_commit")
-        for part in parts:
+        taken = sum(part.taken for part in parts)
+        if taken or transaction.outgoing or any(transaction.rows.values()):
+            self._at("before_commit")
+            self._member.commit(transaction)
+            self._at("after_commit")
+        self._left = {}
+        for part, batch in zip(parts, batches.values(), strict=True):
             part.committed()
-        self._left = left
+            if part.halt is not None:
+                self.halted[part.partition] = part.halt
+                self._halting.append(part.halt)
+            elif not part.is_stopped and (part.taken < len(batch) or part.is_releasing):
+                self._left[part.partition] = batch[part.taken :]
         self._adapt(len(records))
         return self._count(taken, transaction, began_ms)
 
@@ -267,7 +304,8 @@ class Worker:
     def _drop(self) -> None:
         for part in self._parts.values():
             part.dropped()
-        self._left = {at: [] for at, part in self._parts.items() if at not in self.halted and part.is_releasing}
+        self._halting.clear()
+        self._left = {at: [] for at, part in self._parts.items() if part.is_releasing and not self._stands(at)}
         self._must_rewind = True
 
     def _wait_s(self, failures: int) -> float:

@@ -15,7 +15,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.frozen import replace
 from schemas.operations import Reply
-from streams.engine.fates import NAMESPACE, ONE, Fates
+from streams.engine.fates import NAMESPACE, ONE, Fates, is_state
 from streams.engine.log import TopicPartition
 from streams.engine.memory import Faults, MemoryStore
 from streams.engine.partition import Limits, PartitionHalted, open_partition, store_id
@@ -336,8 +336,8 @@ class Run:
                 continue
             again = open_partition(flows[at.topic], at, MemoryStore(), plant.log, plant.codec, Limits())
             again.apply(records)
-            folded = {key: row for key, row in again.changes() if row is not None}
-            live = dict(plant.log.store(store_id(flows[at.topic], at)).range(b"", None))
+            folded = {key: row for key, row in again.changes() if row is not None and is_state(key)}
+            live = {k: v for k, v in plant.log.store(store_id(flows[at.topic], at)).range(b"", None) if is_state(k)}
             wrong += invariants.compare(f"{again.flow} {at.topic}/{at.partition}, folded again, row", folded, live)
         return wrong
 

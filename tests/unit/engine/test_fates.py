@@ -14,7 +14,7 @@ from streams.engine.fates import Fates
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, TopicPartition
 from streams.engine.memory import MemoryLog
-from streams.engine.partition import Limits, PartitionHalted, TooManyDeadLetters
+from streams.engine.partition import Limits, PartitionHalted
 from streams.engine.quarantine import cause_of
 from tests.unit.engine.toys import (
     CODEC,
@@ -149,46 +149,6 @@ def test_half_a_surrogate_pair_in_a_message_is_a_dead_letter_and_no_halt() -> No
 )
 def test_a_cause_has_no_values_in_it(reason: str, cause: str) -> None:
     assert cause_of(reason) == cause
-
-
-# --- the limit ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_flood_of_dead_letters_halts_and_its_batch_is_not_committed() -> None:
-    limits = Limits(dead_letters=10)
-    log = new_log([raw(b"junk") for _ in range(10)])
-    with pytest.raises(TooManyDeadLetters, match=r"10 of the last 10 inputs were refused.* raise the limit"):
-        new_worker(log, [toy_translator()], limits=limits).step()
-    assert sent(log, DeadLetter) == []
-
-
-def test_the_limit_counts_across_batches_and_restarts() -> None:
-    log = new_log([raw(b"junk") for _ in range(10)])
-    for _ in range(9):
-        new_worker(log, [toy_translator()], batch=1, limits=Limits(dead_letters=10)).step()
-        log = log.reopen()
-    assert len(sent(log, DeadLetter)) == 9
-    with pytest.raises(TooManyDeadLetters):
-        new_worker(log, [toy_translator()], batch=1, limits=Limits(dead_letters=10)).step()
-
-
-def test_many_dead_letters_among_more_good_ones_go_on() -> None:
-    messages = [raw(b'{"sequence": %d, "item": "SKU-1"}' % n if n % 2 else b"junk") for n in range(600)]
-    _, counted = translated(*messages, limits=Limits(dead_letters=100, dead_letter_share=0.51))
-    assert counted == {"inputs": 600, "applied": 300, "dead_lettered": 300}
-
-
-def test_old_dead_letters_are_forgotten() -> None:
-    counts = Fates(inputs=400)
-    for _ in range(300):
-        dead = counts.dead_letter()
-    assert dead == (300, 400)
-    counts.inputs = 501
-    assert counts.dead_letter() == (301, 501)
-    counts.inputs = 1_500
-    assert counts.dead_letter() == (2, 1_000)
-    counts.inputs = 2_600
-    assert counts.dead_letter() == (1, 600)
 
 
 # --- replay ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from streams.engine.fates import EngineTables, fact_of
 from streams.engine.flow import Fold
 from streams.engine.log import TopicPartition, Unavailable
 from streams.engine.memory import Faults, MemoryLog
-from streams.engine.partition import Limits, store_id
+from streams.engine.partition import Limits, SourceLimit, store_id
 from streams.engine.table import FoldTables, Journal
 from streams.engine.verify import verify
 from streams.engine.worker import Worker
@@ -192,7 +192,7 @@ def test_a_released_event_that_brings_what_an_earlier_one_waits_for_has_it_tried
 
 
 def test_waiting_never_counts_against_the_limit_of_dead_letters() -> None:
-    limits = Limits(dead_letters=5, waiting=10)
+    limits = Limits(flow=SourceLimit(5), waiting=10)
     log = new_log([to_inbox(received("SKU-1", f"W-{n}")) for n in range(50)])
     worker = new_worker(log, limits=limits)
     drain(worker)

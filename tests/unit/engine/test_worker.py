@@ -11,6 +11,7 @@ import pytest
 from schemas import topics
 from schemas.errors import BrokenInvariant
 from schemas.inventory import Atp, LedgerEntry
+from schemas.operations import ExceptionNoted
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
 from streams.engine.memory import Crash, Faults, MemoryLog
@@ -220,22 +221,26 @@ class _Stop(threading.Event):
         return self.asked > 12
 
 
-@pytest.mark.parametrize(
-    ("uom", "reason"), [("BROKEN", "stock is impossible"), ("BUG", "KeyError: 'oops'")], ids=["invariant", "defect"]
-)
-def test_a_defect_halts_the_partition_and_commits_nothing_of_the_batch(uom: str, reason: str) -> None:
-    log = new_log([to_inbox(item_changed("SKU-1")), to_inbox(received("SKU-1", "W-1", uom))])
+def test_a_broken_invariant_halts_the_partition_and_what_came_before_it_is_committed() -> None:
+    log = new_log([to_inbox(item_changed("SKU-1")), to_inbox(received("SKU-1", "W-1", "BROKEN"))])
     worker = new_worker(log)
     with pytest.raises(PartitionHalted) as halted:
         worker.step()
     error = halted.value
-    assert (error.flow, error.offset, error.reason) == ("promise", 1, reason)
+    assert (error.flow, error.offset, error.reason) == ("promise", 1, "stock is impossible")
     assert "StockReceived W-1 of SKU-1" in str(error)
     assert "start again" in str(error)
-    assert dump(log) == [[] for _ in range(PARTITIONS)]
+    assert f"crossdock skip {error.partition.topic}/{error.partition.partition}/1 --reason" in str(error)
+    assert fates(worker) == {"inputs": 1, "applied": 1}
+    assert worker.counters.positions[error.partition] == 1
     assert sent(log, LedgerEntry) == []
-    with pytest.raises(PartitionHalted, match=reason):
-        worker.step()
+    (noted,) = sent(log, ExceptionNoted)
+    assert (noted.code, noted.fingerprint) == ("halted", f"halted:{error.partition.topic}/{error.partition.partition}")
+    assert worker.step().inputs == 0
+    worker.close()
+    with pytest.raises(PartitionHalted, match="stock is impossible"):  # the next worker tries again
+        new_worker(log).step()
+    assert len(sent(log, ExceptionNoted)) == 1
 
 
 class Until:
@@ -254,7 +259,7 @@ class Until:
 
 
 def test_a_halted_partition_is_set_aside_and_the_others_go_on() -> None:
-    """One item's defect stops its partition alone; nothing of it is committed, and a new worker goes on from there."""
+    """One item's defect stops its partition alone, and a new worker goes on from there."""
     bad, good = to_inbox(received("SKU-1", "W-1", "BROKEN")), to_inbox(item_changed("SKU-2"))
     assert bad.partition != good.partition
     log = new_log([to_inbox(item_changed("SKU-1")), bad, good])
@@ -263,7 +268,7 @@ def test_a_halted_partition_is_set_aside_and_the_others_go_on() -> None:
     worker.run(Until(lambda: worker.counters.positions.get(place) == 1))  # type: ignore[arg-type]
     assert list(worker.halted) == [TopicPartition(bad.topic, bad.partition)]
     assert worker.counters.positions[place] == 1
-    assert worker.counters.positions[TopicPartition(bad.topic, bad.partition)] == 0
+    assert worker.counters.positions[TopicPartition(bad.topic, bad.partition)] == 1
     log.append([to_inbox(item_changed("SKU-2", "again"))])
     worker.run(Until(lambda: worker.counters.positions[place] == 2))  # type: ignore[arg-type]
     assert worker.counters.positions[place] == 2
@@ -281,15 +286,19 @@ def test_an_event_without_a_rule_halts_and_says_which() -> None:
         new_worker(log, [Fold("promise", topics.PROMISE_INBOX, ToyTables)]).step()
 
 
-def test_a_derivation_that_changes_a_table_halts() -> None:
+def test_a_derivation_that_changes_a_table_is_undone_and_people_are_told() -> None:
     fold = toy_fold()
 
     @fold.derive(on=("items",))
     def meddle(t: ToyTables, item: str, version: int) -> None:
         del t.items[item,]
 
-    with pytest.raises(PartitionHalted, match="derivation changed a table"):
-        new_worker(new_log([to_inbox(item_changed("SKU-1"))]), [fold]).step()
+    log = new_log([to_inbox(item_changed("SKU-1"))])
+    drain(new_worker(log, [fold]))
+    (noted,) = sent(log, ExceptionNoted)
+    assert (noted.code, noted.item) == ("unpublished", "SKU-1")
+    assert "a derivation changed a table" in noted.sentence
+    assert any(key.startswith(b"items") for rows in dump(log) for key, _ in rows)
 
 
 def test_two_flows_cannot_read_one_topic() -> None:

@@ -13,7 +13,10 @@ CLUSTER: Cluster = cluster_of(Settings(log=""))
 NAMES = {topic.name for topic in CLUSTER.topics}
 INBOXES = {topic.name for topic in CLUSTER.topics if topic.is_inbox}
 RAW = {topic.name for topic in CLUSTER.topics if topic.is_raw}
-PUBLISHED = NAMES - INBOXES - RAW
+DECIDED = {topics.INTERVENTIONS.name, topics.REPLAYS.name}
+"""What people decide about the running of it."""
+PUBLISHED = NAMES - INBOXES - RAW - DECIDED
+CONTROLS = {topics.PAUSES.name, topics.INTERVENTIONS.name}
 
 
 def may(party: Party, operation: str, cluster: Cluster = CLUSTER) -> set[str]:
@@ -25,14 +28,14 @@ def may(party: Party, operation: str, cluster: Cluster = CLUSTER) -> set[str]:
 @pytest.mark.parametrize(
     ("party", "reads", "writes"),
     [
-        ("translate", RAW, INBOXES - {topics.DELIVERY_INBOX.name} | {topics.DEAD_LETTERS.name}),
-        ("fold", INBOXES, INBOXES | PUBLISHED),
+        ("translate", RAW | CONTROLS, INBOXES - {topics.DELIVERY_INBOX.name} | {topics.DEAD_LETTERS.name, topics.PAUSES.name}),
+        ("fold", INBOXES | CONTROLS, INBOXES | PUBLISHED),
         (
             "act",
             {topics.DISPATCH.name},
             {t.name for t in (topics.DELIVERY_INBOX, topics.ORDER_INBOX, topics.PROMISE_INBOX, topics.EXCEPTIONS_INBOX)},
         ),
-        ("serve", NAMES - {topics.DISPATCH.name}, INBOXES | RAW),
+        ("serve", NAMES - {topics.DISPATCH.name}, INBOXES | RAW | DECIDED),
         ("ingest", set(), RAW),
         ("operator", set(), set()),
     ],
