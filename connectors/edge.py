@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstra
 from pydantic_core import PydanticCustomError
 
 from connectors.texts import ID_PATTERN, MAX_ID, unknown
+from schemas.bounds import EARLIEST, LATEST
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 from schemas.records import Record
@@ -30,8 +31,8 @@ MAX_LONG = 2**63 - 2  # what an Avro long and a table key hold, with room for a 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _BYTE_ORDER_MARK = "\ufeff"
-_EARLIEST = date(2000, 1, 1)
-_LAST_YEAR = 2199
+_NO_YEAR = 1901  # 0001-01-01, 1753-01-01, 1899-12-30, 1900-01-01: where systems have no date
+_INFINITE = frozenset({"infinity", "-infinity", "+infinity"})
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 _ITEM = re.compile(rb'"(?:item|substitute_item|sku)"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,200}")')
 _MAX_ITEMS = 100
@@ -121,22 +122,27 @@ def _instant(value: Any, info: Any) -> int:
         raise refuse(f"{field} {_show(value)} is not a timestamp", hint) from None
     if instant.tzinfo is None:
         raise refuse(f"{field} {_show(value)} has no time zone", hint)
-    if instant.year < _EARLIEST.year:
+    if instant.year < EARLIEST.year:
         raise refuse(f"{field} {_show(value)} is before the year 2000", "check the clock of the system that sent it")
-    if instant.year > _LAST_YEAR:
+    if instant.year > LATEST.year:
         raise refuse(f"{field} {_show(value)} is in the far future", "check the clock of the system that sent it")
     return (instant - _EPOCH) // _MS
 
 
-def _day(value: Any, info: Any) -> date:
+def _day(value: Any, info: Any) -> date | None:
+    """A day; none for the dates and words that stand for "unknown" or "never"."""
     field = info.field_name
+    if isinstance(value, str) and value.strip().lower() in _INFINITE:
+        return None
     try:
         day = date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else None
     except ValueError:
         day = None
     if day is None:
         raise refuse(f"{field} {_show(value)} is not a day", 'send it like "2026-11-05"')
-    if day < _EARLIEST:
+    if day.year <= _NO_YEAR or day > LATEST:
+        return None
+    if day < EARLIEST:
         raise refuse(f"{field} {_show(value)} is before the year 2000", "check the system that sent it")
     return day
 
@@ -151,7 +157,7 @@ QtyOrZero = Annotated[int, PlainValidator(_qty_or_zero)]
 Delta = Annotated[int, PlainValidator(_delta)]
 Price = Annotated[Decimal, PlainValidator(_price)]
 Instant = Annotated[int, PlainValidator(_instant)]
-Day = Annotated[date, PlainValidator(_day)]
+Day = Annotated[date | None, PlainValidator(_day)]
 
 
 def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T:

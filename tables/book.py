@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.base import Event
+from schemas.bounds import MAX_SUM_MILLI, bounded_ms
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from schemas.inventory import LedgerChange, LedgerEntry, SourceMark
@@ -40,7 +41,7 @@ class Book:
         self.item = item
         self.event = event
         self.held = self.overview = tables.overviews.get((item,)) or _NOTHING
-        self.now_ms = max(event.recorded_at_ms, self.overview.as_of_ms)
+        self.now_ms = bounded_ms(max(event.recorded_at_ms, self.overview.as_of_ms))
         self.pages: dict[str, SiteBook] = {}
         self.changes: list[LedgerChange] = []
 
@@ -84,6 +85,7 @@ class Book:
         Raises `AlreadyApplied` for a movement remembered, `Refused` for one from before all that is remembered.
         """
         key = (self.item, site, status, lot)
+        at_ms = bounded_ms(at_ms)
         table = self.tables.balances
         held = table.get(key) or _NO_BALANCE
         movement = (self.item, site, status, lot, at_ms, event_id)
@@ -116,6 +118,7 @@ class Book:
         """A movement of an earlier event, which moved `before`, is known better now."""
         if before == after:
             return
+        at_ms = bounded_ms(at_ms)
         key = (self.item, site, status, lot)
         held = self.tables.balances.get(key) or _NO_BALANCE
         row = held
@@ -139,6 +142,7 @@ class Book:
         Raises `AlreadyApplied` for a count not newer than the last, `Refused` if movements after it are no longer remembered.
         """
         key = (self.item, site, status, lot)
+        at_ms = bounded_ms(at_ms)
         held = self.tables.balances.get(key) or _NO_BALANCE
         if (at_ms, position) <= (held.counted_at_ms, held.counted_position):
             raise AlreadyApplied
@@ -221,7 +225,7 @@ class Book:
 
     def deadline(self, due_ms: int, what: str, id_: str) -> None:
         """See to it that a Tick at or after `due_ms` looks at this again (see `tables.deadlines`)."""
-        key = (due_ms, what, self.item, id_)
+        key = (bounded_ms(due_ms), what, self.item, id_)
         if key not in self.tables.deadlines:
             self.tables.deadlines[key] = Deadline(self.item)
 
@@ -244,6 +248,7 @@ class Book:
             row = page.row
             if self._is_changed(page) or (row is _NO_STOCK and site in self.overview.sites):
                 is_written = True
+                self._check_sums(site, page)
                 self._book_changes(site, page)
                 short = missing(page, self.today(site), self.policy.site(site).past_due_days) if page.days else 0
                 is_oversold = short > 0
@@ -269,6 +274,17 @@ class Book:
             )
             notes += [self._negative(change) for change in self.changes if _crosses_zero(change)]
         yield from notes
+
+    def _check_sums(self, site: str, page: SiteBook) -> None:
+        """Raises `Refused` where sums leave what a position can hold."""
+        most = max(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
+        least = min(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
+        if most > MAX_SUM_MILLI or least < -MAX_SUM_MILLI:
+            total = show(most if most > MAX_SUM_MILLI else least)
+            raise Refused(
+                f"{self.event.event_id} brings {self.item} at {site} to {total}, which is out of range",
+                hint="correct the quantity at its source; a count (stock.snapshot) replaces what was wrong before",
+            )
 
     def _is_changed(self, page: SiteBook) -> bool:
         row = page.row

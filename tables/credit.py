@@ -143,7 +143,7 @@ def _taken(credit: Credit | None) -> Decimal:
 
 def _units(amount: Decimal) -> int:
     """Not more than the amount, and small enough for a key."""
-    return min(int(amount), _LAST)
+    return max(min(int(amount), _LAST), -_LAST)
 
 
 def _more(a: Decimal, b: Decimal) -> Decimal:

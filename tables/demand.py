@@ -23,7 +23,7 @@ from schemas.operations import ExceptionNoted
 from schemas.quantity import show
 from tables.allocation import answered, book_parts, give_back, place, review, take, unbook_backorder, unbook_parts, write
 from tables.book import Book, known_item
-from tables.calendars import to_day
+from tables.calendars import plan_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
 from tables.notes import note
@@ -91,7 +91,8 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int, keep: Ma
     if not line.parts and not line.backordered_milli:
         site = e.site or (book.overview.sites[0] if book.overview.sites else "")
         today = book.today(site)
-        line.need_day = today if e.requested_on is None else max(today, to_day(e.requested_on))
+        asked_for = plan_day(e.requested_on)
+        line.need_day = today if asked_for is None else max(today, asked_for)
     line.revision = e.revision
     line.wanted_milli = wanted
     line.site = e.site

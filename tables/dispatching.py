@@ -7,6 +7,7 @@ from typing import Any
 from zlib import crc32
 
 from schemas.base import Event
+from schemas.bounds import bounded_ms
 from schemas.deliveries import Dispatch, ObligationSettled
 from schemas.frozen import replace
 from schemas.topics import DELIVERIES
@@ -49,7 +50,7 @@ class Desk:
         self.event = event
         row = tables.endpoints.get((name,)) or Endpoint()
         # What happened may be long ago when a backlog is worked off; that it is told now says what time it is at least.
-        self.row = replace(row, now_ms=max(row.now_ms, event.recorded_at_ms))
+        self.row = replace(row, now_ms=max(row.now_ms, bounded_ms(event.recorded_at_ms)))
         self._at_start = row
 
     # --- the queue -------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def _count(t: CustomerTables, likeness: str, address: str, before: int, after: i
 
 
 def _tell(t: CustomerTables, e: CustomerLikeness) -> Iterator[Any]:
-    group = t.groups[(e.likeness,)]
+    group = t.groups.get((e.likeness,)) or Group(0, 0, 0, "")
     fingerprint = f"duplicate_customer:{e.likeness}"
     sentence = _sentence(t, e.likeness, group)
     if sentence == group.told:

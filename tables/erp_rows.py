@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from schemas.base import ErpRow, Event
+from schemas.bounds import bounded_ms
 from schemas.errors import AlreadyApplied
 from tables.versions import Version, next_version
 
@@ -60,6 +61,9 @@ def caused_by(event: Event, event_id: str) -> dict[str, Any]:
     }
 
 
-def instant_ms(text: str) -> int:
-    """ISO text with zone as ms UTC."""
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+def instant_ms(text: str, unknown_ms: int) -> int:
+    """ISO text with zone as ms UTC; `unknown_ms` for what is no instant (the ERP may have `infinity`, or none)."""
+    try:
+        return bounded_ms((datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1))
+    except (ValueError, TypeError, OverflowError):
+        return unknown_ms

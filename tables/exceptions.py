@@ -47,6 +47,12 @@ CODES: dict[str, Code] = {
     "authority_conflict": Code(
         "warning", "integration", DAY_MS, "Correct the system that does not own the fact; the owner's value stands"
     ),
+    "unknown_zone": Code(
+        "warning",
+        "master data",
+        DAY_MS,
+        "Give the site a zone like America/Chicago in the ERP, or set timezone under [site.<site>] in crossdock.toml",
+    ),
     "reconciliation_difference": Code(
         "critical", "inventory planner", 4 * HOUR_MS, "Compare both ledgers from the last agreed day, then adjust the wrong one"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from schemas.bounds import MAX_DAYS
 from schemas.errors import NotYet
 from schemas.frozen import Frozen
 from schemas.inventory import (
@@ -24,7 +25,7 @@ from schemas.inventory import (
 from schemas.operations import ExceptionNoted
 from tables.allocation import review
 from tables.book import Book, known_item
-from tables.calendars import day_at, to_day
+from tables.calendars import day_at, plan_day
 from tables.items import store_erp_balance
 from tables.line_book import LineBook
 from tables.notes import note
@@ -72,16 +73,22 @@ def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[An
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    expires = None
-    if e.expires_on is not None:
-        expires = to_day(e.expires_on)
-    elif o.lot and o.item.shelf_life_days is not None:
-        expires = day_at(e.occurred_at_ms, o.book.zone(e.site)) + o.item.shelf_life_days
+    expires = _last_day(o, e)
     o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id, expires_day=expires)
     if e.document is not None:
         receive(o.book, t, e.document, e.document_line or 0, o.qty)
     yield from review(o.book, o.item)
     yield from o.book.close(f"received on {e.document}" if e.document else "received")
+
+
+def _last_day(o: Opened, e: StockReceived) -> int | None:
+    """The lot's last day: the one said, else by the item's shelf life; none if it is unknown or never comes."""
+    if e.expires_on is not None:
+        return plan_day(e.expires_on)
+    shelf_life = o.item.shelf_life_days
+    if not o.lot or shelf_life is None or not 0 <= shelf_life <= MAX_DAYS:
+        return None
+    return day_at(e.occurred_at_ms, o.book.zone(e.site)) + shelf_life
 
 
 def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[Any]:

@@ -36,7 +36,7 @@ def _bill(header: Invoice | None, line: InvoiceLine | None) -> _Bill | None:
         line.item,
         line.qty_milli,
         line.amount,
-        instant_ms(header.created_at),
+        instant_ms(header.created_at, 0),
         header.status == VOID,
     )
 

@@ -21,7 +21,9 @@ from schemas.inventory import (
     PriceChanged,
     SiteChanged,
 )
+from tables.calendars import is_zone
 from tables.erp_rows import accept, caused_by, merged_extra, unless_equal
+from tables.notes import cleared, note
 from tables.promise import ErpBalance, Item, OldText, Price, PromiseTables, Site, TextRequest
 from tables.versions import Version
 
@@ -177,4 +179,14 @@ def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
     t.sites[(e.site,)] = row
-    yield from ()
+    yield from _zone_noted(e, held, row)
+
+
+def _zone_noted(e: SiteChanged, held: Site | None, row: Site) -> Iterator[Any]:
+    """A calendar nobody knows is UTC, and an exception until the ERP has one that is known."""
+    fingerprint = f"unknown_zone:{e.site}"
+    if not row.is_deleted and not is_zone(row.timezone):
+        sentence = f"site {e.site} has the time zone {row.timezone[:60]!r}, which nobody knows: its days are those of UTC"
+        yield note(e, "unknown_zone", fingerprint, sentence)
+    elif held is not None and not is_zone(held.timezone):
+        yield cleared(e, fingerprint)

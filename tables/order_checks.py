@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from decimal import Decimal
 
+from schemas.bounds import bounded_ms
 from schemas.customers import RequestCredit
 from schemas.frozen import replace
 from schemas.inventory import CheckPrice
 from schemas.quantity import MILLI
+from tables.amounts import EXACT, MOST
+from tables.calendars import to_date
 from tables.notes import several
 from tables.order_context import CLOSED, Run, is_current
 from tables.order_posting import differs
@@ -20,7 +22,6 @@ from tables.orders import Line, Placed
 NOTHING = Decimal(0)
 CENTS = Decimal("0.0001")
 DAY_MS = 86_400_000
-EPOCH = date(1970, 1, 1).toordinal()
 REFUSALS = {"post_order": "erp_refused", "release_order": "wms_refused", "request_invoice": "invoice_refused"}
 """The reason a person finds, by the kind of obligation that was refused."""
 
@@ -80,7 +81,8 @@ def _amount(run: Run, number: int, line: Line) -> Decimal:
     placed = run.t.placed.get((run.order_id, number))
     if placed is None or placed.unit_price is None:
         return NOTHING
-    return (placed.unit_price * line.wanted_milli / units_milli(placed, line)).quantize(CENTS)
+    amount = EXACT.divide(EXACT.multiply(placed.unit_price, Decimal(line.wanted_milli)), Decimal(units_milli(placed, line)))
+    return EXACT.quantize(max(min(amount, MOST), -MOST), CENTS)
 
 
 def units_milli(placed: Placed, line: Line) -> int:
@@ -123,7 +125,7 @@ def _check_price(run: Run, number: int, line: Line, placed: Placed, check: Price
         unit_price=check.unit_price,
         currency=placed.currency or "",
         uom=placed.uom,
-        day=date.fromordinal(EPOCH + run.order.placed_at_ms // DAY_MS),
+        day=to_date(bounded_ms(run.order.placed_at_ms) // DAY_MS),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.base import Event
+from schemas.bounds import bounded_ms
 from schemas.deliveries import ObligationRaised
 from schemas.frozen import replace
 from schemas.obligations import KIND_OF, to_json
@@ -41,7 +42,7 @@ class Run:
         self.t = t
         self.order_id = order_id
         self.cause = cause
-        self.now_ms = now_ms
+        self.now_ms = bounded_ms(now_ms)
         self.order: Order = t.orders[(order_id,)]
         self.process = t.processes.get((order_id,)) or Process()
         self.lines: list[tuple[int, Line]] = [(number, line) for (_, number), line in t.lines.under(order_id) if line.is_listed]

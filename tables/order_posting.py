@@ -9,6 +9,7 @@ from schemas.deliveries import ObligationRaised
 from schemas.frozen import Frozen, replace
 from schemas.obligations import ObligedLine, PostOrder
 from schemas.quantity import MILLI
+from tables.amounts import EXACT
 from tables.order_context import CLOSED, Run, is_current
 from tables.order_process import Posted, TaskLine, Told
 from tables.order_workings import is_cancelled_by_erp
@@ -134,13 +135,17 @@ def _body(run: Run, revision: int, content: tuple[TaskLine, ...], found: dict[in
     )
 
 
+def _by_unit(price: Decimal, pack_milli: int) -> Decimal:
+    return EXACT.quantize(EXACT.divide(EXACT.multiply(price, Decimal(MILLI)), Decimal(pack_milli)), _CENTS)
+
+
 def _line(run: Run, row: TaskLine, entry: Entry) -> ObligedLine:
     line = entry.line
     placed = run.t.placed.get((run.order_id, entry.number))
     price = placed.unit_price if placed else None
     if placed is not None and price is not None:
         is_pack = placed.uom not in (None, line.unit.uom) and placed.uom == line.unit.pack_uom and line.unit.pack_milli
-        price = (price * MILLI / line.unit.pack_milli).quantize(_CENTS) if is_pack and line.unit.pack_milli else price
+        price = _by_unit(price, line.unit.pack_milli) if is_pack and line.unit.pack_milli else price
     return ObligedLine(
         line=row.line,
         item=line.item,

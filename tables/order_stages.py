@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from schemas.frozen import Frozen
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.quantity import show
+from tables.calendars import to_day
 from tables.notes import cleared, note, several
 from tables.order_billing import unbilled
-from tables.order_checks import DAY_MS, EPOCH, words
+from tables.order_checks import DAY_MS, words
 from tables.order_context import Run, is_current
 from tables.order_handoffs import handoffs, release_again_ms
 from tables.order_process import Concern, OrderDeadline, Wait
@@ -90,7 +91,7 @@ def _waits(run: Run) -> dict[str, Waited]:
         found["again"] = Waited(again_ms, until_ms=again_ms)
     days = [line.answer.promised_on for _, line in live if line.backordered_milli and line.answer and line.answer.promised_on]
     if days:
-        first = min(days).toordinal() - EPOCH
+        first = to_day(min(days))
         found["backorder"] = Waited(first, until_ms=(first + 1) * DAY_MS)
     return found
 

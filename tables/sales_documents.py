@@ -76,7 +76,7 @@ def _header(e: SalesOrderRow, order_id: str, row: SalesOrder, *, is_deleted: boo
         customer=row.customer,
         status=row.status,
         requested_on=row.requested_on,
-        created_at_ms=instant_ms(row.created_at),
+        created_at_ms=instant_ms(row.created_at, e.occurred_at_ms),
         priority=row.priority,
         is_deleted=is_deleted,
     )

@@ -10,7 +10,7 @@ from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.allocation import review
 from tables.book import Book, known_item
-from tables.calendars import to_day
+from tables.calendars import plan_day
 from tables.policy import Policy
 from tables.promise import PromiseTables, Supply
 
@@ -23,9 +23,9 @@ def open_units(row: Supply) -> int:
 
 
 def _book(book: Book, row: Supply, sign: int) -> None:
-    units = open_units(row)
-    if units and row.expected_on is not None:
-        book.expect(row.site, to_day(row.expected_on), sign * units)
+    units, day = open_units(row), plan_day(row.expected_on)
+    if units and day is not None:
+        book.expect(row.site, day, sign * units)
 
 
 def supply_changed(p: Policy, t: PromiseTables, e: SupplyChanged) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.errors import Refused
-from schemas.quantity import MILLI, show
+from schemas.quantity import MAX_MILLI, MILLI, show
 from tables.promise import Item, Units
 
 DIVISIBLE = frozenset(
@@ -45,6 +45,11 @@ def convert(item: str, units: Units, qty_milli: int, uom: str | None) -> int:
         known = units.base_uom if not units.pack_uom else f"{units.base_uom} or {units.pack_uom}"
         raise UnknownUnit(
             f"item {item} has no unit {uom}", hint=f"send the quantity in {known}, or add the unit to the item in the ERP"
+        )
+    if not -MAX_MILLI <= base <= MAX_MILLI:
+        raise Refused(
+            f"{show(qty_milli)} {uom or units.base_uom} is {show(base)} {units.base_uom} of {item}, which is out of range",
+            hint="a quantity is at most 10^12 base units: correct the quantity, or the pack of the item in the ERP",
         )
     if base % MILLI and units.base_uom not in DIVISIBLE:
         raise Refused(

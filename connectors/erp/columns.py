@@ -13,9 +13,14 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What a column holds. `TIMESTAMP` is local wall clock without zone, in microseconds, `TIMESTAMP_MS` in milliseconds."""
+    """What a column holds. `CODE` names something, without the blanks `char(n)` puts behind it; `ZONE` is a time zone.
+
+    `TIMESTAMP` is local wall clock without zone, in microseconds, `TIMESTAMP_MS` in milliseconds.
+    """
 
     TEXT = "text"
+    CODE = "code"
+    ZONE = "zone"
     INTEGER = "integer"
     BOOLEAN = "boolean"
     NUMERIC = "numeric"
@@ -27,6 +32,8 @@ class Kind(StrEnum):
 
 BLANKS: dict[Kind, Any] = {
     Kind.TEXT: "",
+    Kind.CODE: "",
+    Kind.ZONE: "",
     Kind.INTEGER: 0,
     Kind.BOOLEAN: False,
     Kind.NUMERIC: Decimal(0),
@@ -75,6 +82,14 @@ def _text(name: str, default: str | None = None) -> Column:
     return Column(name, Kind.TEXT, default=default)
 
 
+def _code(name: str, default: str | None = None) -> Column:
+    return Column(name, Kind.CODE, default=default)
+
+
+def _code_or_null(name: str) -> Column:
+    return Column(name, Kind.CODE, is_nullable=True)
+
+
 def _text_or_null(name: str) -> Column:
     return Column(name, Kind.TEXT, is_nullable=True)
 
@@ -108,18 +123,18 @@ def _zoned(name: str) -> Column:
 
 
 _DEFINED = (
-    ErpTable("site", (_text("site_code"),), (_text("name"), _text("timezone"))),
+    ErpTable("site", (_code("site_code"),), (_text("name"), Column("timezone", Kind.ZONE))),
     ErpTable(
         "item",
-        (_text("item_no"),),
+        (_code("item_no"),),
         (
             _text_or_null("description"),
-            _text("base_uom"),
-            _text_or_null("pack_uom"),
+            _code("base_uom"),
+            _code_or_null("pack_uom"),
             _numeric_or_null("pack_qty", 3),
             _flag("lot_tracked"),
             Column("shelf_life_days", Kind.INTEGER, is_nullable=True),
-            _text("status", "A"),
+            _code("status", "A"),
             _numeric("safety_stock", default="0"),
             Column("updated_at", Kind.TIMESTAMP),
             _text_or_null("hazmat_class"),  # added later, without a default
@@ -128,13 +143,13 @@ _DEFINED = (
     ),
     ErpTable(
         "item_price",
-        (_text("price_list"), _text("item_no"), _text("currency"), _date("valid_from")),
+        (_code("price_list"), _code("item_no"), _code("currency"), _date("valid_from")),
         (_numeric("unit_price", 4), _date_or_null("valid_to")),
         item="item_no",
     ),
     ErpTable(
         "customer",
-        (_text("customer_no"),),
+        (_code("customer_no"),),
         (
             _text("name"),
             _text_or_null("tax_id"),
@@ -142,13 +157,13 @@ _DEFINED = (
             _numeric_or_null("credit_limit", None),
             _flag("credit_hold"),
             _text("terms", "NET30 "),  # char(6): blank-padded
-            _text("price_list"),
-            _text("status", "A"),
+            _code("price_list"),
+            _code("status", "A"),
         ),
     ),
     ErpTable(
         "inventory_balance",
-        (_text("site_code"), _text("item_no")),
+        (_code("site_code"), _code("item_no")),
         (
             _numeric("on_hand", default="0"),
             _numeric("allocated", default="0"),
@@ -160,12 +175,12 @@ _DEFINED = (
     ),
     ErpTable(
         "sales_order",
-        (_text("order_no"),),
+        (_code("order_no"),),
         (
-            _text("channel"),
-            _text_or_null("external_ref"),
-            _text("customer_no"),
-            _text("status"),
+            _code("channel"),
+            _code_or_null("external_ref"),
+            _code("customer_no"),
+            _code("status"),
             _date_or_null("requested_ship_date"),
             _zoned("created_at"),
             Column("updated_at", Kind.TIMESTAMP_MS),
@@ -174,44 +189,44 @@ _DEFINED = (
     ),
     ErpTable(
         "sales_order_line",
-        (_text("order_no"), _integer("line_no")),
+        (_code("order_no"), _integer("line_no")),
         (
-            _text("item_no"),
-            _text("site_code"),
+            _code("item_no"),
+            _code("site_code"),
             _numeric("qty_ordered"),
             _numeric("qty_allocated", default="0"),
             _numeric("qty_shipped", default="0"),
             _numeric("qty_invoiced", default="0"),
             _numeric_or_null("unit_price", 4),
-            _text("status", "O"),
+            _code("status", "O"),
         ),
         item="item_no",
     ),
-    ErpTable("purchase_order", (_text("po_no"),), (_text("supplier"), _text("status"))),
+    ErpTable("purchase_order", (_code("po_no"),), (_code("supplier"), _code("status"))),
     ErpTable(
         "purchase_order_line",
-        (_text("po_no"), _integer("line_no")),
+        (_code("po_no"), _integer("line_no")),
         (
-            _text("item_no"),
-            _text("site_code"),
+            _code("item_no"),
+            _code("site_code"),
             _numeric("qty_ordered"),
             _numeric("qty_received", default="0"),
             _date_or_null("expected_date"),
-            _text("status", "O"),
+            _code("status", "O"),
         ),
         item="item_no",
     ),
     ErpTable(
         "invoice",
-        (_text("invoice_no"),),
-        (_text("order_no"), _text("status"), _numeric("total", 2), _zoned("created_at")),
+        (_code("invoice_no"),),
+        (_code("order_no"), _code("status"), _numeric("total", 2), _zoned("created_at")),
     ),
     ErpTable(
         "invoice_line",
-        (_text("invoice_no"), _integer("line_no")),
+        (_code("invoice_no"), _integer("line_no")),
         (
             _integer("order_line_no"),
-            _text("item_no"),
+            _code("item_no"),
             _numeric("qty"),
             _numeric_or_null("unit_price", 4),
             _numeric("amount", 2),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.erp.columns import TABLES, Column, ErpTable, Kind
-from connectors.erp.values import read_value
+from connectors.erp.values import INFINITY, read_value
 from connectors.erp.wire import Logical
 from schemas.errors import BadMessage
 
@@ -38,7 +38,7 @@ class ExtractTable:
 def comparable(column: Column, value: Any) -> Any:
     """A value so that equal means the same: instants whatever their zone, numbers whatever their zeros."""
     if column.kind is Kind.TIMESTAMPTZ and isinstance(value, str):
-        return datetime.fromisoformat(value).astimezone(UTC)
+        return value if value.endswith(INFINITY) else datetime.fromisoformat(value).astimezone(UTC)
     return value
 
 

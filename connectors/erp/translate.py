@@ -10,6 +10,7 @@ from connectors.erp.rows import BUILDERS, Row
 from connectors.erp.topics import table_of
 from connectors.erp.values import read_unknown, read_value
 from connectors.erp.wire import UNAVAILABLE, Logicals, Payload, Source, old_key, parse_key, parse_message
+from schemas.bounds import bounded_ms
 from schemas.errors import BadMessage
 from schemas.records import Record, Translation
 
@@ -80,6 +81,8 @@ def _event(record: Record, table: ErpTable, payload: Payload, source: Source, lo
         if column.name not in columns:
             raise BadMessage(f"key column {column.name} is missing", hint="the record's key or its row has to name the whole key")
         row[column.name] = read_value(column, columns[column.name], key_logicals.get(column.name) or logicals.get(column.name))
+        if row[column.name] == "":
+            raise BadMessage(f"key column {column.name} is blank", hint="give the row a number in the ERP, or delete it")
     common = _common(record, table, payload, source, row)
     if is_deleted:
         row |= {column.name: column.blank for column in table.others}
@@ -132,7 +135,7 @@ def _common(record: Record, table: ErpTable, payload: Payload, source: Source, r
         "source": "erp",
         "source_position": own,
         "commit_position": commit,
-        "occurred_at_ms": source.ts_ms,
+        "occurred_at_ms": bounded_ms(source.ts_ms),
         "recorded_at_ms": record.timestamp_ms,
         "trace_id": record.trace_id,
         "is_base": is_read and source.snapshot != INCREMENTAL,
@@ -150,7 +153,7 @@ def _item_text(record: Record, payload: Payload, columns: dict[str, Any]) -> tup
     """An item's long text where the database did not send it: from the old row if that is whole, else to be found by the fold."""
     was = old_key(record.headers)
     old_no = was.get("item_no") if was else None
-    renumbered_from = old_no if isinstance(old_no, str) else None
+    renumbered_from = old_no.strip() if isinstance(old_no, str) else None
     found: Row = {"description_is_unavailable": False, "renumbered_from": renumbered_from}
     if columns.get("description") != UNAVAILABLE:
         return columns, found
@@ -175,4 +178,4 @@ def _items(table: ErpTable, record: Record, payload: Payload) -> tuple[str, ...]
     except BadMessage:
         key = {}
     found = [part.get(table.item) for part in (key, payload.after or {}, payload.before or {})]
-    return tuple(sorted({item for item in found if isinstance(item, str) and item}))
+    return tuple(sorted({item.strip() for item in found if isinstance(item, str) and item.strip()}))

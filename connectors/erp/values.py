@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,8 @@ import orjson
 
 from connectors.erp.columns import Column, Kind
 from connectors.erp.wire import UNAVAILABLE, Logical
+from connectors.erp.zones import zone_name
+from schemas.bounds import MAX_LINE
 from schemas.errors import BadMessage
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local wall clock has no zone
@@ -20,6 +23,14 @@ EPOCH_DAY = date(1970, 1, 1).toordinal()
 HINT_DECIMAL = "set the connector's decimal.handling.mode to string, or to precise with the converter's decimal.format=BASE64"
 HINT_TIME = "set the connector's time.precision.mode to adaptive, or switch value.converter.schemas.enable on"
 MAX_SCALE, MAX_DIGITS = 9, 29  # decimal(38, 9) on our topics
+INFINITY = "infinity"
+_WRAPPED_INFINITY = -2_147_472_692
+"""`infinity` as a date: 2^31 - 1 days since 2000, counted from 1970 in 32 bits."""
+_LAST_DAY = date.max.toordinal()
+_FIRST_MICROS = (datetime(1, 1, 1) - EPOCH) // timedelta(microseconds=1)  # noqa: DTZ001 - a local wall clock has no zone
+_LAST_MICROS = (datetime(9999, 12, 31) - EPOCH) // timedelta(microseconds=1)  # noqa: DTZ001
+_BEFORE_YEAR_1 = re.compile(r"-|.*\bBC$", re.IGNORECASE)
+_PAST_YEAR_9999 = re.compile(r"\+?[0-9]{5,}-")
 _INT64 = range(-(2**63), 2**63)
 _NO_SCHEMA = Logical()
 _MICROS = {
@@ -72,9 +83,19 @@ def _text(column: Column, value: Any, logical: Logical) -> str:
     return value
 
 
+def _code(column: Column, value: Any, logical: Logical) -> str:
+    return _text(column, value, logical).strip()
+
+
+def _zone(column: Column, value: Any, logical: Logical) -> str:
+    return zone_name(_text(column, value, logical))
+
+
 def _integer(column: Column, value: Any, logical: Logical) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
         raise _wrong(column, value, "an integer of 64 bits")
+    if column.name.endswith("line_no") and not 0 <= value <= MAX_LINE:
+        raise _wrong(column, value, f"a line number from 0 to {MAX_LINE}")
     return value
 
 
@@ -85,23 +106,33 @@ def _boolean(column: Column, value: Any, logical: Logical) -> bool:
 
 
 def _date(column: Column, value: Any, logical: Logical) -> date:
-    try:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return date.fromordinal(EPOCH_DAY + value)
-        if isinstance(value, str):
-            return date.fromisoformat(value.removesuffix("Z"))
-    except (ValueError, OverflowError):
-        pass
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
+        if value == _WRAPPED_INFINITY:
+            return date.max
+        return date.fromordinal(min(max(EPOCH_DAY + value, 1), _LAST_DAY))
+    if isinstance(value, str):
+        end = _end_of_time(value)
+        if end:
+            return date.max if end == INFINITY else date.min
+        try:
+            return date.fromisoformat(value.strip().removesuffix("Z"))
+        except ValueError:
+            pass
     raise _wrong(column, value, "a day: a count of days since 1970-01-01, or an ISO date, from year 1 to 9999")
 
 
 def _timestamp(column: Column, value: Any, logical: Logical) -> str:
     try:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
             by_kind = (1000, 1) if column.kind is Kind.TIMESTAMP_MS else (1, 1)
             times, per = _MICROS.get(logical.name, by_kind)
-            return (EPOCH + timedelta(microseconds=value * times // per)).isoformat(timespec="microseconds")
+            micros = value * times // per
+            if not _FIRST_MICROS <= micros <= _LAST_MICROS:
+                return INFINITY if micros > 0 else f"-{INFINITY}"
+            return (EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
         if isinstance(value, str):
+            if end := _end_of_time(value):
+                return end
             return datetime.fromisoformat(value).replace(tzinfo=None).isoformat(timespec="microseconds")
     except (ValueError, OverflowError):
         pass
@@ -110,6 +141,8 @@ def _timestamp(column: Column, value: Any, logical: Logical) -> str:
 
 def _zoned(column: Column, value: Any, logical: Logical) -> str:
     if isinstance(value, str):
+        if end := _end_of_time(value):
+            return end
         try:
             instant = datetime.fromisoformat(value)
             if instant.tzinfo is not None and instant.astimezone(UTC):
@@ -117,6 +150,16 @@ def _zoned(column: Column, value: Any, logical: Logical) -> str:
         except (ValueError, OverflowError):
             pass
     raise _wrong(column, value, "ISO text of an instant with its zone, like 2026-11-23T08:43:51.401678Z")
+
+
+def _end_of_time(text: str) -> str:
+    """`infinity` or `-infinity` for what PostgreSQL calls that and for years no calendar here has; "" for any other text."""
+    word = text.strip().lower().removeprefix("+")
+    if word in (INFINITY, f"-{INFINITY}"):
+        return word
+    if _PAST_YEAR_9999.match(text):
+        return INFINITY
+    return f"-{INFINITY}" if _BEFORE_YEAR_1.match(text.strip()) else ""
 
 
 def _numeric(column: Column, value: Any, logical: Logical) -> Decimal:
@@ -194,6 +237,8 @@ def _wrong(column: Column, value: Any, wanted: str, hint: str = "") -> BadMessag
 
 _READERS: dict[Kind, Callable[[Column, Any, Logical], Any]] = {
     Kind.TEXT: _text,
+    Kind.CODE: _code,
+    Kind.ZONE: _zone,
     Kind.INTEGER: _integer,
     Kind.BOOLEAN: _boolean,
     Kind.NUMERIC: _numeric,

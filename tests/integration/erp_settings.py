@@ -87,6 +87,8 @@ def _with_schemas(table: ErpTable | None, record: dict[str, Any], *, precise: bo
 
 _TYPES = {
     Kind.TEXT: {"type": "string"},
+    Kind.CODE: {"type": "string"},
+    Kind.ZONE: {"type": "string"},
     Kind.INTEGER: {"type": "int64"},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.DATE: {"type": "int32", "name": "io.debezium.time.Date"},

@@ -420,7 +420,7 @@ def test_tables_behind_raw_topics() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_has_its_event(name: str) -> None:
     """A delete of each table makes an event its topic can carry, and says its key."""
-    samples: dict[Kind, Any] = {Kind.TEXT: "K-1", Kind.INTEGER: 10, Kind.DATE: 20454}
+    samples: dict[Kind, Any] = {Kind.CODE: "K-1 ", Kind.INTEGER: 10, Kind.DATE: 20454}
     key = {column.name: samples[column.kind] for column in TABLES[name].key}
     given = raw(f"raw.erp.{name}", {"op": "d", "before": None, "after": None, "source": source(name)}, key)
     event = one(given)

@@ -6,10 +6,12 @@ import base64
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 
-from connectors.erp.columns import Column, Kind
+from connectors.erp import zones
+from connectors.erp.columns import TABLES, Column, Kind
 from connectors.erp.values import read_unknown, read_value
 from connectors.erp.wire import Logical
 from schemas.errors import BadMessage
@@ -114,12 +116,9 @@ def test_days_and_instants(column: Column, value: Any, logical: Logical | None, 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        (DAY, 2932897),
-        (DAY, 2**31),
         (DAY, True),
         (DAY, 1.5),
         (DAY, "tomorrow"),
-        (LOCAL, 2**63 - 1),
         (LOCAL, 10**40),
         (LOCAL, "noon"),
         (LOCAL, False),
@@ -132,6 +131,57 @@ def test_days_and_instants_that_are_refused(column: Column, value: Any) -> None:
     with pytest.raises(BadMessage) as caught:
         read_value(column, value)
     assert column.name in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        (DAY, 2_147_494_604, date.max),
+        (DAY, -2_147_472_692, date.max),  # the same, counted in 32 bits
+        (DAY, -2_147_472_691, date.min),
+        (DAY, 2_932_897, date.max),
+        (DAY, 106_751_991_167, date.max),
+        (DAY, "infinity", date.max),
+        (DAY, "-infinity", date.min),
+        (DAY, "+999999999-12-31", date.max),
+        (DAY, "0044-03-15 BC", date.min),
+        (LOCAL, 9_223_372_036_825_200_000, "infinity"),
+        (LOCAL, -9_223_372_036_832_400_000, "-infinity"),
+        (LOCAL, "infinity", "infinity"),
+        (LOCAL, "+292278994-08-16T23:00:00", "infinity"),
+        (ZONED, "infinity", "infinity"),
+        (ZONED, "-Infinity", "-infinity"),
+        (ZONED, "+292278994-08-16T23:00:00Z", "infinity"),
+        (ZONED, "-290308-12-21T19:59:27.6Z", "-infinity"),
+    ],
+)
+def test_infinity_in_all_its_forms(column: Column, value: Any, expected: Any) -> None:
+    """What PostgreSQL calls `infinity` is the end of the calendar, however the connector writes it."""
+    assert read_value(column, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("America/Chicago ", "America/Chicago"),
+        ("america/chicago", "America/Chicago"),
+        ("Central Standard Time", "America/Chicago"),
+        ("W. Europe Standard Time  ", "Europe/Berlin"),
+        ("UTC", "UTC"),
+        ("Mars/Phobos ", "Mars/Phobos"),
+    ],
+)
+def test_time_zones_by_other_names(given: str, expected: str) -> None:
+    assert read_value(TABLES["site"].columns["timezone"], given) == expected
+
+
+def test_windows_names_mean_zones_that_exist() -> None:
+    assert not [name for name in zones._WINDOWS.values() if name not in available_timezones()]
+
+
+def test_codes_are_the_same_whatever_their_padding() -> None:
+    assert read_value(TABLES["item"].columns["item_no"], "PAD-1     ") == "PAD-1"
+    assert read_value(TABLES["customer"].columns["terms"], "COD   ") == "COD   "
 
 
 @pytest.mark.parametrize(
