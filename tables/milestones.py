@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from schemas.base import Event
+from schemas.bounds import bounded_ms
 from schemas.operations import ExceptionNoted
 from schemas.orders import Milestone
 from tables.notes import note
@@ -64,7 +65,7 @@ def _is_reached(name: str, lines: list[Line]) -> bool:
 
 
 def _reached(t: OrderTables, order_id: str, stage: Stage, cause: Event) -> Iterator[Milestone | ExceptionNoted]:
-    at_ms = cause.occurred_at_ms
+    at_ms = bounded_ms(cause.occurred_at_ms)
     earlier = []
     for other in STAGES[: STAGES.index(stage)]:
         row = t.milestones.get((order_id, other.name))

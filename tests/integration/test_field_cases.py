@@ -12,6 +12,13 @@ RIGHT = {
     "numbers-as-written-in-germany",
     "pack-quantity-changed",
     "shipment-sent-again",
+    "expected-in-year-one",
+    "infinity",
+    "lot-without-end",
+    "numbers-as-written-in-germany",
+    "padded-item-number",
+    "placeholder-dates",
+    "unknown-time-zone",
 }
 PENDING = frozenset(path.stem for path in DATA.glob("*.json")) - RIGHT  # those that are not right yet
 CASES = sorted(path.stem for path in DATA.glob("*.json"))
