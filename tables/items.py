@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from schemas.bounds import MAX_SUM_MILLI
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.inventory import (
@@ -63,7 +64,7 @@ def _item(e: ItemChanged, version: Version, extra: dict[str, str]) -> Item:
         lot_tracked=e.lot_tracked,
         shelf_life_days=e.shelf_life_days,
         status=e.status,
-        safety_stock_milli=e.safety_stock_milli,
+        safety_stock_milli=max(-MAX_SUM_MILLI, min(e.safety_stock_milli, MAX_SUM_MILLI)),
         hazmat_class=e.hazmat_class,
         updated_at=e.updated_at,
         extra=extra,

@@ -15,7 +15,6 @@ RIGHT = {
     "expected-in-year-one",
     "infinity",
     "lot-without-end",
-    "numbers-as-written-in-germany",
     "padded-item-number",
     "placeholder-dates",
     "unknown-time-zone",
