@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.frozen import Frozen, replace
-from schemas.quantity import MILLI
+from schemas.quantity import MAX_MILLI, MILLI
 from tables.order_states import Standing, State, state_of
 from tables.orders import Answer, ErpLine, Line, Order, Placed, Unit, Wish
 
@@ -166,11 +166,12 @@ def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
 
 
 def in_base(unit: Unit, qty_milli: int, uom: str | None) -> int | None:
-    """A quantity in the line's base unit, rounded down; none if the unit is not known to hold so and so much."""
+    """A quantity in the line's base unit, rounded down; none if the unit is not known to hold so much."""
     if uom is None or (unit.is_base and uom == unit.uom):
         return qty_milli
     if unit.is_base and uom == unit.pack_uom and unit.pack_milli:
-        return qty_milli * unit.pack_milli // MILLI
+        base = qty_milli * unit.pack_milli // MILLI
+        return base if -MAX_MILLI <= base <= MAX_MILLI else None
     return None
 
 
