@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, TypedDict, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from connectors.texts import ID_PATTERN, MAX_ID, unknown
@@ -147,17 +147,48 @@ def _day(value: Any, info: Any) -> date | None:
     return day
 
 
+# What a field takes, for those who write documents. JSON Schema cannot say all of it; the rest is in words.
+_POSITIVE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 10**12},
+        {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,3})?$"},
+    ],
+    "description": "Above zero, at most three decimals; text keeps it exact.",
+    "examples": ["24", "2.5"],
+}
+_PRICE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 10**15 - 1},
+        {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?$"},
+    ],
+    "examples": ["12.50"],
+}
+_INSTANT = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^2[01][0-9]{2}-",
+    "description": "ISO 8601 with its zone, from 2000 on, at most a day ahead of now.",
+    "examples": ["2026-11-02T09:14:07Z"],
+}
+_DAY = {
+    "type": "string",
+    "format": "date",
+    "pattern": r"^2[01][0-9]{2}-",
+    "description": "A day, from 2000 on.",
+    "examples": ["2026-11-05"],
+}
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_ID, pattern=ID_PATTERN, strict=True)]
 """An id, or a name that is used as one: bounded, and with nothing in it that cannot be seen (`connectors.texts`)."""
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1_000, strict=True)]
 Line = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Sequence = Annotated[int, Field(ge=0, le=MAX_LONG)]
-Qty = Annotated[int, PlainValidator(_qty)]
+Qty = Annotated[int, PlainValidator(_qty), WithJsonSchema(_POSITIVE)]
 QtyOrZero = Annotated[int, PlainValidator(_qty_or_zero)]
 Delta = Annotated[int, PlainValidator(_delta)]
-Price = Annotated[Decimal, PlainValidator(_price)]
-Instant = Annotated[int, PlainValidator(_instant)]
-Day = Annotated[date | None, PlainValidator(_day)]
+Price = Annotated[Decimal, PlainValidator(_price), WithJsonSchema(_PRICE)]
+Instant = Annotated[int, PlainValidator(_instant), WithJsonSchema(_INSTANT)]
+Day = Annotated[date | None, PlainValidator(_day), WithJsonSchema(_DAY)]
 
 
 def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T:

@@ -20,6 +20,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from connectors.texts import masked
+
 T = TypeVar("T")
 MAX_ANSWER_BYTES = 1 << 20
 MAX_WORDS = 300
@@ -85,7 +87,7 @@ async def call(
     except httpx.TimeoutException:
         raise EndpointFailed(0, f"no answer in {timeout_s:g} s") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
-        raise CannotSend(f"{type(error).__name__}: {error}"[:MAX_WORDS]) from None
+        raise CannotSend(masked(f"{type(error).__name__}: {error}")[:MAX_WORDS]) from None
     except httpx.HTTPError as error:
         raise EndpointFailed(0, f"{type(error).__name__}: {error}"[:MAX_WORDS]) from None
     status = answer.status_code
@@ -135,7 +137,7 @@ def _request(
     try:
         return http.build_request(method, url, content=body, headers=sent, timeout=timeout_s)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise CannotSend(f"{type(error).__name__}: {error}"[:MAX_WORDS]) from None
+        raise CannotSend(masked(f"{type(error).__name__}: {error}")[:MAX_WORDS]) from None
 
 
 def read(content: bytes, promised: type[T]) -> T:

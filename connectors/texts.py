@@ -15,9 +15,10 @@ MAX_ID = 200
 MAX_PATH_ID = 1_000  # of a path: a dead letter's, an exception's or a table's key is made of several ids
 _CONTROLS = "\x00-\x1f\x7f-\x9f"
 _INVISIBLE = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-ID_PATTERN = f"^[^{_CONTROLS}{_INVISIBLE}]*$"
+ID_PATTERN = f"^[^{_CONTROLS}{_INVISIBLE}]*[^{_CONTROLS}{_INVISIBLE}\\s][^{_CONTROLS}{_INVISIBLE}]*$"
 NOTE_PATTERN = f"^(?:[^{_CONTROLS}{_INVISIBLE}]|[\t\n\r])*$"
 _UNSHOWN = re.compile(f"[{_CONTROLS}{_INVISIBLE}\ud800-\udfff]")
+_USER = re.compile(r"""(:/+)[^\s'"<>]*@""")
 _UNSHOWN_IN_LINES = re.compile(f"(?![\t\n])[{_CONTROLS}{_INVISIBLE}\ud800-\udfff]")
 
 
@@ -39,6 +40,11 @@ def visible_json(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def masked(text: str) -> str:
+    """The text with the user and password of every address in it left out: they are not for logs, screens and other people."""
+    return _USER.sub(r"\1***@", text)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -198,6 +198,9 @@ class App:
             registry=self.registry,
             console=Console(self.pulse),
             away=(Unavailable,),
+            channels=settings.channels,
+            most_requests=settings.http.requests,
+            most_streams=settings.http.streams,
         )
 
     def offer(self, demo: DemoControls) -> None:

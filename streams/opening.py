@@ -27,6 +27,9 @@ def opened_log(settings: Settings, *, may_create: bool, directory: Path | None =
 
     `directory`: this process's own, on Kafka, if it is not the settings'.
     """
+    if may_create or settings.is_kafka:
+        with contextlib.suppress(OSError):  # whoever opens it says what is wrong
+            (directory or settings.directory).mkdir(mode=0o700, parents=True, exist_ok=True)  # for whoever runs this alone
     log: ReadableLog = (
         _kafka(settings, directory or settings.data, may_create) if settings.is_kafka else _embedded(settings, may_create)
     )

@@ -15,9 +15,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from connectors.files.layout import Dates, Layout
 from connectors.files.orders_csv.wire import MAX_FILE_BYTES
+from connectors.texts import masked
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 from streams.agents.folder import PATIENCE_S, SETTLED_S, Complete, Declared
+from streams.http_server import Bounds
 from tables.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
 
 
@@ -40,7 +42,7 @@ def _http_url(text: str) -> str:
     except (ValueError, httpx.InvalidURL):  # a port out of range, a control character
         is_address = False
     if not is_address:
-        raise ValueError(f"{text!r} is no address, like http://127.0.0.1:9090/marketplace")
+        raise ValueError(f"{masked(text)!r} is no address, like http://127.0.0.1:9090/marketplace")
     return text
 
 
@@ -226,6 +228,31 @@ class EndpointSettings(_Part):
         )
 
 
+class HttpPart(_Part):
+    """How much one process serves over HTTP at once, and how long a client may take.
+
+    `connections`: at once; of those, `requests` are being answered and `streams` are live pages. `head_s`, `body_s`: for a
+    request's head and body to come whole; `write_s`: for a client to read on.
+    """
+
+    connections: Annotated[int, Field(ge=8, le=65_536)] = 256
+    requests: Annotated[int, Field(ge=4, le=65_536)] = 160
+    streams: Annotated[int, Field(ge=1, le=10_000)] = 64
+    head_s: Annotated[float, Field(ge=0.1, le=600)] = 10.0
+    body_s: Annotated[float, Field(ge=0.1, le=3_600)] = 60.0
+    write_s: Annotated[float, Field(ge=0.1, le=3_600)] = 30.0
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> HttpPart:
+        if self.requests + self.streams >= self.connections:
+            raise ValueError("connections is more than requests and streams together: health is asked over the rest")
+        return self
+
+    def bounds(self) -> Bounds:
+        """What the server needs of it."""
+        return Bounds(self.connections, self.head_s, self.body_s, self.write_s)
+
+
 _OURS = {
     "bootstrap.servers": "the addresses are in log",
     "group.id": "the roles decide it",
@@ -297,5 +324,6 @@ PARTS: dict[str, list[str]] = {
     "endpoint": list(EndpointSettings.model_fields),
     "order": list(OrderSettings.model_fields),
     "kafka": list(KafkaPart.model_fields),
+    "http": list(HttpPart.model_fields),
 }
 """The fields of each part, by the setting's name."""

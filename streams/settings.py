@@ -55,6 +55,10 @@ standby = 1                      # another worker keeps each partition's rows cu
 [kafka.clients]                  # properties of librdkafka, for every client
 "security.protocol" = "SASL_SSL" # secrets rather: CROSSDOCK_KAFKA__CLIENTS__SASL_PASSWORD
 
+[http]                           # what one process serves at once, and how long a client may take
+connections = 256                # requests (160) being answered, streams (64) of live pages, and health
+body_s = 60
+
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
 price_tolerance = "0.01"
@@ -77,6 +81,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from connectors.texts import masked
 from streams.agents.inbound import Door, FolderDoor, PolledDoor
 from streams.setting_parts import (
     PARTS,
@@ -84,6 +89,7 @@ from streams.setting_parts import (
     ChannelSettings,
     DropSettings,
     EndpointSettings,
+    HttpPart,
     KafkaPart,
     OrderSettings,
     PollSettings,
@@ -123,6 +129,7 @@ class Settings(BaseSettings):
     endpoint: dict[ChannelName, EndpointSettings] = Field(default_factory=dict)
     order: OrderSettings = OrderSettings()
     kafka: KafkaPart = KafkaPart()
+    http: HttpPart = HttpPart()
 
     @classmethod
     def settings_customise_sources(
@@ -281,6 +288,8 @@ def _channel(channel: ChannelSettings) -> ChannelPolicy:
 
 def _require_brokers(value: str) -> None:
     """Raises `ValueError` for what is no list of brokers."""
+    if "@" in value:
+        raise ValueError("has a user: brokers' security goes into kafka.clients, and log is kafka://<host>:<port>")
     for address in value.removeprefix(KAFKA).split(","):
         host, _, port = address.rpartition(":")
         if not value.startswith(KAFKA) or not host or "/" in host or not port.isascii() or not port.isdigit():
@@ -325,4 +334,4 @@ def _sentence(error: Any) -> str:
     sentence = f"{key}: {error['msg'].removeprefix('Value error, ')}"
     is_secret = "secret" in key or "clients" in key
     is_shown = not is_secret and isinstance(error["input"], str | int | float)  # a whole part may have a secret in it
-    return f"{sentence} (given: {str(error['input'])[:80]!r})." if is_shown else f"{sentence}."
+    return f"{sentence} (given: {masked(str(error['input']))[:80]!r})." if is_shown else f"{sentence}."

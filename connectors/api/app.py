@@ -28,15 +28,15 @@ def create_api(ports: Ports) -> FastAPI:
     app = FastAPIOffline(title="crossdock", version="1", description=_ABOUT, redoc_url=None, separate_input_output_schemas=False)
     problems.install(app, ports.away)
     app.add_middleware(Staleness, health=ports.health)
-    app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry)
+    app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry, most_requests=ports.most_requests)
     for part in (promises, orders, customers, webhooks, operations):
         app.include_router(part.router(ports))
     app.include_router(registry.router())
     if ports.console is not None:
-        viewers = Viewers(ports.console)
+        viewers = Viewers(ports.console, ports.most_streams)
         app.include_router(pages.router(ports.console, viewers))
         app.state.end_streams = viewers.close
-    document(app)
+    document(app, ports.promises.policies())
     return app
 
 

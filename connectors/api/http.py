@@ -17,12 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from connectors.api.problems import Problem, problem
 from connectors.api.strict import StrictRoute, keep_encoded
 
+HEAD_LIMIT = 32_768
 BODY_LIMIT = 1_000_000
 INGEST_LIMIT = 8_000_000
 DRAIN_LIMIT = 64_000_000
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 _DOCUMENTATION = ("/docs", "/openapi.json", "/static-offline-docs/")  # the routes that are not ours: see `StrictRoute`
+_UNCOUNTED = frozenset({"/healthz", "/readyz", "/console/stream"})  # the last has a bound of its own
+MOST_REQUESTS = 160
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -98,8 +101,12 @@ class Guard:
     rebinding) and a foreign `Origin` on anything that writes are refused.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: tuple[str, ...], registry: CollectorRegistry, most_requests: int = MOST_REQUESTS
+    ) -> None:
         self._app = app
+        self._most_requests = most_requests
+        self._answering = 0
         self._hosts = frozenset(hosts)
         self._seconds = Histogram(
             "crossdock_http_request_seconds",
@@ -123,23 +130,33 @@ class Guard:
                 status = message["status"]
             await send(message)
 
+        is_counted = scope["path"] not in _UNCOUNTED
+        self._answering += is_counted
         try:
-            await self._answer(scope, receive, sending)
+            if is_counted and self._answering > self._most_requests:
+                await _too_many(scope, receive, sending)
+            else:
+                await self._answer(scope, receive, sending)
         finally:
+            self._answering -= is_counted
             route = getattr(scope.get("route"), "path", "none")
             self._seconds.labels(method, route, str(status)).observe(time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_LIMIT:
+            refusal = problem(431, f"The request's headers are longer than {HEAD_LIMIT:,} bytes. Leave some out.")
+            await refusal(scope, receive, send)
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._stranger(scope["method"], headers)
+        refused = self._stranger(scope["method"], headers)
         try:
             keep_encoded(scope)
         except Problem as error:
-            refusal = refusal or problem(error.status_code, str(error.detail))
-        if refusal is None and scope["query_string"] and scope["path"].startswith(_DOCUMENTATION):
-            refusal = problem(422, "query: The documentation takes no query parameters: leave them out.")
-        if refusal is not None:
-            await refusal(scope, receive, send)
+            refused = refused or problem(error.status_code, str(error.detail))
+        if refused is None and scope["query_string"] and scope["path"].startswith(_DOCUMENTATION):
+            refused = problem(422, "query: The documentation takes no query parameters: leave them out.")
+        if refused is not None:
+            await refused(scope, receive, send)
             return
         limit = INGEST_LIMIT if scope["path"].startswith("/v1/ingest/") else BODY_LIMIT
         length = headers.get("content-length", "")
@@ -190,6 +207,9 @@ def _name(host: str) -> str:
         return (urlsplit(host if "//" in host else f"//{host}").hostname or "").lower()
     except ValueError:
         return ""
+
+
+_too_many = problem(503, "As many requests are being answered as can be. Try again in a moment.", {"Retry-After": "1"})
 
 
 def _too_large(limit: int) -> Response:

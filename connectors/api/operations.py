@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute
 from connectors.api.models import AssignIn, ResolveIn
+from connectors.api.pools import Pool
 from connectors.api.ports import Health, Ports
 from connectors.api.problems import Problem, problem
 from connectors.api.promises import Cursor, Limit, Text
@@ -17,6 +18,8 @@ from connectors.api.render import instant, plain, reply
 from schemas.deliveries import EndpointStatus
 from schemas.operations import ExceptionRow
 
+HEALTH_THREADS, HEALTH_WAITING = 4, 1_000
+SCAN_THREADS, SCAN_WAITING = 4, 100
 _SCAN_MOST = 10_000
 _ENDPOINT = {"endpoint": "wms", "circuit": "open", "waiting": 12, "in_flight": 0, "retry_at": "2026-11-02T09:14:07.000Z"}
 
@@ -39,8 +42,10 @@ def health_router(health: Health, registry: CollectorRegistry) -> APIRouter:
 
 
 def _exceptions(routes: APIRouter, ports: Ports) -> None:
-    @routes.get("/v1/exceptions", responses=answers("A page of exceptions", {"exceptions": [], "next": None}))
-    def page(
+    pool = Pool(SCAN_THREADS, SCAN_WAITING)
+
+    @routes.get("/v1/exceptions", responses=answers("A page of exceptions", {"exceptions": [], "next": None}, 503, 504))
+    async def page(
         state: Annotated[str | None, Query(pattern="^(open|assigned|resolved|cleared|all)$")] = None,
         code: Text = None,
         after: Cursor = None,
@@ -48,7 +53,7 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
     ) -> Response:
         """What a person should know. Without `state`: those open or assigned. Pass `next` as `after` for the next page."""
         wanted = {"open", "assigned"} if state is None else None if state == "all" else {state}
-        found, following = _matching(ports, wanted, code, after, limit)
+        found, following = await pool.run(_matching, ports, wanted, code, after, limit)
         return reply({"exceptions": [_row(row) for row in found], "next": following})
 
     @routes.post(
@@ -171,24 +176,30 @@ def _rows(ports: Ports, table: str, key: str | None, after: str | None, limit: i
 
 
 def _health(routes: APIRouter, health: Health, registry: CollectorRegistry) -> None:
+    # Threads of its own: whoever watches is answered in time, whatever else is asked.
+    pool, measuring = Pool(HEALTH_THREADS, HEALTH_WAITING), Pool(1, HEALTH_WAITING)
+
+    def measured() -> bytes:
+        health.refresh_metrics()
+        return generate_latest(registry)
+
     @routes.get("/healthz", responses=answers("Alive", {"is_live": True, "checks": {}}, 503))
-    def healthz() -> Response:
+    async def healthz() -> Response:
         """Whether the process works: no worker has halted."""
-        state = health.state()
+        state = await pool.run(health.state)
         if state.is_live:
             return reply({"is_live": True, "checks": state.checks})
         return problem(503, "A worker has halted: see its log. Nothing is lost; mend the cause and restart.", checks=state.checks)
 
     @routes.get("/readyz", responses=answers("Ready", {"is_ready": True, "checks": {}}, 503))
-    def readyz() -> Response:
+    async def readyz() -> Response:
         """Whether requests will be served in time: the flows run and are not far behind."""
-        state = health.state()
+        state = await pool.run(health.state)
         if state.is_ready:
             return reply({"is_ready": True, "checks": state.checks})
         return problem(503, "Not ready to serve. Try again in a moment.", {"Retry-After": "1"}, checks=state.checks)
 
     @routes.get("/metrics", responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Measures in Prometheus' text format."""
-        health.refresh_metrics()
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await measuring.run(measured), media_type=CONTENT_TYPE_LATEST)

@@ -16,6 +16,7 @@ from connectors.api.ports import Accepted, Ports
 from connectors.api.problems import Problem
 from connectors.api.promises import Before, Cursor, Limit
 from connectors.api.render import plain, reply
+from connectors.channels.orders.schema import document_schema
 from connectors.channels.orders.translate import check_fields
 from schemas.errors import BadMessage
 from schemas.orders import OrderStatus
@@ -34,8 +35,8 @@ _ORDER = {
 _MOST_MESSAGES = 100_000
 
 
-def _body(example: Any, *media: str) -> dict[str, Any]:
-    schema = {"schema": {"type": ["object", "array"]}, "example": example}
+def _body(example: Any, *media: str, schema: Any = None) -> dict[str, Any]:
+    schema = {"schema": schema or {"type": ["object", "array"]}, "example": example}
     return {"requestBody": {"required": True, "content": dict.fromkeys(media, schema)}}
 
 
@@ -54,7 +55,7 @@ def _placing(routes: APIRouter, ports: Ports) -> None:
         "/v1/orders",
         status_code=202,
         responses=answers("Durable, and on its way", {"order_id": "web:W1001"}, 415, 422, 503, status=202),
-        openapi_extra=_body(_ORDER, "application/json"),
+        openapi_extra=_body(_ORDER, "application/json", schema=document_schema(ports.channels)),
     )
     async def place(request: Request) -> Response:
         """Place an order, as a channel writes it. 202 once it is durable; follow `Location` for what becomes of it.

@@ -420,7 +420,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 class Ports:
     """All the API is built on. `hosts`: names it answers to (a browser page of another host must not reach it).
 
-    Without `console` there is no live page. `away`: what ports raise, beside `Busy`, while they cannot answer.
+    Without `console` there is no live page. `away`: what ports raise, beside `Busy`, while they cannot answer. `most_requests`,
+    `most_streams`: how many one process answers, and how many live pages follow, at once. `channels`: those there are.
     """
 
     promises: Promises
@@ -438,3 +439,6 @@ class Ports:
     console: Console | None = None
     hosts: tuple[str, ...] = LOOPBACK
     away: tuple[type[Exception], ...] = ()
+    channels: tuple[str, ...] = ()
+    most_requests: int = 160
+    most_streams: int = 64

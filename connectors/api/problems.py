@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown, Unsigned
 from connectors.api.render import plain
@@ -44,6 +46,7 @@ def install(app: FastAPI, away: Sequence[type[Exception]] = ()) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(AnyHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(NotKnown, _not_known)
@@ -54,13 +57,27 @@ def install(app: FastAPI, away: Sequence[type[Exception]] = ()) -> None:
 
 def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem(error.status_code, str(error.detail))
+    return problem(error.status_code, str(error.detail), {"Retry-After": "1"} if error.status_code == 503 else None)
 
 
-def _http(_: Request, error: Exception) -> Response:
+def _gone(_: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
     hint = _HINTS.get(error.status_code, "")
-    return problem(error.status_code, f"{error.detail}. {hint}".strip(), error.headers)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return problem(error.status_code, f"{error.detail}. {hint}".strip(), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that a path allows: its methods have a route each, and the router names those of the first."""
+    found: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        if context.methods and context.path_regex.match(request.scope["path"]):
+            found |= context.methods
+    return sorted(found)
 
 
 def _validation(_: Request, error: Exception) -> Response:

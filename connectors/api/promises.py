@@ -11,8 +11,9 @@ from fastapi import APIRouter, Header, Query, Response
 
 from connectors.api.docs import EXPLAIN, QUOTE, answers
 from connectors.api.http import ExactRoute
-from connectors.api.ledger import Total, totals_of
+from connectors.api.ledger import Total, Totals
 from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, CheckIn, ReserveIn
+from connectors.api.pools import Pool
 from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
@@ -23,6 +24,9 @@ Text = Annotated[str | None, Query(min_length=1, max_length=MAX_ID, pattern=ID_P
 Cursor = Annotated[str | None, Query(min_length=1, max_length=MAX_PATH_ID, pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Before = Annotated[int | None, Query(ge=0, le=2**62)]
+
+
+EXPLAIN_THREADS, EXPLAIN_WAITING = 2, 100
 
 
 def router(ports: Ports) -> APIRouter:
@@ -55,25 +59,28 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         quote = ports.promises.quote(row, AtpQuery(site, channel, policy, from_, days))
         return reply(_quoted(row, quote) | {"freshness": _freshness(ports, row)})
 
-    @routes.get("/v1/items/{item:path}/explain", responses=answers("The ledger behind the number", EXPLAIN, 404))
-    def explain(item: str, before: Before = None, limit: Limit = 100) -> Response:
+    totals, pool = Totals(ports.promises), Pool(EXPLAIN_THREADS, EXPLAIN_WAITING)
+
+    def explained(item: str, before: int | None, limit: int) -> dict[str, Any]:
+        row = _known(ports, item)
+        entries = ports.promises.ledger(item, before, limit)
+        found, is_whole = totals.of(row)
+        return {
+            "item": item,
+            "uom": row.uom,
+            "rows": [{"offset": offset, **plain(entry)} for offset, entry in entries],
+            "next": entries[0][0] if len(entries) == limit else None,
+            "totals": [_total(total) for total in found],
+            "adds_up": all(t.added_milli == t.present_milli for t in found) if is_whole else None,
+        }
+
+    @routes.get("/v1/items/{item:path}/explain", responses=answers("The ledger behind the number", EXPLAIN, 404, 503, 504))
+    async def explain(item: str, before: Before = None, limit: Limit = 100) -> Response:
         """The ledger rows of an item, oldest first, and the sum of all its rows beside the present number.
 
         Rows are the newest `limit`; pass `next` as `before` for older ones.
         """
-        row = _known(ports, item)
-        entries = ports.promises.ledger(item, before, limit)
-        totals, is_whole = totals_of(row, ports.promises)
-        return reply(
-            {
-                "item": item,
-                "uom": row.uom,
-                "rows": [{"offset": offset, **plain(entry)} for offset, entry in entries],
-                "next": entries[0][0] if len(entries) == limit else None,
-                "totals": [_total(total) for total in totals],
-                "adds_up": all(t.added_milli == t.present_milli for t in totals) if is_whole else None,
-            }
-        )
+        return await pool.run(lambda: reply(explained(item, before, limit)))
 
 
 def _formulas(routes: APIRouter, ports: Ports) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,8 +41,8 @@ class Staleness:
         await self._app(scope, receive, told)
 
 
-def document(app: FastAPI) -> None:
-    """Have the OpenAPI document tell of the header."""
+def document(app: FastAPI, policies: Sequence[str]) -> None:
+    """Have the OpenAPI document tell of the header, and of what the types do not: a needed key, the policies there are."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -49,6 +50,13 @@ def document(app: FastAPI) -> None:
             for path, methods in made()["paths"].items():
                 if path.startswith(_READ) and "get" in methods:
                     methods["get"]["responses"]["200"].setdefault("headers", {})[HEADER] = _SAID
+                for parameter in (each for method in methods.values() for each in method.get("parameters", ())):
+                    if parameter["name"] == "idempotency-key":
+                        parameter["required"] = True  # the handler asks for it itself, to say what it is for
+                    if parameter["name"] == "policy":
+                        parameter["schema"] = {"type": "string", "enum": list(policies)}
+            asked: dict[str, Any] = app.openapi_schema or {}
+            asked["components"]["schemas"]["CalculateIn"]["properties"]["policy"] = {"type": "string", "enum": list(policies)}
         assert app.openapi_schema is not None
         return app.openapi_schema
 

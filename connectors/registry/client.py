@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from connectors.texts import masked
 from schemas.catalog import COMPATIBILITY, CommittedSchema
 
 _CCOMPAT = "/apis/ccompat/v7"
@@ -52,7 +53,7 @@ class RegistryClient:
         try:
             self._url = httpx.URL(url.rstrip("/"))
         except httpx.InvalidURL as error:
-            raise RegistryError(f"{url[:200]!r} is no URL: {error}", is_mistake=True) from None
+            raise RegistryError(f"{masked(url)[:200]!r} is no URL: {masked(str(error))}", is_mistake=True) from None
         if self._url.scheme not in ("http", "https") or not self._url.host:
             sentence = f"{self.name!r} is no URL of a registry: use http://host:port or https://host:port"
             raise RegistryError(sentence, is_mistake=True)

@@ -9,6 +9,7 @@ been for a while. One that a crash left claimed is taken again: its orders are t
 from __future__ import annotations
 
 import asyncio
+import stat
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -70,8 +71,12 @@ class Folder:
 
     def prepare(self) -> None:
         """Make the folder and those beside it. Raises `OSError`."""
-        for place in (self._claimed, self.path / "done", self.path / "rejected", self.path / "reports"):
-            place.mkdir(parents=True, exist_ok=True)
+        self._claimed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        for place in (self.path / "done", self.path / "rejected", self.path / "reports"):
+            if not place.is_dir():
+                place.mkdir()
+                place.chmod(mode)  # whoever may drop files may see what became of them
 
     def claim(self) -> list[str]:
         """Claim what has come and is written to its end; returns the names of all claimed files, oldest name first."""

@@ -178,6 +178,7 @@ def write_report(path: Path, rows: Iterable[Sequence[object]]) -> None:
     part = path.with_name(f".{path.name}.part")
     with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out:
         csv.writer(out).writerows([_plain(str(cell)) for cell in row] for row in rows)
+    part.chmod(stat.S_IMODE(path.parent.stat().st_mode) & 0o666)
     part.rename(path)
 
 

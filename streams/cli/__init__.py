@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import NoReturn
+from collections.abc import MutableMapping
+from typing import Any, NoReturn
 
 import structlog
 import typer
 
+from connectors.texts import masked, visible
 from streams.cli import chaos, checks, feeds, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.compiled import outdated
@@ -55,10 +58,12 @@ def main() -> NoReturn:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _readable,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    os.umask(0o077)  # what is kept of customers and prices is for whoever runs this alone
     try:
         app()
     except (Mistake, BadSettings) as error:
@@ -69,6 +74,14 @@ def main() -> NoReturn:
         sys.stderr.close()
         sys.exit(0)
     sys.exit(0)
+
+
+def _readable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What is logged, with what cannot be seen written out, and without the passwords of addresses."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = masked(visible(value))
+    return event
 
 
 def _end(sentence: str, code: int) -> NoReturn:

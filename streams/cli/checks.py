@@ -6,11 +6,12 @@ import importlib.metadata
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
+from connectors.texts import masked
 from schemas.topics import Topic
 from streams.access import cluster_of
 from streams.app import all_flows
@@ -115,7 +116,7 @@ def doctor(
     crossdock doctor
     crossdock doctor --roles fold,translate
     """
-    findings = list(_examined(data, frozenset(roles_named(roles, ROLES))))
+    findings = [replace(f, says=masked(f.says)) for f in _examined(data, frozenset(roles_named(roles, ROLES)))]
     is_bad = any(f.result == "error" for f in findings)
     if is_json:
         as_json({"ok": not is_bad, "checks": [asdict(f) for f in findings]})
@@ -161,7 +162,9 @@ def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
             if settings.is_kafka:
                 yield from _brokers(settings, roles, source)
             else:
-                yield Finding("directory", "ok", f"{settings.directory} {held}; topics are as declared")
+                others = _open_to_others(settings)
+                says = f"{settings.directory} {held}; topics are as declared{others}"
+                yield Finding("directory", "warning" if others else "ok", says)
             yield from _state(source)
     except (BadSettings, Mistake, Failed) as error:
         yield Finding("brokers" if settings.is_kafka else "directory", "error", str(error))
@@ -213,6 +216,12 @@ def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(place).free
     says = f"{free / 1e9:.1f} GB free for {settings.directory}"
     return Finding("disk", "ok" if free > LEAST_FREE_BYTES else "error", says)
+
+
+def _open_to_others(settings: Settings) -> str:
+    """What is to be said if others on this machine may look into the data."""
+    place = settings.directory
+    return f"; others on this machine may look into it: chmod 700 {place}" if place.stat().st_mode & 0o077 else ""
 
 
 def _state(source: Session) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.say import Failed, as_json, number, out, table
+from streams.cli.say import Failed, as_it_is, as_json, number, out, table
 from streams.cli.session import Session, ask, read, session
 
 
@@ -42,7 +42,7 @@ def atp(
     with session(settings_for(data)) as source:
         response = ask(source, "GET", f"/v1/atp/{_path(item)}", params={k: v for k, v in wanted.items() if v is not None})
     if is_json:
-        print(response.text)
+        as_it_is(response.text)
         return
     _show_atp(read(response))
 
@@ -96,7 +96,7 @@ def order(
         trace = read(ask(source, "GET", f"/v1/orders/{_path(order_id)}/trace"))
     shown = read(response)
     if is_json:
-        print(response.text)
+        as_it_is(response.text)
         return
     console = out()
     numbers = f" (ERP {', '.join(shown['erp_order_nos'])})" if shown["erp_order_nos"] else ""

@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from connectors.texts import masked, visible, visible_json
 
 
 class Mistake(Exception):
@@ -22,15 +25,23 @@ class Failed(Exception):
     """It could not be done, or a check found something: exit code 1."""
 
 
+class Terminal(Console):
+    """A console on which no text from outside commands the terminal or turns its neighbours around: all go through here."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """A text with what cannot be seen written out, and without the passwords of addresses."""
+        return super().render_str(masked(visible(text)), **how)
+
+
 def out() -> Console:
     """Standard output, wide enough for a table when it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    console = Terminal()
+    return console if console.is_terminal else Terminal(width=160)
 
 
 def err() -> Console:
     """Standard error."""
-    return Console(stderr=True)
+    return Terminal(stderr=True)
 
 
 def number(value: Any) -> str:
@@ -53,7 +64,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, 
 
 def as_json(data: Any) -> None:
     """Data as one JSON document, decimals as numbers."""
-    print(orjson.dumps(data, default=_exact, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    as_it_is(orjson.dumps(data, default=_exact, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+
+
+def as_it_is(document: str) -> None:
+    """A JSON document, with what cannot be seen in JSON's own escapes."""
+    print(visible_json(document))
 
 
 def _exact(value: Any) -> Any:

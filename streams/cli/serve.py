@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 from fastapi import FastAPI
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -33,6 +32,7 @@ from streams.demo.servers import running as servers_running
 from streams.demo.stage import Stage
 from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
+from streams.http_server import Bounds, server_config
 from streams.opening import opened_log
 from streams.reports import Reporter, Reports, hung
 from streams.roles import ROLES, WORKING, Role
@@ -182,13 +182,13 @@ def serve(app: App, sock: socket.socket) -> None:
     url = _url(sock)
     err().print(f"crossdock listens on [bold]{url}[/] (documentation: {url}/docs). Interrupt it with Ctrl-C.", soft_wrap=True)
     with address_noted(app.settings.directory, url):
-        _answer(create_api(app.ports), sock)
+        _answer(create_api(app.ports), sock, app.settings.http.bounds())
 
 
 def _serve_health(app: App, sock: socket.socket) -> None:
     """The same for a process without the role serve, which has no other answers: so its address is not noted."""
     err().print(f"Its health: [bold]{_url(sock)}/readyz[/], /healthz, /metrics", soft_wrap=True)
-    _answer(create_health_api(app.watch.own, app.registry), sock)
+    _answer(create_health_api(app.watch.own, app.registry), sock, app.settings.http.bounds())
 
 
 def _url(sock: socket.socket) -> str:
@@ -196,8 +196,8 @@ def _url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _answer(api: FastAPI, sock: socket.socket) -> None:
-    server = ApiServer(uvicorn.Config(api, log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+def _answer(api: FastAPI, sock: socket.socket, bounds: Bounds) -> None:
+    server = ApiServer(server_config(api, bounds))
     with contextlib.suppress(KeyboardInterrupt):
         # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -258,7 +258,7 @@ def _empty(directory: Path) -> None:
             raise Mistake(f"{directory} is not empty, and the demo starts on an empty log: give it another --data.")
         err().print(f"The earlier demonstration in {directory} is removed.", soft_wrap=True)
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / DEMO_FILE).write_text("This log was made by crossdock demo, which may remove it.\n")
 
 

@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 from itertools import chain
 from typing import Any
 
-from connectors.api.ledger import totals_of
+from connectors.api.ledger import Totals
 from schemas import topics
 from schemas.inventory import Atp
 from schemas.operations import ExceptionRow
@@ -114,10 +114,11 @@ def _records(app: App, at: TopicPartition) -> int:
 
 def _ledger_adds_up(app: App) -> tuple[int, Iterator[str]]:
     rows: list[Atp] = list(every(app.published.atp_page, "item"))
+    ledger = Totals(app.ports.promises)
 
     def violations() -> Iterator[str]:
         for row in rows:
-            totals, _ = totals_of(row, app.ports.promises)
+            totals, _ = ledger.of(row)
             for total in totals:
                 if total.added_milli != total.present_milli:
                     text = f"{total.measure} is {show(total.present_milli)}, its ledger says {show(total.added_milli)}"

@@ -13,7 +13,6 @@ from importlib.resources import as_file, files
 from itertools import count
 
 import httpx
-import uvicorn
 
 from connectors.api.app import create_api
 from streams.app import App, now_ms
@@ -25,6 +24,7 @@ from streams.demo.sandbox import Sandbox, running
 from streams.demo.servers import Servers
 from streams.demo.world import dice
 from streams.engine.process import calm_collector
+from streams.http_server import server_config
 from streams.opening import opened_log
 from streams.serving import SERVER_FILE, ApiServer
 from streams.settings import FILE, Settings, load
@@ -137,7 +137,7 @@ def _url_of(sock: socket.socket) -> str:
 def _served(app: App, sock: socket.socket, url: str) -> Iterator[None]:
     """The API in a thread; its address is in the data directory meanwhile, for the other commands."""
     note = app.settings.directory / SERVER_FILE
-    server = ApiServer(uvicorn.Config(create_api(app.ports), log_level="warning", access_log=False, timeout_graceful_shutdown=10))
+    server = ApiServer(server_config(create_api(app.ports), app.settings.http.bounds()))
     stop = threading.Event()
     thread = app.keeper.thread("api", lambda: server.run(sockets=[sock]), stop, may_end=True)
     thread.start()

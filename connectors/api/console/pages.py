@@ -123,7 +123,7 @@ def _reads(routes: APIRouter, console: Console, viewers: Viewers) -> None:
     ) -> Response:
         """Server-sent events: `pulse`, `changes`, `refresh`."""
         if viewers.is_full:
-            raise Problem(503, "As many pages are open as can be served. Close some.")
+            raise Problem(503, "As many live pages are open as can be served. Close some.")
         headers = {**SAFE_HEADERS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(viewers.stream(last_event_id or since), media_type="text/event-stream", headers=headers)
 

@@ -15,7 +15,7 @@ from connectors.api.console.ports import Console
 
 PAUSE_S = 0.3
 PULSE_S = 1.0
-MOST_VIEWERS = 100
+MOST_VIEWERS = 64
 MOST_ROWS = 150
 RETRY_MS = 1_000
 
@@ -23,8 +23,9 @@ RETRY_MS = 1_000
 class Viewers:
     """All who watch. One task reads for them while there are any; a slow one skips to where the others are."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, most: int = MOST_VIEWERS) -> None:
         self._console = console
+        self._most = most
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Event()
@@ -43,10 +44,12 @@ class Viewers:
     @property
     def is_full(self) -> bool:
         """Whether there are as many as can be served."""
-        return self._count >= MOST_VIEWERS or self._is_closed
+        return self._count >= self._most or self._is_closed
 
     async def stream(self, since: str) -> AsyncIterator[bytes]:
         """Events from a cursor on; an unknown one gets `refresh`: everything is to be read anew."""
+        if self.is_full:  # several were let in at once
+            return
         self._count += 1
         try:
             yield b"retry: %d\n\n" % RETRY_MS

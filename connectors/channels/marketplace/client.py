@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
+from connectors.texts import masked
+
 PAGE = 100
 MAX_PAGE_BYTES = 8 << 20
 
@@ -30,16 +32,20 @@ class Page:
 
 async def fetch(client: httpx.AsyncClient, url: str, cursor: str) -> Page:
     """The page after a cursor ("" for the first). Raises `NoPage` for anything that is not one."""
+    shown = masked(url)
     try:
-        answer = await client.get(f"{url.rstrip('/')}/orders", params={"after": cursor, "limit": PAGE})
+        async with client.stream("GET", f"{url.rstrip('/')}/orders", params={"after": cursor, "limit": PAGE}) as answer:
+            if answer.status_code != 200:
+                raise NoPage(f"{shown} answered {answer.status_code}")
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > MAX_PAGE_BYTES:
+                    raise NoPage(f"{shown} sent a page of more than {MAX_PAGE_BYTES:,} bytes")
     except httpx.HTTPError as error:
-        raise NoPage(f"{url} cannot be reached: {type(error).__name__} {error}".strip()) from None
-    if answer.status_code != 200:
-        raise NoPage(f"{url} answered {answer.status_code}")
-    if len(answer.content) > MAX_PAGE_BYTES:
-        raise NoPage(f"{url} sent a page of {len(answer.content)} bytes, more than {MAX_PAGE_BYTES}")
+        raise NoPage(masked(f"{shown} cannot be reached: {type(error).__name__} {error}".strip())) from None
     try:
-        page = msgspec.json.decode(answer.content, type=_Page)
+        page = msgspec.json.decode(content, type=_Page)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise NoPage(f"{url} sent what is no page: {error}") from None
+        raise NoPage(f"{shown} sent what is not a page: {error}") from None
     return Page([bytes(entry) for entry in page.orders], page.next)

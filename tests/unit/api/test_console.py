@@ -186,8 +186,17 @@ def test_streams_end_with_the_server_and_with_their_source(quick: None) -> None:
         asyncio.run(failing())
 
 
-def test_no_more_viewers_than_can_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST_VIEWERS", 0)
-    answer = Client(app_of(FakeLive())).get("/console/stream?since=e.0")
+def test_no_more_viewers_than_can_be_served() -> None:
+    """A clear 503 to the next one; and what was let in at once ends by itself."""
+    answer = Client(create_api(dataclasses.replace(ports(Fake()), console=Console(FakeLive()), most_streams=0))).get(
+        "/console/stream"
+    )
     assert answer.status_code == 503
     assert "Close some" in answer.json()["detail"]
+    assert answer.headers["Retry-After"]
+
+    async def at_once() -> list[bytes]:
+        full = stream.Viewers(Console(FakeLive()), 0)
+        return [event async for event in full.stream("")]
+
+    assert asyncio.run(at_once()) == []

@@ -12,8 +12,12 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from connectors.api.app import create_api, create_health_api
 from connectors.api.console.ports import Console
+from connectors.api.ports import NotKnown
 from connectors.api.strict import REFUSES_ALL, StrictRoute, query_names
+from connectors.channels.orders.schema import document_schema
 from connectors.texts import is_id, unknown, visible, visible_json
+from streams.engine.memory import MemoryLog
+from streams.intake import WebhookIntake
 from tests.unit.api.console_fakes import FakeDemo, FakeLive
 from tests.unit.api.fakes import Client, Fake, ports
 
@@ -169,3 +173,57 @@ def test_texts() -> None:
     assert unknown("field", "ship_to", ["site", "customer"]) == "There is no field 'ship_to' here. There are: customer, site."
     assert "Did you mean 'customer'?" in unknown("query parameter", "Custmer", ["site", "customer"])
     assert "at all" in unknown("query parameter", "x", [])
+
+
+def test_a_path_says_all_the_methods_it_allows() -> None:
+    for method, path, allowed in (
+        ("PUT", "/v1/orders", "GET, POST"),
+        ("DELETE", "/v1/orders/web:1", "GET"),
+        ("PATCH", "/v1/reservations/x", "DELETE"),
+        ("GET", "/v1/atp/calculate/x/y", None),
+        ("DELETE", "/v1/exceptions", "GET"),
+    ):
+        answer = Client(APP).request(method, path)
+        if allowed is None:
+            assert answer.status_code == 404
+        else:
+            assert answer.status_code == 405
+            assert set(allowed.split(", ")) <= set(answer.headers["Allow"].split(", "))
+
+
+def test_methods_nobody_knows_make_no_series() -> None:
+    made = ports(Fake())
+    client = Client(create_api(made))
+    for n in range(50):
+        client.request(f"ZAP{n}", f"/nowhere/{n}")
+    text = client.get("/metrics").text
+    assert "ZAP" not in text
+    assert 'method="other",route="none"' in text
+
+
+def test_who_calls_a_wrong_webhook_learns_no_other() -> None:
+    """Names of channels are not for those who have shown no signature."""
+    intake = WebhookIntake(MemoryLog(), {"secretive": b"s" * 8})
+    with pytest.raises(NotKnown) as error:
+        intake.accept("shop", b"{}", "")
+    assert "secretive" not in str(error.value)
+
+
+def test_an_order_documents_schema_says_what_is_required() -> None:
+    schema = document_schema(("web", "edi"))
+    order = schema["anyOf"][0]
+    assert order["required"] == ["channel", "external_ref", "customer", "lines"]
+    assert order["properties"]["channel"]["enum"] == ["web", "edi"]
+    assert order["additionalProperties"] is False
+    assert order["properties"]["lines"]["items"]["additionalProperties"] is False
+    assert "$ref" not in json.dumps(schema)
+    document = Client(APP).get("/openapi.json").json()
+    reserve = document["paths"]["/v1/reservations"]["post"]["parameters"]
+    assert [p["required"] for p in reserve if p["name"] == "idempotency-key"] == [True]
+    assert document["components"]["schemas"]["CalculateIn"]["properties"]["policy"]["enum"]
+
+
+def test_a_name_twice_in_an_object_is_refused() -> None:
+    sent = {"headers": HEADERS | {"Content-Type": "application/json"}}
+    answer = Client(APP).post("/v1/reservations", content=b'{"item": "A", "item": "B", "qty": 1, "channel": "web"}', **sent)
+    assert "twice" in detail(answer, 400)

@@ -2,6 +2,11 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// What cannot be seen, or would turn its neighbours around, is written out: controls, line separators, bidirectional marks.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+export const visible = (text) => String(text).replace(UNSEEN, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 export const byId = (id) => document.getElementById(id);
 
 export function h(tag, props = {}, ...children) {
@@ -17,9 +22,10 @@ function fill(element, props, children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "data") Object.assign(element.dataset, value);
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true ? "" : typeof value === "string" ? visible(value) : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const shown = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...shown.map((child) => (child instanceof Node ? child : visible(child))));
   return element;
 }
 
@@ -31,7 +37,8 @@ export function icon(name, label = "") {
 
 // Sets text only where it differs, so that screen readers and animations are left alone.
 export function say(element, text) {
-  if (element.textContent !== String(text)) element.textContent = text;
+  const shown = visible(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 // Makes a list show `rows`, keeping the element of each key: focus and hover stay where they are.

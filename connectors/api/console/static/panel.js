@@ -1,6 +1,6 @@
 // The side panel: one thing in full. A modal dialog: Escape closes it, and focus goes back to where it came from.
 
-import { byId, h } from "./dom.js";
+import { byId, h, say } from "./dom.js";
 
 const dialog = byId("panel");
 let opener = null;
@@ -14,7 +14,7 @@ export function openPanel(key, title, load) {
   }
   current = key;
   reload = load;
-  byId("panel-title").textContent = title;
+  say(byId("panel-title"), title);
   byId("panel-body").replaceChildren(h("p", { class: "about" }, "Reading …"));
   if (!dialog.open) dialog.showModal();
   byId("panel-title").focus({ preventScroll: true });

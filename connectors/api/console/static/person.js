@@ -1,6 +1,6 @@
 // Who works here: asked once, remembered by this browser.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 
 const KEY = "crossdock.person";
 
@@ -24,11 +24,11 @@ export function actions(fields, buttons, after) {
       said.dataset.state = "wait";
       said.textContent = "Sending …";
       try {
-        said.textContent = await act(values);
+        say(said, await act(values));
         said.dataset.state = "ok";
         after?.();
       } catch (error) {
-        said.textContent = error.message;
+        say(said, error.message);
         said.dataset.state = "bad";
       } finally {
         button.disabled = false;

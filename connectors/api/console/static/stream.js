@@ -1,7 +1,7 @@
 // The server's events. It connects again by itself, goes on from the last event it saw, and says how it stands.
 
 const SILENCE_MS = 6000;
-const AGAIN_MS = 1500;
+const AGAIN_MS = 3000;
 
 export class Stream {
   // handlers: pulse(data), changes(data), refresh() and state("live" | "away" | "wait")
@@ -41,8 +41,9 @@ export class Stream {
     });
   }
 
+  // The server refused it, perhaps because as many pages follow as it can serve: until it does, the page is read anew.
   again(source) {
-    if (this.source === source && !document.hidden) this.open();
+    if (this.source === source && !document.hidden) this.handlers.refresh();
   }
 
   close() {
