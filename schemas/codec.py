@@ -55,7 +55,7 @@ def _record(cls: type[Any], seen: set[str]) -> Any:
         if isinstance(spec["type"], list):
             spec["default"] = None
         elif not f.required:
-            spec["default"] = f.default
+            spec["default"] = [] if kind_of(f.type)[0] == "list" else f.default
         found.append(spec)
     doc = " ".join((cls.__doc__ or "").split())
     return {"type": "record", "name": cls.__name__, "namespace": NAMESPACE, "doc": doc, "fields": found}

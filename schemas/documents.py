@@ -93,3 +93,11 @@ class InvoiceLineJoined(Event, frozen=True, kw_only=True):
     amount: Decimal
     posted_at_ms: int
     is_void: bool
+
+
+class WarehouseReported(Event, frozen=True, kw_only=True):
+    """A warehouse's report that names the order by the ERP's number. `type`, `body`: the event and its fields, as JSON."""
+
+    order_no: str
+    type: str
+    body: str

@@ -26,7 +26,11 @@ class PlacedLine(Frozen, frozen=True):
 
 
 class OrderPlaced(Event, frozen=True, kw_only=True):
-    """A channel placed an order. `content_hash`: equal for a plain resend, different for a contradicting one."""
+    """A channel placed an order. `content_hash`: equal for a plain resend, different for a contradicting one.
+
+    `is_restated`: the channel always sends the order as it now stands, so another content is a change of it; `stated_at_ms`: as
+    of when (0: it does not say).
+    """
 
     order_id: str
     channel: str
@@ -39,14 +43,20 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
     allow_substitute: bool
     content_hash: str
     lines: list[PlacedLine]
+    is_restated: bool = False
+    stated_at_ms: int = 0
 
 
 class OrderCancelRequested(Event, frozen=True, kw_only=True):
-    """The channel wants the order (or `line` of it) cancelled, as far as that can still be done."""
+    """The channel wants the order (or `line` of it) cancelled, as far as that can still be done.
+
+    `customer`: whose order it is, where several customers use the reference ("": not said).
+    """
 
     order_id: str
     line: int | None
     reason: str
+    customer: str = ""
 
 
 class OrderQuantityChangeRequested(Event, frozen=True, kw_only=True):
@@ -56,6 +66,7 @@ class OrderQuantityChangeRequested(Event, frozen=True, kw_only=True):
     line: int
     qty_milli: int
     uom: str | None
+    customer: str = ""
 
 
 class ReleaseHold(Event, frozen=True, kw_only=True):
@@ -147,6 +158,23 @@ class ErpOrderLineChanged(Event, frozen=True, kw_only=True):
     first_item: str | None = None
     most_milli: int = 0
     changed_at_ms: int = 0
+
+
+class ErpOrderRecalled(Event, frozen=True, kw_only=True):
+    """The ERP's order under this id is a copy of the order `to`: all that is known of it goes there."""
+
+    order_id: str
+    order_no: str
+    to: str
+
+
+class ErpNumberReported(Event, frozen=True, kw_only=True):
+    """A warehouse's report that names the order by the ERP's number. `type`, `body`: the event and its fields, as JSON."""
+
+    order_id: str
+    order_no: str
+    type: str
+    body: str
 
 
 class InvoiceLinePosted(Event, frozen=True, kw_only=True):
@@ -265,6 +293,28 @@ class LineReturned(LineExecution, frozen=True, kw_only=True):
 # --- what the order fold says ----------------------------------------------------------------------------------------------
 
 
+class ChangeOutcome(Frozen, frozen=True, kw_only=True):
+    """What became of a request for change. `outcome`: pending, done, in_part, refused; `hint`: what to do instead.
+
+    `kind`: cancel, cancel_line, set_qty, add_line, restate, release.
+    """
+
+    change: str
+    kind: str
+    line: int | None
+    outcome: str
+    sentence: str
+    hint: str
+    at_ms: int
+
+
+class ChangeAnswered(ChangeOutcome, frozen=True, kw_only=True):
+    """The outcome of a request for change, as an event. One that was pending is followed by its end."""
+
+    order_id: str
+    cause: str
+
+
 class LineStatus(Frozen, frozen=True):
     """One line: its state and how much of it stands where, in thousandths of the base unit."""
 
@@ -290,6 +340,7 @@ class OrderStatus(Frozen, frozen=True, kw_only=True):
     """An order as everybody may see it. `version` rises with each change.
 
     `decision`: checking, held (for the reasons in `holds`), accepted, refused; "" if the order is not crossdock's to run.
+    `changes`: the newest requests for change, oldest first. `same_reference`: other orders under its channel and reference.
     """
 
     order_id: str
@@ -305,6 +356,8 @@ class OrderStatus(Frozen, frozen=True, kw_only=True):
     lines: list[LineStatus]
     decision: str
     holds: list[str]
+    changes: list[ChangeOutcome] = []
+    same_reference: list[str] = []
 
 
 class Milestone(Frozen, frozen=True, kw_only=True):

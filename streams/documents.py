@@ -17,3 +17,5 @@ documents.on(rows.PurchaseOrderLineRow)(purchase_documents.purchase_order_line_c
 documents.on(rows.InvoiceRow)(invoice_documents.invoice_changed)
 documents.on(rows.InvoiceLineRow)(invoice_documents.invoice_line_changed)
 documents.on(rows.InvoiceLineJoined)(sales_documents.invoice_line_joined)
+documents.on(rows.WarehouseReported)(sales_documents.warehouse_reported)
+documents.release_on(rows.SalesOrderRow)

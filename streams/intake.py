@@ -15,6 +15,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
 from schemas.operations import DeadLetter, ExceptionRow, ExceptionWorked
+from schemas.orders import OrderPlaced
 from schemas.records import Record
 from streams.commands import append, said_now, send
 from streams.engine.log import Log, Outgoing, TopicPartition
@@ -22,6 +23,8 @@ from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_
 from streams.ingest import BadInput, Intake
 from streams.order_desk import GIVEN_UP, retry_exhausted
 from streams.views import Published, records_from
+from tables.order_changes import change_of
+from tables.order_identity import twin_id
 
 _ERP_ORDERS = "erp"
 
@@ -80,6 +83,7 @@ class OrderIntake:
         self.status_page = published.order_page
         self.events = published.order_events
         self.milestones = published.milestones
+        self.changes = published.order_changes
 
     def place(self, document: bytes) -> tuple[str, Accepted]:
         """Append an order document as it is; one without `placed_at` is placed now."""
@@ -94,24 +98,29 @@ class OrderIntake:
         if said and "placed_at" not in said and "change" not in said:
             now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC).isoformat(timespec="milliseconds")
             document = b'{"placed_at": "%b", %b' % (now.encode(), document.lstrip()[1:])
-        order_id = self._understood(channel, document)
+        event = self._understood(channel, document)
+        order_id = str(event.order_id)
+        if isinstance(event, OrderPlaced):
+            first = self._published.order(order_id)
+            if first is not None and first.customer.strip() != event.customer.strip():
+                order_id = twin_id(order_id, event.customer)  # another customer used the reference first
         return order_id, append(self._log, [self._raw(channel, document)])
 
-    def _understood(self, channel: str, document: bytes) -> str:
-        """The id the channel's translator gives it. Raises `Invalid` for what it would put in quarantine."""
+    def _understood(self, channel: str, document: bytes) -> Any:
+        """What the channel's translator makes of it. Raises `Invalid` for what it would put in quarantine."""
         record = Record(topics.raw_channel(channel).name, 0, 0, self._clock_ms(), None, document)
         try:
             (event,) = channel_orders.translate(record).events
         except BadMessage as error:
             raise Invalid(error.reason, error.hint) from None
-        return str(event.order_id)
+        return event
 
     def _raw(self, channel: str, document: bytes) -> Outgoing:
         topic = topics.raw_channel(channel)
         return Outgoing(topic.name, 0, None, document)
 
-    def cancel(self, order_id: str, line: int | None, reason: str) -> Accepted:
-        """Append the channel's wish to cancel."""
+    def cancel(self, order_id: str, line: int | None, reason: str) -> tuple[str, Accepted]:
+        """Append the channel's wish to cancel; the change it is, and where it stands."""
         row = self._published.order(order_id)
         if row is None:
             raise NotKnown(f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>.")
@@ -120,10 +129,12 @@ class OrderIntake:
         if line is not None and all(known.line != line for known in row.lines):
             raise NotKnown(f"Order {order_id} has no line {line}. Its lines: {', '.join(str(k.line) for k in row.lines)}.")
         wish: dict[str, Any] = {"channel": row.channel, "external_ref": row.external_ref, "reason": reason}
+        wish |= {"customer": row.customer} if row.customer else {}
         wish |= {"change": "cancel"} if line is None else {"change": "cancel_line", "line": line}
         document = json.dumps(wish).encode()
-        self._understood(row.channel, document)
-        return append(self._log, [self._raw(row.channel, document)])
+        event = self._understood(row.channel, document)
+        change = change_of(f"{row.channel}:{row.external_ref}", event.event_id)
+        return change, append(self._log, [self._raw(row.channel, document)])
 
 
 class ExceptionDesk:

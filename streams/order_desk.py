@@ -26,8 +26,8 @@ class HoldDesk:
         self._codec = codec
         self._clock_ms = clock_ms
 
-    def release(self, order_id: str, reason: str, person: str, note: str) -> Accepted:
-        """Let a held order go on, in spite of a reason or of all ("")."""
+    def release(self, order_id: str, reason: str, person: str, note: str) -> tuple[str, Accepted]:
+        """Let a held order go on, in spite of a reason or of all (""); the change it is, and where it stands."""
         row = self._published.order(order_id)
         if row is None:
             raise NotKnown(f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>.")
@@ -39,7 +39,7 @@ class HoldDesk:
             raise Invalid(f"Order {order_id} is not held for {reason[:100]!r}", f"It is held for {known}.", is_conflict=True)
         now_ms = self._clock_ms()
         command = ReleaseHold(**said_now(now_ms, f"order/{order_id}"), order_id=order_id, reason=reason, person=person, note=note)
-        return send(self._log, self._codec, command)
+        return command.event_id, send(self._log, self._codec, command)
 
 
 def retry_exhausted(log: Log, codec: Codec, now_ms: int, row: ExceptionRow) -> str:

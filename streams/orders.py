@@ -12,7 +12,7 @@ from schemas import orders as say
 from schemas import topics
 from schemas.deliveries import ObligationSettled
 from streams.engine.flow import Fold
-from tables import order_execution, order_rules, order_run
+from tables import order_execution, order_reported, order_rules, order_run
 from tables.order_context import RunPolicy
 from tables.order_status import order_status
 from tables.orders import OrderTables
@@ -23,6 +23,8 @@ _RULES: dict[type[Any], order_run.Rule] = {
     say.OrderCancelRequested: order_rules.order_cancel_requested,
     say.OrderQuantityChangeRequested: order_rules.order_quantity_change_requested,
     say.ErpOrderChanged: order_rules.erp_order_changed,
+    say.ErpOrderRecalled: order_rules.erp_order_recalled,
+    say.ErpNumberReported: order_reported.erp_number_reported,
     say.ErpOrderLineChanged: order_rules.erp_order_line_changed,
     say.InvoiceLinePosted: order_rules.invoice_line_posted,
     say.LineAnswered: order_execution.line_answered,
@@ -48,5 +50,5 @@ def orders_fold(policy: OrderPolicy = OrderPolicy(), sites: Policy = Policy()) -
     orders.on(say.ReleaseHold)(order_run.advancing(run, release))
     orders.on(say.OrderTick)(partial(order_run.order_tick, run))
     orders.release_on(say.OrderPlaced, say.ErpOrderChanged, say.ErpOrderLineChanged, say.LineAnswered)
-    orders.derive(on=("orders", "lines", "processes"))(order_status)
+    orders.derive(on=("orders", "lines", "processes", "recent_changes"))(order_status)
     return orders

@@ -25,7 +25,7 @@ from schemas.deliveries import EndpointStatus
 from schemas.errors import BrokenInvariant
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import DeadLetter, ExceptionRow
-from schemas.orders import Milestone, OrderStatus
+from schemas.orders import ChangeAnswered, Milestone, OrderStatus
 from schemas.records import Record
 from schemas.topics import Topic
 from streams import quotes
@@ -43,6 +43,8 @@ from tables.table import row_types
 
 SEPARATOR = "|"
 MOST_ENDPOINTS = 1_000
+
+MOST_CHANGES = 1_000
 
 
 class Published:
@@ -90,6 +92,14 @@ class Published:
     def milestones(self, order_id: str) -> list[Milestone]:
         """What the order has reached, oldest first."""
         return [milestone for _, milestone in self._history(topics.MILESTONES, order_id, None, 100)]
+
+    def order_changes(self, order_id: str) -> list[ChangeAnswered]:
+        """Requests for change of an order, the newest word on each, oldest first."""
+        found: dict[str, ChangeAnswered] = {}
+        for _, said in self._history(topics.ORDER_CHANGES, order_id, None, MOST_CHANGES):
+            found.pop(said.change, None)
+            found[said.change] = said
+        return list(found.values())
 
     def order_events(self, order_id: str, before: int | None, limit: int) -> list[tuple[int, Any]]:
         """What was said to the order fold about an order, oldest first."""

@@ -59,10 +59,27 @@ CODES: dict[str, Code] = {
     # orders
     "credit_hold": Code("warning", "credit control", 4 * HOUR_MS, "Release the customer's credit, or cancel the order"),
     "order_conflict": Code(
-        "warning", "sales", 4 * HOUR_MS, "Ask the channel which content is right; let it send the difference as a change"
+        "warning",
+        "sales",
+        4 * HOUR_MS,
+        "Ask the channel which content is right; if it is the new one, send set_qty or cancel_line for each line that differs",
     ),
-    "duplicate_order": Code("critical", "order desk", HOUR_MS, "Cancel all but one of the ERP's orders before they ship"),
-    "change_after_cancel": Code("info", "sales", DAY_MS, "Tell the channel; it may place a new order"),
+    "order_restated_older": Code(
+        "warning",
+        "sales",
+        4 * HOUR_MS,
+        "Look the order up in its channel; where it differs from here, send set_qty or cancel_line for the line",
+    ),
+    "duplicate_order": Code(
+        "critical",
+        "order desk",
+        HOUR_MS,
+        "Ask the customer: if the order was entered twice, close the copies in the ERP; if more was ordered, place it as an"
+        " order with a reference of its own",
+    ),
+    "change_refused": Code(
+        "warning", "sales", 4 * HOUR_MS, "Tell the customer what stays as it is; the sentence says what can be done instead"
+    ),
     "line_refused": Code("warning", "sales", 4 * HOUR_MS, "Tell the customer why, or correct the line and send it again"),
     "over_shipped": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
     "shipment_corrected": Code(

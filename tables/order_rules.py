@@ -11,17 +11,31 @@ from schemas.frozen import replace
 from schemas.orders import (
     ErpOrderChanged,
     ErpOrderLineChanged,
+    ErpOrderRecalled,
     InvoiceLinePosted,
     OrderCancelRequested,
     OrderPlaced,
     OrderQuantityChangeRequested,
 )
+from schemas.quantity import show
 from tables.milestones import reach
 from tables.notes import cleared, note, several
+from tables.order_changes import begin, change_of, refuse, settle_changes, wanted_milli
 from tables.order_echo import heard
+from tables.order_identity import (
+    addressed,
+    hand_over_facts,
+    owner_of,
+    pass_on_header,
+    pass_on_order,
+    passed_to,
+    recall_copies,
+)
+from tables.order_identity import others as others_under
 from tables.order_lines import settle, settle_erp_line, settle_line
+from tables.order_restated import restate
 from tables.order_workings import in_base
-from tables.orders import ErpLine, ErpOrder, InvoiceLine, Order, OrderTables, Placed, Placement, SeenFact
+from tables.orders import ErpLine, ErpOrder, InvoiceLine, OpenChange, Order, OrderTables, Placed, Placement, SeenFact
 from tables.spans import covers, widened
 
 MAX_SEEN = 10_000
@@ -29,15 +43,26 @@ MAX_SEEN = 10_000
 
 
 def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
-    """The channel's order. A plain resend is a duplicate; a contradicting one is noted and changes nothing."""
+    """The channel's order. A plain resend is a duplicate. Another content is a change if the channel sends orders as they stand,
+    else it is noted and changes nothing. Another customer's order under the same reference is another order.
+    """
     key = (e.order_id,)
     held = t.placements.get(key)
+    others = pass_on_order(t, e)
+    if others is not None:
+        yield others
+        return
     if held is not None:
         if held.content_hash == e.content_hash:
             raise AlreadyApplied
+        if e.is_restated:
+            yield from restate(t, e, held)
+            yield from _refresh(t, e.order_id, e)
+            return
         sentence = f"Order {e.order_id} was sent again with another content; the first one stands."
         yield note(e, "order_conflict", f"order_conflict:{e.order_id}", sentence, order_id=e.order_id)
         return
+    yield from recall_copies(t, e)
     t.placements[key] = Placement(
         channel=e.channel,
         external_ref=e.external_ref,
@@ -49,6 +74,7 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
         allow_substitute=e.allow_substitute,
         content_hash=e.content_hash,
         placed_at_ms=e.occurred_at_ms,
+        stated_at_ms=e.stated_at_ms,
     )
     for line in e.lines:
         t.placed[e.order_id, line.line] = Placed(
@@ -68,52 +94,97 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
 
 def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[Any]:
     """The channel's cancellation is final. It takes what has not been picked, also of what the ERP adds later."""
+    others = addressed(t, e)
+    if others is not None:
+        yield others
+        return
     order = t.orders.get((e.order_id,))
     if order is None or (e.line is not None and (e.order_id,) not in t.placements):
         raise NotYet(f"order {e.order_id} has not arrived; the cancellation waits for it")
+    remember(t, e.order_id, e)
+    kind, change = "cancel" if e.line is None else "cancel_line", change_of(e.order_id, e.event_id)
+    if _is_ambiguous(t, e):
+        yield from _refuse_ambiguous(t, e, kind, e.line)
+        return
+    before = OpenChange(kind, e.line, wanted_milli(t, e.order_id, e.line))
+    placed = None if e.line is None else t.placed.get((e.order_id, e.line))
     if e.line is None:
-        if order.cancel_reason is not None:
-            raise AlreadyApplied
-        t.orders[(e.order_id,)] = replace(order, cancel_reason=e.reason)
-        yield from settle(t, e.order_id, e)
+        is_over = order.cancel_reason is not None
+        t.orders[(e.order_id,)] = replace(t.orders[(e.order_id,)], cancel_reason=order.cancel_reason or e.reason)
+        if not is_over:
+            yield from settle(t, e.order_id, e)
+    elif placed is None:
+        yield from refuse(t, e, e.order_id, kind, e.line, *_no_line(t, e.order_id, e.line))
+        return
     else:
-        placed = _placed(t, e.order_id, e.line)
-        if placed.cancel_reason is not None:
-            raise AlreadyApplied
-        t.placed[e.order_id, e.line] = replace(placed, cancel_reason=e.reason)
-        yield from settle_line(t, e.order_id, e.line, e)
+        is_over = placed.cancel_reason is not None
+        t.placed[e.order_id, e.line] = replace(placed, cancel_reason=placed.cancel_reason or e.reason)
+        if not is_over:
+            yield from settle_line(t, e.order_id, e.line, e)
+    yield from begin(t, e, e.order_id, change, before)
     yield from conclude(t, e.order_id, e)
 
 
 def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeRequested) -> Iterator[Any]:
     """The channel wants another quantity on a line: in the unit it ordered, or one the promise fold has made known."""
+    others = addressed(t, e)
+    if others is not None:
+        yield others
+        return
     order = t.orders.get((e.order_id,))
     if order is None or (e.order_id,) not in t.placements:
         raise NotYet(f"order {e.order_id} has not arrived; the change waits for it")
-    placed = _placed(t, e.order_id, e.line)
-    changed = _changed(t, e, placed)
-    if e.source_position <= placed.change_position:
-        raise AlreadyApplied
+    placed = t.placed.get((e.order_id, e.line))
+    changed = None if placed is None else _changed(t, e, placed)
     remember(t, e.order_id, e)
+    if _is_ambiguous(t, e):
+        yield from _refuse_ambiguous(t, e, "set_qty", e.line)
+        return
+    if placed is None:
+        yield from refuse(t, e, e.order_id, "set_qty", e.line, *_no_line(t, e.order_id, e.line))
+        return
+    if changed is None:
+        unit = t.lines[e.order_id, e.line].unit
+        qty = f"{show(e.qty_milli)} {e.uom or unit.uom}"
+        sentence = f"Line {e.line} of order {e.order_id} cannot be {qty}: {placed.item} has no such unit."
+        hint = f"Send the quantity in {unit.uom} or {unit.pack_uom or placed.uom or unit.uom}"
+        yield from refuse(t, e, e.order_id, "set_qty", e.line, sentence, hint)
+        return
+    if e.source_position <= placed.change_position:
+        sentence = f"Line {e.line} of order {e.order_id} was changed by a newer request before this one was read."
+        yield from refuse(t, e, e.order_id, "set_qty", e.line, sentence, "Send the quantity that is wanted as a new change")
+        return
     if order.cancel_reason is not None or placed.cancel_reason is not None:
         sentence = f"Line {e.line} of order {e.order_id} was to be changed after it was cancelled; it stays cancelled."
-        fingerprint = f"change_after_cancel:{e.order_id}:{e.line}"
-        yield note(e, "change_after_cancel", fingerprint, sentence, item=placed.item, order_id=e.order_id)
+        yield from refuse(t, e, e.order_id, "set_qty", e.line, sentence, "Place a new order for what is wanted")
         return
+    before = OpenChange("set_qty", e.line, wanted_milli(t, e.order_id, e.line), e.qty_milli, e.uom)
     t.placed[e.order_id, e.line] = changed
     yield from settle_line(t, e.order_id, e.line, e)
+    yield from begin(t, e, e.order_id, change_of(e.order_id, e.event_id), before)
     yield from conclude(t, e.order_id, e)
 
 
-def _placed(t: OrderTables, order_id: str, line: int) -> Placed:
-    placed = t.placed.get((order_id, line))
-    if placed is None:
-        known = several([str(number) for (_, number), _ in t.placed.under(order_id)])
-        raise Refused(f"order {order_id} has no line {line}", hint=f"it has {known}")
-    return placed
+def _is_ambiguous(t: OrderTables, e: OrderCancelRequested | OrderQuantityChangeRequested) -> bool:
+    """Whether several orders have the reference, and the request does not say whose it means."""
+    return not e.customer and next(t.twins.under(e.order_id), None) is not None
 
 
-def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) -> Placed:
+def _refuse_ambiguous(
+    t: OrderTables, e: OrderCancelRequested | OrderQuantityChangeRequested, kind: str, line: int | None
+) -> Iterator[Any]:
+    names = several([e.order_id, *others_under(t, e.order_id)])
+    sentence = f"Several customers have an order under this reference ({names}), and the request does not say whose it means."
+    yield from refuse(t, e, e.order_id, kind, line, sentence, "Send it again with the customer")
+
+
+def _no_line(t: OrderTables, order_id: str, line: int) -> tuple[str, str]:
+    known = several([str(number) for (_, number), _ in t.placed.under(order_id)])
+    return f"Order {order_id} has no line {line}.", f"Send the change for one of its lines: {known}"
+
+
+def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) -> Placed | None:
+    """The line with the quantity asked for; none for a unit it does not have. Raises `NotYet` while its units are not known."""
     qty, most, uom = e.qty_milli, placed.most_milli, placed.uom
     if qty < 0:
         raise Refused(f"line {e.line} of order {e.order_id} cannot be {qty} thousandths", hint="send 0 or more")
@@ -123,15 +194,18 @@ def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) ->
             raise NotYet(f"the units of {placed.item} are not known yet; the change of line {e.line} waits for the promise fold")
         base, largest = in_base(unit, qty, e.uom), in_base(unit, most, placed.uom)
         if base is None or largest is None:
-            hint = f"send the quantity in {unit.uom} or {unit.pack_uom or placed.uom or unit.uom}"
-            raise Refused(f"line {e.line} of order {e.order_id} is not known in {e.uom}", hint=hint)
+            return None
         qty, most, uom = base, largest, None
     most, at_ms = max(most, qty), e.occurred_at_ms
     return replace(placed, qty_milli=qty, most_milli=most, uom=uom, changed_at_ms=at_ms, change_position=e.source_position)
 
 
 def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[Any]:
-    """The ERP's header. Of several under one order id the lowest number that is not cancelled counts, once."""
+    """The ERP's header. Of several copies of an order the lowest number that is not cancelled counts, once."""
+    to = owner_of(t, e)
+    if to != e.order_id:
+        yield from pass_on_header(t, e, to)
+        return
     key = (e.order_id, e.order_no)
     held = t.erp_orders.get(key)
     if held is not None and e.revision <= held.revision:
@@ -156,6 +230,10 @@ def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[Any]:
 
 def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[Any]:
     """The ERP's line. It waits in its table while its header has not come, or another ERP order counts."""
+    to = passed_to(t, e)
+    if to is not None:
+        yield replace(e, order_id=to)
+        return
     key = (e.order_id, e.order_no, e.line_no)
     held = t.erp_lines.get(key)
     if held is not None and e.revision <= held.revision:
@@ -194,17 +272,49 @@ def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
 
 def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[Any]:
     """What an invoice bills of a line. It waits in its table for the line."""
+    to = passed_to(t, e)
+    if to is not None:
+        yield replace(e, order_id=to)
+        return
     key = (e.order_id, e.order_no, e.order_line_no, e.invoice_no, e.invoice_line)
     held = t.invoice_lines.get(key)
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
-    t.invoice_lines[key] = InvoiceLine(e.revision, e.qty_milli, e.is_void)
+    t.invoice_lines[key] = InvoiceLine(e.revision, e.qty_milli, e.is_void, e.item, e.amount, e.posted_at_ms)
     order = t.orders.get((e.order_id,))
     erp = t.erp_lines.get((e.order_id, e.order_no, e.order_line_no))
     if order is None or order.erp_order_no != e.order_no or erp is None or erp.line is None:
         return
     yield from settle_line(t, e.order_id, erp.line, e)
     yield from conclude(t, e.order_id, e)
+
+
+def erp_order_recalled(t: OrderTables, e: ErpOrderRecalled) -> Iterator[Any]:
+    """The ERP's order is a copy of one a channel has placed: all that is known of it goes there, and nothing of it stays here."""
+    held = t.erp_orders.get((e.order_id, e.order_no))
+    if held is None:
+        raise AlreadyApplied
+    yield ErpOrderChanged(
+        event_id=f"erp:order:{e.order_no}:{held.revision}",
+        source="orders",
+        source_position=e.source_position,
+        occurred_at_ms=e.occurred_at_ms,
+        recorded_at_ms=e.recorded_at_ms,
+        trace_id=e.trace_id,
+        order_id=e.to,
+        order_no=e.order_no,
+        revision=held.revision,
+        channel=held.channel,
+        customer=held.customer,
+        status=held.status,
+        requested_on=held.requested_on,
+        created_at_ms=held.created_at_ms,
+        priority=held.priority,
+        is_deleted=held.is_deleted,
+    )
+    yield from hand_over_facts(t, e, e.to)
+    t.erp_orders[e.order_id, e.order_no] = replace(held, is_deleted=True)
+    yield from _refresh(t, e.order_id, e)
 
 
 def remember(t: OrderTables, order_id: str, e: Event) -> None:
@@ -240,6 +350,8 @@ def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
         t.orders[(order_id,)] = replace(order, as_of_ms=e.recorded_at_ms)
     if not order.is_large():
         yield from reach(t, order_id, e)
+    if (order_id,) not in t.processes:  # an order that is run answers them as it is brought on
+        yield from settle_changes(t, order_id, e)
 
 
 def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
@@ -249,7 +361,9 @@ def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
     t.orders[(order_id,)] = new
     fingerprint = f"duplicate_order:{order_id}"
     if new.is_duplicate and not (old and old.is_duplicate):
-        sentence = f"The ERP has taken order {order_id} more than once; {new.erp_order_no} counts. Cancel the others in the ERP."
+        rows = t.erp_orders.under(order_id)
+        copies = several([no for (_, no), erp in rows if not erp.is_deleted and erp.status != "CANCEL"])
+        sentence = f"The ERP has order {order_id} more than once ({copies}): only {new.erp_order_no} counts here."
         yield note(e, "duplicate_order", fingerprint, sentence, order_id=order_id)
     elif old and old.is_duplicate and not new.is_duplicate:
         yield cleared(e, fingerprint)

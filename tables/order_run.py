@@ -28,6 +28,7 @@ from schemas.orders import (
 )
 from tables.milestones import reach
 from tables.order_billing import bill, unbill
+from tables.order_changes import DONE, answer, change_of, refuse, settle_changes
 from tables.order_checks import REFUSALS, ask_credit, ask_prices, causes, decide
 from tables.order_context import Run, RunPolicy
 from tables.order_handoffs import give_back, hand_over, take_back
@@ -124,6 +125,7 @@ def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_
     yield from hand_over(run)
     yield from bill(run)
     yield from keep_stages(run)
+    yield from settle_changes(t, order_id, cause)
     if run.process != before:
         t.processes[(order_id,)] = run.process
         yield from reach(t, order_id, cause)
@@ -186,15 +188,22 @@ def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[Any]:
 
 def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[Any]:
     """A person lets the order go on: what was refused is tried again, what stands against it is overridden."""
-    process = t.processes.get((e.order_id,))
-    if process is None:
-        raise Refused(f"order {e.order_id} is not held: crossdock does not run it", hint="see the order's status")
+    process, change = t.processes.get((e.order_id,)), change_of(e.order_id, e.event_id)
+    if (e.order_id,) not in t.orders:
+        raise Refused(f"order {e.order_id} is not known, so nothing of it is held", hint="list the orders that are held")
     remember(t, e.order_id, e)
+    if process is None:
+        sentence = f"Order {e.order_id} is not held here: crossdock does not run it."
+        yield from refuse(t, e, e.order_id, "release", None, sentence, "See in the ERP what it waits for")
+        return
     run = Run(policy, t, e.order_id, e, e.recorded_at_ms)
     refused = [reason for reason, _ in process.refusals if e.reason in ("", reason)]
     standing = [reason for reason in causes(run) if e.reason in ("", reason)]
     if not refused and not standing:
-        raise Refused(f"order {e.order_id} is not held for {e.reason or 'anything'}", hint=f"holds: {', '.join(process.holds)}")
+        sentence = f"Order {e.order_id} is not held for {e.reason or 'anything'}."
+        hint = f"It is held for {', '.join(process.holds)}" if process.holds else "There is nothing to release"
+        yield from refuse(t, e, e.order_id, "release", None, sentence, hint)
+        return
     for kind, reason in REFUSALS.items():
         task = t.tasks.get((e.order_id, kind))
         if reason in refused and task is not None:
@@ -207,6 +216,8 @@ def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[
         refusals=tuple(row for row in process.refusals if row[0] not in refused),
         overridden=tuple(sorted({*process.overridden, *standing} - _CREDIT_REASONS)),
     )
+    sentence = f"Order {e.order_id} goes on in spite of {', '.join([*refused, *standing])}: released by {e.person}."
+    yield from answer(t, e, e.order_id, change, "release", None, DONE, sentence)
     yield from conclude(t, e.order_id, e)
 
 

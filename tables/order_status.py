@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.orders import LineStatus, OrderStatus
+from tables.order_identity import others
 from tables.order_process import Process
 from tables.order_states import LineTally, status_of
 from tables.orders import Executed, Line, Order, OrderTables
@@ -17,6 +18,7 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         return None
     lines = _lines(t, order_id)
     process = t.processes.get((order_id,))
+    recent = t.recent_changes.get((order_id,))
     return OrderStatus(
         order_id=order_id,
         version=version,
@@ -31,6 +33,8 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         lines=[_line_status(number, line) for number, line in lines],
         decision=process.decision if process else "",
         holds=list(process.holds) if process else [],
+        changes=list(recent.outcomes) if recent else [],
+        same_reference=others(t, order_id),
     )
 
 

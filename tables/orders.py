@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.frozen import Frozen
-from schemas.orders import SiteGone, SitePart
+from schemas.orders import ChangeOutcome, SiteGone, SitePart
 from tables.order_process import (
     Billed,
     Concern,
@@ -47,6 +47,7 @@ class Placement(Frozen, frozen=True):
     allow_substitute: bool
     content_hash: str
     placed_at_ms: int
+    stated_at_ms: int = 0
 
 
 class Order(Frozen, frozen=True):
@@ -152,6 +153,48 @@ class InvoiceLine(Frozen, frozen=True):
     revision: int
     qty_milli: int
     is_void: bool
+    item: str = ""
+    amount: Decimal = Decimal(0)
+    posted_at_ms: int = 0
+
+
+class Twin(Frozen, frozen=True):
+    """Another order under the same channel and reference."""
+
+    order_id: str
+
+
+class PassedOn(Frozen, frozen=True):
+    """An ERP order under this reference is another order: its id, and whose it is."""
+
+    to: str
+    customer: str
+
+
+class Recent(Frozen, frozen=True):
+    """The newest requests for change of an order, and how many are not settled yet."""
+
+    outcomes: tuple[ChangeOutcome, ...] = ()
+    pending: int = 0
+
+
+class Stated(Frozen, frozen=True):
+    """A content the order had before its channel changed it: as of when, 0 if it did not say."""
+
+    stated_at_ms: int
+
+
+class OpenChange(Frozen, frozen=True):
+    """A request for change whose outcome is not known yet. `before_milli`: what was wanted of its lines when it came.
+
+    `qty_milli`, `uom`: the quantity asked for.
+    """
+
+    kind: str
+    line: int | None
+    before_milli: int
+    qty_milli: int = 0
+    uom: str | None = None
 
 
 class Wish(Frozen, frozen=True):
@@ -290,6 +333,11 @@ class OrderTables:
     substitutes: Table[tuple[str, int, str], Substitute]  # order id, line, item
     erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
     erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
+    twins: Table[tuple[str, str], Twin]  # order id, customer
+    passed_on: Table[tuple[str, str], PassedOn]  # order id, ERP order number
+    recent_changes: Table[tuple[str], Recent]
+    stated: Table[tuple[str, str], Stated]  # order id, content hash
+    open_changes: Table[tuple[str, str], OpenChange]  # order id, change
     invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
     shipment_lines: Table[tuple[str, int, str, str, str, str, int], ShippedLine]  # order, line, site, shipment, item, lot, part
     seen: Table[tuple[str, str], SeenFact]  # order id, event id

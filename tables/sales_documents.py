@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.base import Event
-from schemas.documents import InvoiceLineJoined, SalesOrderLineRow, SalesOrderRow
-from schemas.errors import AlreadyApplied
+from schemas.documents import InvoiceLineJoined, SalesOrderLineRow, SalesOrderRow, WarehouseReported
+from schemas.errors import AlreadyApplied, NotYet
 from schemas.frozen import replace
-from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
+from schemas.orders import ErpNumberReported, ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from tables.documents import BilledLine, DocumentsTables, SalesOrder, SalesOrderLine
 from tables.erp_rows import accept, caused_by, instant_ms, merged_extra, unless_equal
 
@@ -163,6 +163,26 @@ def _line(e: Event, order_id: str, order_no: str, line_no: int, row: SalesOrderL
         first_item=row.first_item,
         most_milli=row.most_milli,
         changed_at_ms=row.changed_at_ms,
+    )
+
+
+def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[Any]:
+    """A warehouse names the order by the ERP's number: the header says whose it is."""
+    order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
+    if order_id is None:
+        hint = "is the number the ERP's own, or the order's id here?"
+        raise NotYet(f"the ERP has not sent order {e.order_no}; the warehouse's report of it waits ({hint})")
+    yield ErpNumberReported(
+        event_id=e.event_id,
+        source=e.source,
+        source_position=e.source_position,
+        occurred_at_ms=e.occurred_at_ms,
+        recorded_at_ms=e.recorded_at_ms,
+        trace_id=e.trace_id,
+        order_id=order_id,
+        order_no=e.order_no,
+        type=e.type,
+        body=e.body,
     )
 
 

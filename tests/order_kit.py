@@ -101,7 +101,14 @@ def set_qty(line: int, qty: int, position: int = 1, uom: str | None = None) -> O
 
 
 def erp(
-    no: str = "SO1", status: str = "OPEN", rev: int = 1, *, deleted: bool = False, order: str = ORDER, at: int = 0
+    no: str = "SO1",
+    status: str = "OPEN",
+    rev: int = 1,
+    *,
+    deleted: bool = False,
+    order: str = ORDER,
+    at: int = 0,
+    customer: str = "C1",
 ) -> ErpOrderChanged:
     return ErpOrderChanged(
         **head(f"erp {no} {rev}", at),
@@ -109,7 +116,7 @@ def erp(
         order_no=no,
         revision=rev,
         channel="web",
-        customer="C9",
+        customer=customer,
         status=status,
         requested_on=None,
         created_at_ms=NOON,
@@ -339,7 +346,9 @@ class World:
                 now = todo.popleft()
                 if isinstance(now, LineExecution) and now.event_id not in {x.event_id for x in self.parked}:
                     todo.extend(self.promise.execute(now))
-                todo.extend(a for x in self.apply(now) if isinstance(x, RequestAllocation) for a in self.promise.ask(x))
+                out = self.apply(now)
+                todo.extend(a for x in out if isinstance(x, RequestAllocation) for a in self.promise.ask(x))
+                todo.extend(x for x in out if type(x) in self.fold.rules)  # its notes to itself
         return self
 
     def status(self, order: str = ORDER) -> OrderStatus:

@@ -451,6 +451,8 @@ class Yard:
                     self.lanes["to promise"].append(said)
                 case RequestCredit():
                     self.lanes["to credit"].append(said)
+                case _ if type(said) in self.world.fold.rules:
+                    self.lanes["own"].append(said)
                 case ObligationRaised():
                     assert said.obligation_id not in {x.obligation_id for x in self.obligations}, "asked twice"
                     self.obligations.append(said)

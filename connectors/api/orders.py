@@ -32,6 +32,7 @@ _ORDER = {
     "policy": {"partial": True, "backorder": True, "substitute": False},
     "lines": [{"line": 1, "item": "00010021", "qty": "3", "uom": "EA", "unit_price": "12.50", "currency": "USD"}],
 }
+_CHANGE = {"change": "api:7f", "kind": "cancel", "outcome": "in_part", "sentence": "...", "hint": "..."}
 _MOST_MESSAGES = 100_000
 
 
@@ -82,10 +83,10 @@ def _interventions(routes: APIRouter, ports: Ports) -> None:
         responses=answers("Durable, and on its way", {"order_id": "web:W1001"}, 404, 409, 415, 503, status=202),
     )
     def cancel(order_id: str, body: CancelIn | None = None) -> Response:
-        """Ask to cancel an order or a line of it, as far as that can still be done; the order's state says how far it was."""
+        """Ask to cancel an order or a line of it, as far as that can still be done. `Location` says what became of it."""
         wish = body or CancelIn()
-        accepted = ports.orders.cancel(order_id, wish.line, wish.reason)
-        return _on_its_way(order_id, accepted)
+        change, accepted = ports.orders.cancel(order_id, wish.line, wish.reason)
+        return _on_its_way(order_id, accepted, change)
 
     @routes.post(
         "/v1/orders/{order_id:path}/release",
@@ -94,8 +95,8 @@ def _interventions(routes: APIRouter, ports: Ports) -> None:
     )
     def release(order_id: str, body: ReleaseIn) -> Response:
         """Let a held order go on, in spite of one of the reasons it is held for, or of all."""
-        accepted = ports.holds.release(order_id, body.reason or "", body.person, body.note)
-        return _on_its_way(order_id, accepted)
+        change, accepted = ports.holds.release(order_id, body.reason or "", body.person, body.note)
+        return _on_its_way(order_id, accepted, change)
 
 
 def _door(routes: APIRouter, ports: Ports) -> None:
@@ -142,15 +143,35 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
             }
         )
 
+    @routes.get("/v1/orders/{order_id:path}/changes", responses=answers("What became of requests", {"changes": []}, 404))
+    def changes(order_id: str) -> Response:
+        """Requests for change of an order and what became of each: pending, done, in_part or refused, and what to do instead."""
+        found = ports.orders.changes(order_id)
+        if not found and ports.orders.status(order_id) is None:
+            raise _unknown(order_id)
+        return reply({"order_id": order_id, "changes": found})
+
+    @routes.get("/v1/orders/{order_id:path}/changes/{change:path}", responses=answers("What became of it", _CHANGE, 404))
+    def change(order_id: str, change: str) -> Response:
+        """What became of one request for change. The call that made it, or the order, says its id."""
+        found = next((row for row in ports.orders.changes(order_id) if row.change == change), None)
+        if found is None:
+            where = f"Order {order_id[:100]!r} has no change {change[:100]!r}."
+            raise Problem(404, f"{where} One just sent shows within a second; GET /v1/orders/<id>/changes lists them.")
+        return reply(found)
+
     @routes.get("/v1/orders/{order_id:path}", responses=answers("Its state, line by line", {"order_id": "web:W1001"}, 404))
     def order(order_id: str) -> Response:
         """The state of an order. The id is `<channel>:<external reference>`."""
         return reply(_status(ports, order_id))
 
 
-def _on_its_way(order_id: str, accepted: Accepted) -> Response:
+def _on_its_way(order_id: str, accepted: Accepted, change: str | None = None) -> Response:
     location = f"/v1/orders/{quote(order_id, safe=':')}"
-    return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
+    if change is None:
+        return reply({"order_id": order_id, "trace_id": accepted.trace_id}, 202, {"Location": location})
+    location = f"{location}/changes/{quote(change, safe=':')}"
+    return reply({"order_id": order_id, "change": change, "trace_id": accepted.trace_id}, 202, {"Location": location})
 
 
 def _status(ports: Ports, order_id: str) -> OrderStatus:

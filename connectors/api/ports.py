@@ -14,7 +14,7 @@ from connectors.api.console.ports import Console
 from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import ExceptionRow
-from schemas.orders import Milestone, OrderStatus
+from schemas.orders import ChangeAnswered, Milestone, OrderStatus
 
 
 class Busy(Exception):
@@ -252,8 +252,8 @@ class Orders(Protocol):
         """Append a channel's order document; (order id, where). Raises `Invalid` for one its translator would refuse, `Busy`."""
         ...
 
-    def cancel(self, order_id: str, line: int | None, reason: str) -> Accepted:
-        """Append the channel's wish to cancel. Raises `NotKnown`, `Invalid` (conflict), `Busy`."""
+    def cancel(self, order_id: str, line: int | None, reason: str) -> tuple[str, Accepted]:
+        """Append the channel's wish to cancel; (change, where). Raises `NotKnown`, `Invalid` (conflict), `Busy`."""
         ...
 
     def status(self, order_id: str) -> OrderStatus | None:
@@ -262,6 +262,10 @@ class Orders(Protocol):
 
     def status_page(self, after: str | None, limit: int) -> list[OrderStatus]:
         """Rows in order-id order, after an id."""
+        ...
+
+    def changes(self, order_id: str) -> list[ChangeAnswered]:
+        """Requests for change of an order, the newest word on each, oldest first."""
         ...
 
     def events(self, order_id: str, before: int | None, limit: int) -> list[tuple[int, Any]]:
@@ -276,8 +280,11 @@ class Orders(Protocol):
 class Holds(Protocol):
     """Orders that wait for a person."""
 
-    def release(self, order_id: str, reason: str, person: str, note: str) -> Accepted:
-        """Let a held order go on, in spite of a reason or of all (""). Raises `NotKnown`, `Invalid` (conflict), `Busy`."""
+    def release(self, order_id: str, reason: str, person: str, note: str) -> tuple[str, Accepted]:
+        """Let a held order go on, in spite of a reason or of all (""); (change, where).
+
+        Raises `NotKnown`, `Invalid` (conflict), `Busy`.
+        """
         ...
 
 

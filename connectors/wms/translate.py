@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from connectors.edge import Header, check_not_ahead, read
 from connectors.wms import wire
+from schemas.documents import WarehouseReported
 from schemas.inventory import (
     DemandSubstituted,
     PickShorted,
@@ -21,6 +22,7 @@ from schemas.inventory import (
 )
 from schemas.orders import LinePicked, LineReturned, LineShipped, LineShorted, LineSubstituted, PickReleased
 from schemas.records import FeedPosition, Record, Translation
+from schemas.reported import written
 
 
 class Thing(TypedDict):
@@ -70,7 +72,25 @@ def translate(record: Record) -> Translation:
     feed = FeedPosition(source, m.sequence, m.occurred_at)
     if isinstance(m, wire.Moved) and m.to_site == m.site:
         return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same")
-    return Translation(_TRANSLATE[type(m)](m, header), feed)
+    return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed)
+
+
+def _addressed(event: Any) -> Any:
+    """An order named by an id of ours has `<channel>:` in it. Any other name is the ERP's number, and is looked up there."""
+    order = getattr(event, "order_id", None)
+    if order is None or ":" in order:
+        return event
+    return WarehouseReported(
+        event_id=event.event_id,
+        source=event.source,
+        source_position=event.source_position,
+        occurred_at_ms=event.occurred_at_ms,
+        recorded_at_ms=event.recorded_at_ms,
+        trace_id=event.trace_id,
+        order_no=order,
+        type=type(event).__name__,
+        body=written(event),
+    )
 
 
 def _received(m: wire.Received, h: Header) -> list[Any]:

@@ -146,11 +146,20 @@ class Office:
             return
         channel, ref, order = w.orders[w.random.choice(fresh)]
         lines = [(line.item, line.qty) for line in order.lines]
-        self._write(tx, self._order(f"SO{w.number():06}", ERP_CHANNELS[channel], ref, order.requested_on, lines))
+        order_no = f"SO{w.number():06}"
+        self._write(tx, self._order(order_no, ERP_CHANNELS[channel], ref, order.requested_on, lines, order.customer))
 
-    def _order(self, order_no: str, channel: str, ref: str | None, requested: Any, lines: list[tuple[str, Decimal]]) -> Writes:
+    def _order(
+        self,
+        order_no: str,
+        channel: str,
+        ref: str | None,
+        requested: Any,
+        lines: list[tuple[str, Decimal]],
+        customer: str = "C-0",
+    ) -> Writes:
         w = self.world
-        head: dict[str, Any] = {"order_no": order_no, "channel": channel, "external_ref": ref, "customer_no": "C-0"}
+        head: dict[str, Any] = {"order_no": order_no, "channel": channel, "external_ref": ref, "customer_no": customer}
         head |= {"status": "OPEN"}
         head |= {"requested_ship_date": requested, "created_at": feeds.instant(w.now_ms), "updated_at": w.now_ms, "priority": 5}
         writes: Writes = [("sales_order", head)]

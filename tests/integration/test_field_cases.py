@@ -10,8 +10,11 @@ from tests.integration.field_kit import DATA, Field
 
 RIGHT = {
     "numbers-as-written-in-germany",
+    "erp-order-number-from-the-warehouse",
+    "one-reference-several-customers",
     "pack-quantity-changed",
     "shipment-sent-again",
+    "shop-order-edited",
     "expected-in-year-one",
     "infinity",
     "lot-without-end",

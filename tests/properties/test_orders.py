@@ -168,7 +168,7 @@ def checked(w: World, before: dict[int, State]) -> None:
 
 def settled(w: World) -> OrderStatus:
     """The status once nothing is under way, and that it agrees with the promise fold about what is wanted."""
-    status = replace(w.status(), as_of_ms=0)
+    status = replace(w.status(), as_of_ms=0, changes=[])  # outcomes tell what stood when they were given
     assert not w.parked
     for line in status.lines:
         demand = w.promise.demands.get((line.item, ORDER, line.line))

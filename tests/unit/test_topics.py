@@ -9,10 +9,31 @@ import pytest
 
 from schemas.frozen import fields
 from schemas.operations import ExceptionCleared, ExceptionNoted
+from schemas.orders import (
+    ErpNumberReported,
+    ErpOrderChanged,
+    ErpOrderLineChanged,
+    InvoiceLinePosted,
+    OrderCancelRequested,
+    OrderPlaced,
+    OrderQuantityChangeRequested,
+)
+from schemas.reported import TYPES
 from schemas.topics import DEFINED, ROUTES, Topic, raw_channel
 
 ALL = (*DEFINED, raw_channel("web"))
-WRITTEN_BY_MANY = {ExceptionNoted, ExceptionCleared}  # any flow may note that something is wrong
+WRITTEN_BY_MANY = {
+    ExceptionNoted,  # any flow may note that something is wrong
+    ExceptionCleared,
+    OrderPlaced,  # the order fold passes on what came under a reference that several orders have
+    OrderCancelRequested,
+    OrderQuantityChangeRequested,
+    ErpOrderChanged,
+    ErpOrderLineChanged,
+    InvoiceLinePosted,
+    ErpNumberReported,
+    *TYPES.values(),  # and what a warehouse reports under the ERP's number
+}
 
 
 def test_every_topic_is_declared_once() -> None:

@@ -37,4 +37,4 @@ def translate(record: Record) -> Translation:
             for item in m.items
         ],
     )
-    return Translation([placed(order, record)])
+    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated or 0)])

@@ -38,6 +38,7 @@ class Purchase(Wire):
 
     id: Name
     purchased: Instant
+    updated: Instant | None = None
     buyer: Buyer
     ship_by: Day | None = None
     partial_ok: bool = True

@@ -41,8 +41,11 @@ def channel_of(record: Record) -> str:
     return record.topic.removeprefix(RAW)
 
 
-def placed(m: wire.Order, record: Record) -> OrderPlaced:
-    """The event a channel's order means, whatever format it came in. Raises `BadMessage`."""
+def placed(m: wire.Order, record: Record, *, is_restated: bool = False, stated_at_ms: int = 0) -> OrderPlaced:
+    """The event a channel's order means, whatever format it came in. Raises `BadMessage`.
+
+    `is_restated`: the channel sends an order whenever it changes, as it then stands; `stated_at_ms`: when that was, 0 if unsaid.
+    """
     channel = m.channel.lower()
     order_id = f"{channel}:{m.external_ref}"
     check_not_ahead(m.placed_at, "placed_at", record)
@@ -72,6 +75,8 @@ def placed(m: wire.Order, record: Record) -> OrderPlaced:
             )
             for line in lines
         ],
+        is_restated=is_restated,
+        stated_at_ms=stated_at_ms,
     )
 
 
@@ -86,9 +91,11 @@ def changed(
     said = m.model_dump(mode="json", exclude={"channel", "external_ref", "change_id"})
     header = _header(f"{order_id}!{m.change_id or _hash(said)}", channel, at_ms, record)
     if isinstance(m, wire.SetQty):
-        return OrderQuantityChangeRequested(**header, order_id=order_id, line=m.line, qty_milli=m.qty, uom=m.uom)
+        return OrderQuantityChangeRequested(
+            **header, order_id=order_id, line=m.line, qty_milli=m.qty, uom=m.uom, customer=m.customer or ""
+        )
     line = m.line if isinstance(m, wire.CancelLine) else None
-    return OrderCancelRequested(**header, order_id=order_id, line=line, reason=m.reason)
+    return OrderCancelRequested(**header, order_id=order_id, line=line, reason=m.reason, customer=m.customer or "")
 
 
 def _header(event_id: str, channel: str, occurred_at_ms: int, record: Record) -> Header:

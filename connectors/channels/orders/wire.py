@@ -66,6 +66,7 @@ class Order(Message):
 class Change(Message):
     """What every change has."""
 
+    customer: Name | None = None
     change_id: Name | None = None
     changed_at: Instant | None = None
     reason: Text = ""

@@ -43,4 +43,4 @@ def translate(record: Record) -> Translation:
             for line in m.line_items
         ],
     )
-    return Translation([placed(order, record)])
+    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated_at or 0)])

@@ -32,6 +32,7 @@ class ShopOrder(Wire):
     id: Name
     status: Literal["open", "cancelled"] = "open"
     created_at: Instant
+    updated_at: Instant | None = None
     customer: Customer
     currency: Currency | None = None
     deliver_by: Day | None = None

@@ -37,7 +37,7 @@ from connectors.api.ports import (
 from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
 from schemas.operations import ExceptionRow
-from schemas.orders import Milestone, OrderStatus
+from schemas.orders import ChangeAnswered, Milestone, OrderStatus
 
 TODAY = date(2026, 11, 2)
 SITE = SiteAtp("DC1", TODAY, 24_211, 0, 0, 0, 0, 3_000, 0, 0, 21_211, 21_211, [], [], [])
@@ -54,6 +54,17 @@ ROW = Atp(
     sites=[SITE],
     marks=[],
     suspects=[],
+)
+CHANGE = ChangeAnswered(
+    change="c/7",
+    kind="cancel",
+    line=None,
+    outcome="refused",
+    sentence="The cancellation of order web:W/1 comes too late for 3 of SKU-1 (line 1).",
+    hint="Refuse the delivery",
+    at_ms=0,
+    order_id="web:W/1",
+    cause="e",
 )
 ORDER = OrderStatus(
     order_id="web:W/1",
@@ -203,12 +214,15 @@ class Fake:
         self.taken.append(("order", [document]))
         return "web:W/1", Accepted(1, "raw.channel.web/0/0")
 
-    def cancel(self, order_id: str, line: int | None, reason: str) -> Accepted:
+    def changes(self, order_id: str) -> list[ChangeAnswered]:
+        return [CHANGE] if order_id == "web:W/1" else []
+
+    def cancel(self, order_id: str, line: int | None, reason: str) -> tuple[str, Accepted]:
         if order_id != "web:W/1":
             raise NotKnown("There is no such order.")
         if line == 9:
             raise Invalid("The line has shipped", "Return it.", is_conflict=True)
-        return Accepted(1, "raw.channel.web/0/1")
+        return "c/7", Accepted(1, "raw.channel.web/0/1")
 
     def status(self, order_id: str) -> OrderStatus | None:
         return self.order if order_id == "web:W/1" else None
@@ -289,13 +303,13 @@ class FakeHolds:
     def __init__(self, fake: Fake) -> None:
         self._fake = fake
 
-    def release(self, order_id: str, reason: str, person: str, note: str) -> Accepted:
+    def release(self, order_id: str, reason: str, person: str, note: str) -> tuple[str, Accepted]:
         if order_id != "web:W/1":
             raise NotKnown("There is no such order.")
         if reason not in {"", "credit_limit"}:
             raise Invalid("It is not held for that", "It is held for credit_limit.", is_conflict=True)
         self._fake.worked.append((order_id, reason, person, note))
-        return Accepted(1, "order.inbox.v1/0/1")
+        return "api:7", Accepted(1, "order.inbox.v1/0/1")
 
 
 class FakeCustomers:

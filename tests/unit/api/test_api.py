@@ -189,10 +189,20 @@ def test_cancel_and_trace(client: Client) -> None:
     assert body(client.get("/v1/orders"))["orders"][0]["order_id"] == "web:W/1"
 
 
+def test_what_became_of_a_change_can_be_read(client: Client) -> None:
+    sent = client.post("/v1/orders/web:W/1/cancel", json={})
+    assert body(sent, 202) == {"order_id": "web:W/1", "change": "c/7", "trace_id": "raw.channel.web/0/1"}
+    outcome = body(client.get(sent.headers["location"]), 200)
+    assert (outcome["outcome"], outcome["hint"]) == ("refused", "Refuse the delivery")
+    assert body(client.get("/v1/orders/web:W/1/changes"), 200)["changes"] == [outcome]
+    problem(client.get("/v1/orders/web:W/1/changes/none"), 404)
+    problem(client.get("/v1/orders/web:none/changes"), 404)
+
+
 def test_a_held_order_is_released_by_somebody(client: Client, fake: Fake) -> None:
     released = client.post("/v1/orders/web:W/1/release", json={"person": "dana"})
-    assert body(released, 202) == {"order_id": "web:W/1", "trace_id": "order.inbox.v1/0/1"}
-    assert released.headers["location"] == "/v1/orders/web:W%2F1"
+    assert body(released, 202) == {"order_id": "web:W/1", "change": "api:7", "trace_id": "order.inbox.v1/0/1"}
+    assert released.headers["location"] == "/v1/orders/web:W%2F1/changes/api:7"
     wish = {"person": "dana", "reason": "credit_limit", "note": "paid"}
     assert body(client.post("/v1/orders/web:W/1/release", json=wish), 202)
     assert fake.worked == [("web:W/1", "", "dana", ""), ("web:W/1", "credit_limit", "dana", "paid")]

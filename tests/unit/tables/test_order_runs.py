@@ -177,7 +177,7 @@ def test_a_price_that_is_the_reference_passes() -> None:
 
 def test_a_release_of_nothing_is_refused() -> None:
     y = placed().release("credit_limit").rest()
-    assert y.world.fates.count("refused") == 1
+    assert [(x.kind, x.outcome) for x in y.world.status().changes] == [("release", "refused")]
 
 
 def test_an_order_no_line_of_which_goes_on_is_refused_and_never_posted() -> None:
@@ -374,7 +374,11 @@ def test_the_warehouse_decides_the_race_between_a_cancellation_and_a_pick() -> N
     )
     y.wms.ship(1)
     assert y.rest().asked("request_invoice") == [{1: 4}]
-    assert (y.status, y.open(), y.waits()) == ("invoiced", set(), set())
+    assert (y.status, y.open(), y.waits()) == ("invoiced", {"change_refused"}, set())
+    (change,) = y.world.status().changes
+    assert (change.kind, change.outcome) == ("cancel", "in_part")
+    assert "4 of A (line 1)" in change.sentence
+    assert change.hint
 
 
 def test_units_stay_promised_until_the_warehouse_gives_them_back() -> None:

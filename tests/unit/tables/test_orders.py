@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
-from schemas.orders import OrderStatus
+from schemas.orders import ErpNumberReported, LinePicked, OrderPlaced, OrderStatus
+from schemas.reported import written
 from streams.orders import orders_fold
 from tables import order_rules
 from tables.order_lines import ERP_EXTRA
 from tables.order_status import order_status
 from tests.order_kit import (
+    NOON,
     ORDER,
     World,
     cancel,
     erp,
     erp_line,
+    head,
     invoice,
     picked,
     placed,
@@ -93,18 +97,22 @@ def test_a_quantity_is_not_changed_below_what_was_picked() -> None:
 def test_a_quantity_is_raised_and_an_older_change_does_not_count() -> None:
     w = world(placed((1, "A", 10)), set_qty(1, 15, position=7), set_qty(1, 3, position=5))
     assert w.units(1) == {"ordered": 15, "allocated": 15}
-    assert w.fates[-1] == "duplicate"
+    assert [x.outcome for x in w.status().changes] == ["done", "refused"]
 
 
 def test_a_cancelled_line_is_not_changed_any_more() -> None:
     w = world(placed((1, "A", 10)), cancel(1), set_qty(1, 15))
     assert w.units(1) == {"ordered": 10, "cancelled": 10}
-    assert w.noted() == ["change_after_cancel"]
+    assert w.noted() == ["change_refused"]
+    assert [(x.kind, x.outcome) for x in w.status().changes] == [("cancel_line", "done"), ("set_qty", "refused")]
 
 
 def test_a_change_of_a_line_the_order_does_not_have_is_refused() -> None:
     w = world(placed((1, "A", 10)), set_qty(7, 1), cancel(7))
-    assert w.fates[-2:] == ["refused", "refused"]
+    assert [(x.kind, x.line, x.outcome, x.hint) for x in w.status().changes] == [
+        ("set_qty", 7, "refused", "Send the change for one of its lines: 1"),
+        ("cancel_line", 7, "refused", "Send the change for one of its lines: 1"),
+    ]
 
 
 # --- the ERP ------------------------------------------------------------------------------------------------------------
@@ -131,7 +139,7 @@ def test_lines_are_matched_whichever_comes_first() -> None:
 def test_the_erp_alone_is_an_order_too() -> None:
     w = world(erp(order="erp:SO1"), erp_line(10, "A", 10, order="erp:SO1"), erp_line(20, "B", 1, order="erp:SO1"))
     status = w.status("erp:SO1")
-    assert (status.external_ref, status.customer, status.status) == ("SO1", "C9", "allocated")
+    assert (status.external_ref, status.customer, status.status) == ("SO1", "C1", "allocated")
     assert [x.line for x in status.lines] == [10, 20]
 
 
@@ -203,14 +211,50 @@ def test_an_older_revision_changes_nothing() -> None:
 
 
 def test_an_edi_resend_taken_twice_counts_once_the_lowest_number_first() -> None:
-    w = world(erp("SO2"), erp_line(10, "B", 5, no="SO2"))
-    w.feed(erp("SO1"), erp_line(10, "A", 10))
-    assert [(x.item, x.ordered_milli, x.state) for x in w.status().lines] == [("A", 10_000, "allocated")]
-    assert w.noted() == ["duplicate_order"]
-    assert w.status().erp_order_nos == ["SO1", "SO2"]
-    w.feed(erp("SO1", status="CANCEL", rev=2))
-    assert [(x.item, x.ordered_milli, x.state) for x in w.status().lines] == [("B", 5_000, "allocated")]
-    assert w.cleared() == [f"duplicate_order:{ORDER}"]
+    """Also if the ERP's copies come before the order itself: until then each is a demand of its own."""
+    copies = [erp("SO2"), erp_line(10, "A", 5, no="SO2"), erp("SO1"), erp_line(10, "A", 5)]
+    for events in ([placed((1, "A", 5)), *copies], [*copies, placed((1, "A", 5))]):
+        w = world(*events)
+        assert [(x.line, x.item, x.ordered_milli, x.state) for x in w.status().lines] == [(1, "A", 5_000, "allocated")]
+        assert w.noted() == ["duplicate_order"]
+        assert w.status().erp_order_nos == ["SO1", "SO2"]
+        wanted = {(request.order_id, request.line): request.wanted_milli for request in w.asked}
+        assert sum(wanted.values()) == 5_000
+        w.feed(erp("SO1", status="CANCEL", rev=2))
+        assert [(x.item, x.ordered_milli, x.state) for x in w.status().lines] == [("A", 5_000, "allocated")]
+        assert w.cleared() == [f"duplicate_order:{ORDER}"]
+
+
+def test_erp_orders_that_share_a_reference_are_demands_of_their_own() -> None:
+    """Of three customers, two of them the same: what each wants is counted, and follows its own order's changes."""
+    w = world(erp("SO1"), erp_line(10, "A", 40), erp("SO2", customer="C2"), erp_line(10, "A", 30, no="SO2"))
+    w.feed(erp("SO3", customer="C2"), erp_line(10, "A", 20, no="SO3"), erp("SO4"), erp_line(10, "A", 10, no="SO4"))
+    orders = [ORDER, f"{ORDER}@C2", "erp:SO3", "erp:SO4"]
+    assert [w.status(name).lines[0].ordered_milli for name in orders] == [40_000, 30_000, 20_000, 10_000]
+    assert w.status().same_reference == [f"{ORDER}@C2"]
+    assert w.noted() == []
+    w.feed(erp_line(10, "A", 25, no="SO3", rev=2), invoice(10, 5, no="SO2"), erp("SO4", status="CANCEL", rev=2))
+    assert [w.line(10, name).ordered_milli for name in orders[1:3]] == [30_000, 25_000]
+    assert w.line(10, orders[1]).invoiced_milli == 5_000
+    assert w.status("erp:SO4").status == "cancelled"
+
+
+def test_two_customers_may_use_one_reference() -> None:
+    first, other = placed((1, "A", 10)), replace(placed((1, "A", 25), content="c2"), customer="C2")
+    w = world(first, other, other, first)
+    twin = f"{ORDER}@C2"
+    assert [(w.status(name).customer, w.line(1, name).ordered_milli) for name in (ORDER, twin)] == [
+        ("C1", 10_000),
+        ("C2", 25_000),
+    ]
+    assert w.fates[-2:] == ["duplicate", "duplicate"]
+    w.feed(erp("SO1"), erp_line(10, "A", 10), erp("SO2", customer="C2"), erp_line(10, "A", 25, no="SO2"))
+    assert [w.status(name).erp_order_nos for name in (ORDER, twin)] == [["SO1"], ["SO2"]]
+    w.feed(cancel())
+    assert [x.outcome for x in w.status().changes] == ["refused"]
+    w.feed(replace(cancel(), event_id="cancel of C2", customer="C2"))
+    assert [w.status(name).status for name in (ORDER, twin)] == ["allocated", "cancelled"]
+    assert w.noted() == ["change_refused"]
 
 
 def test_shipments_only_the_erp_reports_count() -> None:
@@ -272,3 +316,91 @@ def test_an_order_of_500_lines() -> None:
     w.feed(erp(), *[erp_line(10 * n, f"I{n % 40}", 2) for n in range(1, 501)])
     assert len(w.status().lines) == 500
     assert all(x.erp_line_no is not None for _, x in w.tables.lines.under(ORDER))
+
+
+# --- the order as it now stands ----------------------------------------------------------------------------------------
+
+
+def restated(*lines: tuple[int, str, int], at: int = 0, n: int = 1, customer: str = "C1") -> OrderPlaced:
+    """The shop sends the order as it stands: the content's hash follows from its lines."""
+    event = placed(*lines, content=str(lines))
+    return replace(event, source_position=n, is_restated=True, stated_at_ms=at, customer=customer, recorded_at_ms=NOON + n)
+
+
+def quantities(w: World) -> dict[int, tuple[str, int]]:
+    return {x.line: (x.item, (x.ordered_milli - x.cancelled_milli) // 1000) for x in w.status().lines}
+
+
+def test_a_restated_order_becomes_what_it_now_is() -> None:
+    w = world(restated((1, "A", 5), (2, "B", 2)), restated((1, "A", 3), (3, "C", 4), n=2))
+    assert quantities(w) == {1: ("A", 3), 2: ("B", 0), 3: ("C", 4)}
+    assert [(x.kind, x.line, x.outcome) for x in w.status().changes if x.outcome != "pending"] == [
+        ("cancel_line", 2, "done"),
+        ("set_qty", 1, "done"),
+        ("add_line", 3, "done"),
+    ]
+    assert w.noted() == []
+    w.feed(restated((1, "A", 3), (3, "C", 4), n=3))
+    assert w.fates[-1] == "duplicate"
+
+
+def test_a_line_is_found_by_its_item_if_the_numbers_have_shifted() -> None:
+    w = world(restated((1, "A", 5), (2, "B", 2), (3, "A", 1)), restated((1, "B", 2), (2, "A", 1), n=2))
+    assert quantities(w) == {1: ("A", 1), 2: ("B", 2), 3: ("A", 0)}
+    w = world(restated((1, "A", 5)), restated((1, "B", 5), n=2))
+    assert quantities(w) == {1: ("A", 0), 2: ("B", 5)}
+
+
+def test_what_has_been_picked_stays_and_the_shop_reads_it() -> None:
+    w = world(restated((1, "A", 5), (2, "B", 2)), picked(1, "A", 4), picked(2, "B", 2), restated((1, "A", 1), n=2))
+    assert quantities(w) == {1: ("A", 4), 2: ("B", 2)}
+    assert {x.line: (x.kind, x.outcome) for x in w.status().changes} == {1: ("set_qty", "in_part"), 2: ("cancel_line", "refused")}
+    assert all(x.hint for x in w.status().changes)
+    assert set(w.noted()) == {"change_refused"}
+
+
+def test_an_older_statement_changes_nothing() -> None:
+    old, new = restated((1, "A", 5), at=NOON + 1), restated((1, "A", 3), at=NOON + 2, n=2)
+    w = world(old, new, replace(old, source_position=3))
+    assert (quantities(w), w.fates[-1]) == ({1: ("A", 3)}, "duplicate")
+    w = world(new, old)
+    assert (quantities(w), w.fates[-1]) == ({1: ("A", 3)}, "duplicate")
+    back = replace(old, stated_at_ms=NOON + 3, source_position=4)
+    assert quantities(world(old, new, back)) == {1: ("A", 5)}
+
+
+def test_without_an_instant_a_statement_from_before_is_asked_about() -> None:
+    old, new = restated((1, "A", 5)), restated((1, "A", 3), n=2)
+    w = world(old, new, replace(old, source_position=3))
+    assert (quantities(w), w.noted()) == ({1: ("A", 3)}, ["order_restated_older", "change_refused"])
+
+
+def test_a_restated_order_stays_its_customers_and_stays_cancelled() -> None:
+    w = world(restated((1, "A", 5)), restated((1, "A", 4), n=2, customer="C2"))
+    assert (w.status().customer, quantities(w), w.status().same_reference) == ("C1", {1: ("A", 4)}, [])
+    assert ("restate", "refused") in {(x.kind, x.outcome) for x in w.status().changes}
+    w = world(restated((1, "A", 5)), cancel(), restated((1, "A", 4), (2, "B", 1), n=2))
+    assert quantities(w) == {1: ("A", 0)}
+    assert [x.outcome for x in w.status().changes] == ["done", "refused", "refused"]
+
+
+# --- the ERP's number --------------------------------------------------------------------------------------------------
+
+
+def test_a_warehouse_may_name_the_order_by_the_erps_number() -> None:
+    """Ours is found by the ERP's line, or by our own line number; it waits while the ERP has not shown the order."""
+    for line in (10, 1):
+        event = picked(1, "A", 4)
+        report = ErpNumberReported(
+            **head("reported"),
+            order_id=ORDER,
+            order_no="SO1",
+            type="LinePicked",
+            body=written(replace(event, order_id="SO1", line=line)),
+        )
+        w = world(placed((1, "A", 10)), report)
+        assert w.fates[-1] == "parked"
+        w.feed(erp(), erp_line(10, "A", 10))
+        for said in [x for x in w.out if isinstance(x, LinePicked)]:
+            w.feed(said)
+        assert w.units(1)["picked"] == 4

@@ -176,7 +176,7 @@ def test_a_change_comes_in_any_known_unit() -> None:
     w = world(placed((1, "A", 2, "CS")), set_qty(1, 30, position=1, uom="EA"), set_qty(1, 4, position=2, uom="CS"))
     assert w.units(1) == {"ordered": 48, "allocated": 48}
     w.feed(set_qty(1, 1, position=3, uom="PAL"))
-    assert w.fates[-1] == "refused"
+    assert [(x.outcome, x.hint) for x in w.status().changes][-1] == ("refused", "Send the quantity in EA or CS")
 
 
 def test_a_cancellation_before_the_answer() -> None:
