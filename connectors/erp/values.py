@@ -15,6 +15,7 @@ import orjson
 from connectors.erp.columns import Column, Kind
 from connectors.erp.wire import UNAVAILABLE, Logical
 from connectors.erp.zones import zone_name
+from connectors.texts import MAX_ID, is_id
 from schemas.bounds import MAX_LINE
 from schemas.errors import BadMessage
 
@@ -22,6 +23,7 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a local wall clock has no zone
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 HINT_DECIMAL = "set the connector's decimal.handling.mode to string, or to precise with the converter's decimal.format=BASE64"
 HINT_TIME = "set the connector's time.precision.mode to adaptive, or switch value.converter.schemas.enable on"
+MAX_TEXT = 10_000
 MAX_SCALE, MAX_DIGITS = 9, 29  # decimal(38, 9) on our topics
 INFINITY = "infinity"
 _WRAPPED_INFINITY = -2_147_472_692
@@ -80,11 +82,16 @@ def _text(column: Column, value: Any, logical: Logical) -> str:
             f"{column.name} was not sent: the database kept the unchanged long value out of the change ({UNAVAILABLE})",
             hint="set REPLICA IDENTITY FULL on the table, then send the row again",
         )
+    if len(value) > MAX_TEXT:
+        raise _wrong(column, value, f"a text of at most {MAX_TEXT:,} characters (it has {len(value):,})")
     return value
 
 
 def _code(column: Column, value: Any, logical: Logical) -> str:
-    return _text(column, value, logical).strip()
+    code = _text(column, value, logical).strip()
+    if code and not is_id(code):
+        raise _wrong(column, value, f"a code of at most {MAX_ID} characters, all of which can be seen", "correct it in the ERP")
+    return code
 
 
 def _zone(column: Column, value: Any, logical: Logical) -> str:

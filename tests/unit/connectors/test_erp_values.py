@@ -199,3 +199,18 @@ def test_codes_are_the_same_whatever_their_padding() -> None:
 )
 def test_unknown_columns_are_kept_readable(value: Any, logical: Logical | None, text: str) -> None:
     assert read_unknown(value, logical) == text
+
+
+@pytest.mark.parametrize("code", ["A\x1b[2J", "A\u202eB", "A\nB", "x" * 201, "A\x00"])
+def test_a_code_that_no_key_should_hold_is_refused(code: str) -> None:
+    """Whatever is in it becomes a key, a path and a name on a screen."""
+    with pytest.raises(BadMessage) as caught:
+        read_value(Column("item_no", Kind.CODE), code)
+    assert "item_no" in caught.value.reason
+    assert read_value(Column("item_no", Kind.CODE), "Müller/1 ") == "Müller/1"
+
+
+def test_a_text_is_bounded() -> None:
+    assert read_value(Column("description", Kind.TEXT), "line\nline\x1b") == "line\nline\x1b"  # shown with care, kept as it is
+    with pytest.raises(BadMessage):
+        read_value(Column("description", Kind.TEXT), "x" * 10_001)
