@@ -22,7 +22,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CatchingUp:
-    """Partitions whose rows are being caught up, of all; changes read of those to be read, and how many a second."""
+    """Partitions whose rows are being caught up, of all; changes read of those to be read, and how many a second.
+
+    `remade`: how often rows kept on this machine could not be used, and were made again.
+    """
 
     partitions: int = 0
     of: int = 0
@@ -30,6 +33,7 @@ class CatchingUp:
     total: int = 0
     rows_per_s: int = 0
     problem: str | None = None
+    remade: int = 0
 
 
 class RowsHere:
@@ -59,6 +63,7 @@ class RowsHere:
             sum(entry.restored + entry.remaining for entry in late),
             sum(entry.rows_per_s for entry in late),
             next((entry.problem for entry in late if entry.problem), None),
+            sum(entry.remade for entry in kept),
         )
 
     def told(self) -> tuple[str, bool]:

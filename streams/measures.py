@@ -51,3 +51,6 @@ class WorkMeasures(Collector):
         yield CounterMetricFamily("crossdock_worker_unavailable", "Times the log was away", done.unavailable)
         yield GaugeMetricFamily("crossdock_worker_partitions_behind", "Partitions being caught up", rows.partitions)
         yield GaugeMetricFamily("crossdock_worker_changes_behind", "Changes they are behind by", rows.total - rows.done)
+        yield CounterMetricFamily(
+            "crossdock_worker_stores_remade", "Times kept rows could not be used and were made again", rows.remade
+        )

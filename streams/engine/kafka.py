@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from streams.engine.kafka_clients import KafkaSettings, said_of
 from streams.engine.kafka_follow import KafkaFollower, KafkaPages
 from streams.engine.kafka_keys import KafkaKeys
 from streams.engine.kafka_member import KafkaMember, Seat
+from streams.engine.kafka_namesakes import Namesakes, name_in
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_standby import KafkaStandby
 from streams.engine.kafka_store import KafkaRows
@@ -50,7 +50,7 @@ class KafkaLog:
         self._admin = KafkaAdmin(settings)
         self.keeper = Keeper()
         self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys", self.keeper)
-        self._name = _name_in(self._directory)
+        self._name = name_in(self._directory)
         self._pages = KafkaPages(settings)
         self._appender = Appender(settings, self.keeper)
         self._lock = threading.Lock()
@@ -113,6 +113,7 @@ class KafkaLog:
                 seat,
                 shelf,
                 listener,
+                Namesakes(seat.name, group, self._settings.session_ms / 1000, self._admin.members),
                 lambda partition: self._pages.bounds(partition)[0],
                 self._forget_member,
             )
@@ -340,12 +341,3 @@ class _Call:
         self._left -= count
         if self._left <= 0:
             self.done.set()
-
-
-def _name_in(directory: Path) -> str:
-    """This process's name in the cluster: made once, kept in its directory."""
-    file = directory / "name"
-    if not file.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        file.write_text(uuid.uuid4().hex[:12])
-    return file.read_text().strip()

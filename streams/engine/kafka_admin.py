@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from schemas.topics import Topic
 from streams.engine.kafka_clients import KafkaSettings, asked, place, places
 from streams.engine.kafka_findings import findings
+from streams.engine.kafka_namesakes import GroupMember
 from streams.engine.log import Rights, TopicPartition
 
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -57,6 +58,19 @@ class KafkaAdmin:
         """Where partitions end: before the first open transaction, or (not `decided`) after all that was written."""
         level = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
         return self._offsets(partitions, _LATEST, level)
+
+    def members(self, group: str) -> list[GroupMember]:
+        """Who is in a group now. Raises `Unavailable`."""
+
+        def call() -> list[GroupMember]:
+            asked_s = self._settings.request_s
+            found = self._admin.describe_consumer_groups([group], request_timeout=asked_s)[group].result(asked_s + 5)
+            return [
+                GroupMember(m.member_id, frozenset(filter(None, (m.client_id, m.group_instance_id))), m.host)
+                for m in found.members
+            ]
+
+        return asked(call, f"asking who is in group {group}", self._settings.request_s, self._admin)
 
     def findings(self, topics: Sequence[Topic], rights: Rights) -> list[str]:
         """What is not as it has to be for these topics, each with what to do."""

@@ -16,15 +16,18 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from schemas.records import Record
+from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka_clients import KafkaSettings, asked, check_message, has_ended, place, places, raise_mapped, to_record
+from streams.engine.kafka_commits import MARK_KEY, anchor_at, new_mark
 from streams.engine.kafka_ends import Ends
 from streams.engine.kafka_follow import SLICE_S, next_messages
+from streams.engine.kafka_namesakes import Namesakes
 from streams.engine.kafka_ownership import HOLDING, MemberPartition, MemberPartitions, Stage
 from streams.engine.kafka_restore import Restorer
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics
-from streams.engine.kafka_transaction import Changes, Transactor, Uncertain
+from streams.engine.kafka_transaction import Changes, Transactor, Uncertain, changes_of
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
 _STIR_S = 10.0
@@ -53,6 +56,7 @@ class KafkaMember:
         seat: Seat,
         shelf: KafkaShelf,
         listener: Listener,
+        namesakes: Namesakes,
         low_of: Callable[[TopicPartition], int],
         on_close: Callable[[KafkaMember], None],
     ) -> None:
@@ -60,6 +64,7 @@ class KafkaMember:
         self._settings = settings
         self._topics = topics
         self._listener = listener
+        self._namesakes = namesakes
         self._low_of = low_of
         self._on_close = on_close
         self._shelf = shelf
@@ -87,8 +92,10 @@ class KafkaMember:
                     found = self._step(max_records, min(left_s, SLICE_S))
                     if not found and time.monotonic() - self._busy_s > _REST_S:
                         self._rest()
-                except BaseException:
+                except BaseException as error:
                     self.rewind()  # what was fetched with it is dropped
+                    if isinstance(error, CannotOpen):  # nor will time help: others can have its partitions
+                        self.close()
                     raise
             if found or left_s <= 0:
                 return found
@@ -110,10 +117,17 @@ class KafkaMember:
             # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
             offsets += self._fences(touched)
             offsets += [place(partition, position) for partition, position in rest.items()]
+            changed = changes_of(transaction)
+            marks = {index: new_mark(self._owned_at(index).lease.store.commits + 1, len(changed[index]) + 1) for index in changed}
+            for index, mark in marks.items():
+                changed[index].append((MARK_KEY, mark.packed()))
             try:
-                changed, ends = self._transactor.run(transaction, self.seat.changelog, offsets, self._consumer)
+                ends = self._transactor.run(transaction.outgoing, self.seat.changelog, changed, offsets, self._consumer)
             except Uncertain as error:
                 raise (Fenced if error.is_fenced else Unavailable)(str(error)) from error
+            finally:
+                if self._transactor.is_ousted:
+                    self._namesakes.ousted()
             self._busy_s = time.monotonic()
             for position in (transaction.positions, rest):
                 for partition, offset in position.items():
@@ -156,6 +170,7 @@ class KafkaMember:
     def _subscribed(self) -> Consumer:
         settings = self._settings
         config = {
+            "client.id": self.seat.name,  # by which namesakes are known
             **settings.of_consumers(self.seat.group),
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": settings.session_ms,
@@ -225,11 +240,13 @@ class KafkaMember:
         for message in messages:
             if has_ended(message):
                 self._has_ended = True
+                self._namesakes.ousted()
                 said = f"{self.seat.name} was taken for another member of group {self.seat.group}, and joins again"
                 raise Unavailable(f"{said}: {message.error()}")
 
     def _rejoin(self) -> None:
         """Another client takes the seat: with nothing, until the group gives it something."""
+        self._namesakes.require_alone(self._consumer.memberid())
         self._consumer.close()
         for partition in self._partitions:
             self._partitions.lose(partition.index)
@@ -238,9 +255,13 @@ class KafkaMember:
 
     def _renew(self) -> None:
         """Start over with what is void, from what the brokers say: a commit's end is not known, or a store is damaged."""
-        if self._transactor.is_uncertain:
-            self._transactor.renew()
-            self._restart(self._partitions.at(*HOLDING))
+        transactor = self._transactor
+        if transactor.is_ousted:
+            self._namesakes.require_alone(self._consumer.memberid())
+        if transactor.is_ousted or transactor.is_uncertain:
+            is_void = transactor.is_uncertain
+            transactor.renew()
+            self._restart(self._partitions.at(*HOLDING) if is_void else [])
         self._restart([p for p in self._partitions.at(*HOLDING) if p.lease.store.is_damaged])
 
     def _restart(self, partitions: list[MemberPartition]) -> None:
@@ -326,10 +347,12 @@ class KafkaMember:
     def _apply(self, changed: Changes, ends: Mapping[int, int]) -> None:
         """Change the stores by what is committed. One that cannot be changed begins again; the others have theirs."""
         failure: Unavailable | None = None
-        for index, rows in changed.items():
+        for index, changes in changed.items():
             partition = self._owned_at(index)
+            *rows, (key, mark) = changes
+            anchor = anchor_at(ends[index] - 1, key, mark)
             try:
-                partition.lease.apply(rows, ends[index])
+                partition.lease.apply(rows, ends[index], anchor=anchor, commits=partition.lease.store.commits + 1)
             except Unavailable as error:
                 self._restart([partition])
                 failure = error

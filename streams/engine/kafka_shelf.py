@@ -7,6 +7,7 @@ follower has it, so that the rows stay where they are and only what is missing i
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class KafkaShelf:
         self._identity: str | None = None
         self._lock = threading.Lock()
         self._stores: dict[int, KafkaStore] = {}
+        self._remade: Counter[int] = Counter()  # by those that are closed
         self._is_open = True
         self.problem: str | None = None
 
@@ -67,6 +69,8 @@ class KafkaShelf:
             if not self.is_kept:
                 self._stores.pop(index)
                 lease.store.close()
+                if lease.store.remade:
+                    self._remade[index] += lease.store.remade
 
     def free(self) -> list[int]:
         """Partition numbers nobody has taken."""
@@ -78,7 +82,7 @@ class KafkaShelf:
         if not 0 <= which.partition < self.count:
             raise KeyError(f"group {self.group} has {self.count} partitions, no {which.partition}")
         store = self._stores.get(which.partition)
-        if store is None or store.fresh_ms is None:
+        if store is None or not store.is_shown:
             kept = self._shown(which.partition, store)
             why = f": {self.problem}" if self.problem else ""
             raise Unavailable(f"the rows of {which.flow}/{which.partition} are being read, {kept.remaining} changes to go{why}")
@@ -100,11 +104,12 @@ class KafkaShelf:
             self._stores.clear()
 
     def _shown(self, index: int, store: KafkaStore | None) -> Kept:
+        remade = self._remade[index] + (0 if store is None else store.remade)
         lease = None if store is None else store.lease
         if store is None or lease is None:
             position, fresh_ms = (0, None) if store is None else (store.position, store.fresh_ms)
-            return Kept(self.group, index, "followed", position, position, fresh_ms, problem=self.problem)
+            return Kept(self.group, index, "followed", position, position, fresh_ms, problem=self.problem, remade=remade)
         problem = self.problem if lease.role == "followed" else None
         end = max(lease.end, store.position)
-        speed = lease.rows_per_s
-        return Kept(self.group, index, lease.role, store.position, end, store.fresh_ms, lease.restored, speed, problem)
+        restored, speed = lease.restored, lease.rows_per_s
+        return Kept(self.group, index, lease.role, store.position, end, store.fresh_ms, restored, speed, problem, remade)

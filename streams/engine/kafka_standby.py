@@ -11,7 +11,7 @@ from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, place
 from streams.engine.kafka_follow import SLICE_S, next_messages
-from streams.engine.kafka_restore import CHUNK, CatchUp, high_in
+from streams.engine.kafka_restore import CHUNK, LOST_END, OTHER_HISTORY, CatchUp, high_in
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_store import Lease
 from streams.engine.keeper import Keeper
@@ -89,12 +89,14 @@ class KafkaStandby:
             if index in self._leases and self._leases[index].is_held:
                 self._leases[index].end = end
                 self._leases[index].store.fresh_ms = now_ms
+        for index in sorted(self._catch_up.strange):
+            self._begin_anew(index)
         if time.monotonic() - self._looked_s > _LOOK_S:
             self._look()
             self._looked_s = time.monotonic()
 
     def _take(self, indices: list[int]) -> None:
-        """Begin to follow stores. One that is ahead knows of what the changelog has lost, so it begins anew."""
+        """Begin to follow stores, each with the last record it has. One that is ahead knows of what the changelog has lost."""
         assert self._consumer is not None
         ends = self._admin.ends(map(self._place, indices), decided=False)
         for index in indices:
@@ -102,8 +104,17 @@ class KafkaStandby:
             self._leases[index] = lease
             lease.end = ends[self._place(index)]
             if lease.store.position > lease.end:
-                lease.store.wipe()
-            self._consumer.incremental_assign([place(self._place(index), lease.store.position)])
+                lease.wipe(LOST_END)
+            start = self._catch_up.start(index)
+            self._consumer.incremental_assign([place(self._place(index), lease.store.position if start is None else start)])
+
+    def _begin_anew(self, index: int) -> None:
+        assert self._consumer is not None
+        self._catch_up.forget(index)
+        if (lease := self._leases.get(index)) is not None:
+            lease.wipe(OTHER_HISTORY)
+            self._consumer.incremental_unassign([place(self._place(index))])
+            self._consumer.incremental_assign([place(self._place(index), 0)])
 
     def _drop(self, index: int) -> None:
         assert self._consumer is not None

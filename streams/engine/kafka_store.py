@@ -9,6 +9,7 @@ the one before, so what a former holder still has in hand changes nothing.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +21,14 @@ from typing import Literal, TypeVar
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from streams.engine.embedded_files import MB, CannotOpen, number, pack_offset
+from streams.engine.kafka_commits import Anchor, anchor_of
 from streams.engine.kafka_topics import REMOVED_KEPT_MS
 from streams.engine.log import StoreId, Unavailable
 from streams.engine.scans import scan_items
 
 # No flow has an empty name, so no row's key begins so.
 _POSITION, _IDENTITY, _WRITTEN = b"\0position", b"\0identity", b"\0written"
+_ANCHOR, _COMMITS = b"\0anchor", b"\0commits"
 _BEYOND = b"\xff" * 8  # all keys
 MAX_AGE_MS = REMOVED_KEPT_MS // 2
 """What was not written for longer may have missed removals that are no longer in the changelog."""
@@ -33,6 +36,7 @@ _CACHE = Cache(128 * MB)  # for all stores of the process
 _READERS_S = 5.0
 """How long opening waits for readers of the process that still hold the directory's former handle."""
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = tuple[bytes, bytes | None]
 Role = Literal["owned", "restored", "followed"]
@@ -49,12 +53,19 @@ def row_prefix(flow: str) -> bytes:
 
 
 class KafkaStore:
-    """An open store. `position`: the changelog offset it goes on from. `fresh_ms`: when it was last known to have all."""
+    """An open store. `position`: the changelog offset it goes on from. `fresh_ms`: when it was last known to have all.
+
+    `anchor`: the last record of the changelog in it. `commits`: the number of the last whole commit in it. `remade`: how often
+    what was in it could not be used, since the process started.
+    """
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path = path
         self.is_damaged = False
         self.position = 0
+        self.anchor: Anchor | None = None
+        self.commits = 0
+        self.remade = 0
         self.fresh_ms: int | None = None
         self.lease: Lease | None = None
         self._identity = identity.encode()
@@ -70,38 +81,63 @@ class KafkaStore:
             raise Unavailable(f"the store {self.path} is closed")
         return db
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether its rows are those of a whole commit, and can be read."""
+        return self.fresh_ms is not None and not self.is_damaged
+
     def open(self) -> None:
         """Open it if it is not; begin anew if it is damaged, too old, or of another changelog. Raises `CannotOpen` if in use."""
         with self._lock:
             if self.is_damaged or (self._db is None and _mark(self.path).exists()):
                 self.close()
-                _destroy(self.path)
+                self._destroy("it was found damaged")
                 self.is_damaged = False
             if self._db is not None:
                 return
             try:
-                db = _opened(self.path)
+                self._take_up(_opened(self.path))
             except (CannotOpen, Unavailable):
                 raise
-            except Exception:  # whatever RocksDB finds wrong with it: the changelog has it all
-                _destroy(self.path)
-                db = _opened(self.path)
-            self._db, self.position = db, number(db.get(_POSITION), 0)
-            written_ms = number(db.get(_WRITTEN), _now_ms())
-            if db.get(_IDENTITY) != self._identity or _now_ms() - written_ms > MAX_AGE_MS:
-                self.wipe()
+            except Exception as error:  # whatever RocksDB finds wrong with it: the changelog has it all
+                self._db = None
+                self._destroy(str(error))
+                self._take_up(_opened(self.path))
+
+    def _take_up(self, db: Rdict) -> None:
+        self.position = number(db.get(_POSITION), 0)
+        self.commits = number(db.get(_COMMITS), 0)
+        self.anchor = anchor_of(db.get(_ANCHOR))
+        written_ms = number(db.get(_WRITTEN), _now_ms())
+        identity = db.get(_IDENTITY)
+        self._db = db
+        if identity is None:
+            self.wipe()
+        elif identity != self._identity:
+            self.wipe("it is of another changelog of that name")
+        elif _now_ms() - written_ms > MAX_AGE_MS:
+            self.wipe("it was not written for so long that removals may be missing")
 
     def rename(self, identity: str) -> None:
         """The changelog's identity, if it is another one now: rows of the former are wiped."""
         with self._lock:
             if identity.encode() != self._identity:
                 self._identity = identity.encode()
-                self.wipe()
+                self.wipe("it is of another changelog of that name")
 
-    def apply(self, rows: Iterable[Row], position: int, *, logged: bool = True) -> None:
+    def apply(
+        self,
+        rows: Iterable[Row],
+        position: int,
+        *,
+        anchor: Anchor | None = None,
+        commits: int | None = None,
+        logged: bool = True,
+    ) -> None:
         """Change rows (none: removed) and note the changelog position they reflect, in one write.
 
-        Not `logged`: it may be lost with the process, whole batches from the end, until it is flushed.
+        `anchor`, `commits`: what they are from now on (none: as they are). Not `logged`: it may be lost with the process, whole
+        batches from the end, until it is flushed.
         """
         batch = WriteBatch(raw_mode=True)
         put, delete = batch.put, batch.delete
@@ -112,19 +148,27 @@ class KafkaStore:
                 put(key, value)
         put(_POSITION, pack_offset(position))
         put(_WRITTEN, pack_offset(_now_ms()))
+        if anchor is not None:
+            put(_ANCHOR, anchor.packed())
+        if commits is not None:
+            put(_COMMITS, pack_offset(commits))
         with self._lock:
             self._write(batch, logged=logged)
             self.position = position
+            self.anchor = self.anchor if anchor is None else anchor
+            self.commits = self.commits if commits is None else commits
 
-    def wipe(self) -> None:
-        """Begin again with nothing. Readers are turned away until it is caught up."""
+    def wipe(self, why: str | None = None) -> None:
+        """Begin again with nothing. Readers are turned away until it is caught up. `why` it cannot be used, if it cannot."""
         with self._lock:
+            if why is not None:
+                self._remake(why)
             self.fresh_ms = None
             batch = WriteBatch(raw_mode=True)
             batch.delete_range(b"", _BEYOND)
             batch.put(_IDENTITY, self._identity)
             self._write(batch)
-            self.position = 0
+            self.position, self.anchor, self.commits = 0, None, 0
 
     def take(self, role: Role) -> Lease:
         """The right to change it: whoever had it has it no longer."""
@@ -134,6 +178,8 @@ class KafkaStore:
 
     def damaged(self, error: Exception) -> Damaged:
         """Mark the store, for the next one who opens it."""
+        if not self.is_damaged:
+            _log.error("the store %s is damaged, and is made again from its changelog: %s", self.path, error)
         self.is_damaged = True
         self.fresh_ms = None
         with suppress(OSError):
@@ -147,6 +193,15 @@ class KafkaStore:
             if db is not None and self._is_unlogged and not self.is_damaged:
                 self._flush(db)
             # Not `db.close()`: that would fail reads under way. The last of them to end releases it.
+
+    def _destroy(self, why: str) -> None:
+        self._remake(why)
+        _destroy(self.path)
+
+    def _remake(self, why: str) -> None:
+        """Losing a cache loses nothing, but it is never lost without a word."""
+        self.remade += 1
+        _log.warning("the store %s cannot be used, and is made again from its changelog: %s", self.path, why)
 
     def _write(self, batch: WriteBatch, *, logged: bool = True) -> None:
         try:
@@ -183,20 +238,40 @@ class Lease:
         """Nobody has taken it since."""
         return self.store.lease is self
 
-    def apply(self, rows: Iterable[Row], position: int) -> None:
+    def apply(self, rows: Iterable[Row], position: int, *, anchor: Anchor | None = None, commits: int | None = None) -> None:
         """Change the store, unless another has taken it: he has read the same from the changelog."""
         with self.store._lock:
             if self.is_held:
-                self.store.apply(rows, position)
+                self.store.apply(rows, position, anchor=anchor, commits=commits)
                 self.end = max(self.end, position)
 
-    def restore(self, rows: list[Row], position: int, *, logged: bool) -> None:
+    def restore(
+        self,
+        rows: list[Row],
+        position: int,
+        *,
+        anchor: Anchor | None = None,
+        commits: int | None = None,
+        logged: bool,
+    ) -> None:
         """Change the store by what was read from the changelog, unless another has taken it."""
         with self.store._lock:
             if self.is_held:
-                self.store.apply(rows, position, logged=logged)
+                self.store.apply(rows, position, anchor=anchor, commits=commits, logged=logged)
                 self.restored += len(rows)
                 self._ended_s = time.monotonic()
+
+    def hide(self) -> None:
+        """Turn readers away until it is caught up."""
+        with self.store._lock:
+            if self.is_held:
+                self.store.fresh_ms = None
+
+    def wipe(self, why: str) -> None:
+        """What is in it cannot be used: begin again with nothing."""
+        with self.store._lock:
+            if self.is_held:
+                self.store.wipe(why)
 
     def release(self) -> None:
         """Let another have it."""
@@ -221,20 +296,26 @@ class KafkaRows:
     def get(self, key: bytes) -> bytes | None:
         """The row, or none."""
         store = self._store
-        db = store.db
         try:
-            row: bytes | None = db.get(self._prefix + key)
+            row: bytes | None = store.db.get(self._prefix + key)
+        except Unavailable:
+            raise
         except Exception as error:
-            raise store.damaged(error) from error
-        if store.fresh_ms is None:
+            raise store.damaged(error) from _bare(error)
+        if not store.is_shown:
             raise self._stale()
         return row
 
     def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Rows with `low <= key < high`, as of the call."""
         store = self._store
-        rows = scan_items(store.db, self._prefix + low, self._beyond if high is None else self._prefix + high)
-        if store.fresh_ms is None:
+        try:
+            rows = scan_items(store.db, self._prefix + low, self._beyond if high is None else self._prefix + high)
+        except Unavailable:
+            raise
+        except Exception as error:
+            raise store.damaged(error) from _bare(error)
+        if not store.is_shown:
             raise self._stale()
         return self._read(rows)
 
@@ -250,7 +331,12 @@ class KafkaRows:
         except Unavailable:
             raise
         except Exception as error:
-            raise self._store.damaged(error) from error
+            raise self._store.damaged(error) from _bare(error)
+
+
+def _bare(error: Exception) -> Exception:
+    """Without the frames it came through: they hold the database, which could not be opened again while the error is kept."""
+    return error.with_traceback(None)
 
 
 def open_store(path: Path, identity: str) -> KafkaStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -17,6 +17,7 @@ _IDLE_MS = 10_000
 """librdkafka sends offsets without end, whatever the time-out, to a group coordinator that has gone, until a connection changes
 its state (its issues 5456 and 5511). Idle ones do, by being closed.
 """
+_OUSTED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 Changes = dict[int, list[tuple[bytes, bytes | None]]]
 
 
@@ -34,36 +35,36 @@ class Uncertain(Exception):
 class Transactor:
     """The transactional producer of one member. Its name is stable, so that its next life ends what this one left open.
 
-    `is_uncertain`: the end of a transaction is not known. It serves again once it is renewed.
+    `is_uncertain`: the end of a transaction is not known. `is_ousted`: another producer has its name now, or the brokers have
+    ended a transaction that took too long. In either case it serves again once it is renewed.
     """
 
     def __init__(self, settings: KafkaSettings, name: str) -> None:
         self._settings = settings
         self._name = name
-        self.is_uncertain = False
+        self.is_uncertain = self.is_ousted = False
         self._producer = self._started()
 
     def run(
-        self, transaction: Transaction, changelog: str, offsets: list[Place], consumer: Consumer
-    ) -> tuple[Changes, dict[int, int]]:
-        """Commit. Returns the changed rows by partition number as the changelog has them, and where it goes on after them.
+        self, outgoing: Sequence[Outgoing], changelog: str, changed: Changes, offsets: list[Place], consumer: Consumer
+    ) -> dict[int, int]:
+        """Commit. Returns where each changed partition of the changelog goes on after its last record.
 
         Raises `Fenced` or `Unavailable` if nothing took effect, `Uncertain` if that is not known.
         """
-        if self.is_uncertain:
-            raise Unavailable("the end of the last transaction is not known: poll again first")
-        changed = _changes(transaction)
+        if self.is_uncertain or self.is_ousted:
+            raise Unavailable("the last transaction did not end well: poll again first")
         ends: dict[int, int] = {}
         producer = self._producer
         try:
             producer.begin_transaction()
-            self._produce(transaction, changelog, changed, ends)
+            self._produce(outgoing, changelog, changed, ends)
             # All of it is in the log before the offsets are pending: a successor that waits for these then sees the rows.
             if producer.flush(self._settings.request_s):
                 raise Unavailable("the brokers did not take all records of a transaction in time")
             self._send_offsets(offsets, consumer)
         except KafkaException as error:
-            self._abort()
+            self._abort(error)
             raise_mapped(error, "the transaction was aborted")
         except BaseException:
             self._abort()
@@ -73,18 +74,19 @@ class Transactor:
         if missing := changed.keys() - ends.keys():
             raise Uncertain(f"no offsets were told for the changelog partitions {sorted(missing)}")
         self.is_uncertain = False
-        return changed, ends
+        return ends
 
     def renew(self) -> None:
         """A new producer, which ends whatever this one left open. Raises `Unavailable`."""
         self.is_uncertain = True  # also if this fails: the former producer does nothing any more
         self.close()
         self._producer = self._started()
-        self.is_uncertain = False
+        self.is_uncertain = self.is_ousted = False
 
     def close(self) -> None:
         """Let the producer go."""
-        with suppress(KafkaException):  # what it left open is aborted by its successor, or by the brokers in time
+        # What it left open is aborted by its successor, or by the brokers in time. An ousted one fails otherwise.
+        with suppress(KafkaException, SystemError):
             self._producer.close()
 
     def _started(self) -> Producer:
@@ -101,10 +103,10 @@ class Transactor:
             raise_mapped(error, f"starting transactions as {self._name}")
         return producer
 
-    def _produce(self, transaction: Transaction, changelog: str, changed: Changes, ends: dict[int, int]) -> None:
+    def _produce(self, outgoing: Sequence[Outgoing], changelog: str, changed: Changes, ends: dict[int, int]) -> None:
         """Hand all of it over, plain records by the short way: this is a good part of what a commit costs."""
         send = self._producer.produce
-        for out in transaction.outgoing:
+        for out in outgoing:
             topic, index, key, value, headers, timestamp_ms = out
             if headers or timestamp_ms is not None:
                 produce(self._producer, out)
@@ -139,17 +141,23 @@ class Transactor:
                 reason: KafkaError = error.args[0]
                 if reason.txn_requires_abort():
                     self.is_uncertain = False
-                    self._abort()
+                    self._abort(error)
                     raise_mapped(error, "the transaction was aborted")
                 if not reason.retriable() or time.monotonic() > deadline:
+                    self.is_ousted = reason.code() in _OUSTED
                     raise Uncertain(reason.str(), is_fenced=reason.code() in FENCED) from error
 
-    def _abort(self) -> None:
+    def _abort(self, why: KafkaException | None = None) -> None:
         """Nothing of it takes effect: aborted now, or by the next producer of this name, or by the brokers in time."""
+        if why is not None and why.args[0].code() in _OUSTED:
+            self.is_ousted = True  # there is nothing to abort any more
+            return
         try:
             self._producer.abort_transaction(self._settings.request_s)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:  # there was none to abort
+            if error.args[0].code() in _OUSTED:
+                self.is_ousted = True
+            elif error.args[0].code() != KafkaError._STATE:  # there was none to abort
                 self.renew()
 
 
@@ -179,7 +187,7 @@ def _noting(ends: dict[int, int]) -> Callable[[KafkaError | None, Message], None
     return delivered
 
 
-def _changes(transaction: Transaction) -> Changes:
+def changes_of(transaction: Transaction) -> Changes:
     """The changed rows by partition number, the last change of each."""
     found: dict[int, dict[bytes, bytes | None]] = {}
     for store, rows in transaction.rows.items():

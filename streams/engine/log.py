@@ -227,6 +227,7 @@ class Kept:
     restored: int = 0
     rows_per_s: int = 0
     problem: str | None = None
+    remade: int = 0
 
     @property
     def remaining(self) -> int:

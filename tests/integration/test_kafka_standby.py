@@ -7,11 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.topics import Topic
 from streams.engine.kafka import KafkaLog
+from streams.engine.kafka_commits import Anchor
 from streams.engine.kafka_store import KafkaStore, Lease, Row, open_store, row_prefix
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.log import Kept, Member, ReadableLog, StoreId, Transaction, Unavailable
@@ -104,9 +106,9 @@ def test_partitions_move_to_and_fro_while_they_are_written(machine: Open, monkey
     read: list[str] = []
     restoring = Lease.restore
 
-    def restore(lease: Lease, rows: list[Row], position: int, *, logged: bool) -> None:
+    def restore(lease: Lease, rows: list[Row], position: int, **more: Any) -> None:
         read.extend(part for part in lease.store.path.parts if part in {"one", "two"} for _ in rows)
-        restoring(lease, rows, position, logged=logged)
+        restoring(lease, rows, position, **more)
 
     monkeypatch.setattr(Lease, "restore", restore)
     one, two = machine("one"), machine("two")
@@ -201,9 +203,11 @@ def test_a_killed_follower_goes_on_where_it_was(machine: Open, broker: str, tmp_
     assert group.kept(there).restored <= 60
 
 
-@pytest.mark.parametrize("damage", ["torn", "ahead"])
-def test_a_damaged_standby_is_made_again(machine: Open, broker: str, tmp_path: Path, damage: str) -> None:
-    """On disk, while it was not running; or with rows that the changelog has lost."""
+@pytest.mark.parametrize("damage", ["torn", "ahead", "other history"])
+def test_a_damaged_standby_is_made_again(
+    machine: Open, broker: str, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On disk, while it was not running; or with rows that the changelog has lost, though it grew past them."""
     one, two = machine("one"), machine("two")
     group = Group(one)
     group.keep(two)
@@ -217,12 +221,21 @@ def test_a_damaged_standby_is_made_again(machine: Open, broker: str, tmp_path: P
         (path / "CURRENT").write_text("MANIFEST-000000\n")
     else:
         store = open_store(path, KafkaTopics(settings(broker)).identity(f"{group.name}.changelog"))
-        store.apply([(row_prefix(group.name) + b"never", b"was")], store.position + 1_000)
+        more = 1_000 if damage == "ahead" else 0
+        store.apply([(row_prefix(group.name) + b"never", b"was")], store.position + more, anchor=other_history(store))
         store.close()
     two = machine("two")
     group.keep(two)
     group.require_shown(two)
     assert group.kept(two).restored == MANY
+    assert "is made again from its changelog" in caplog.text
+    assert group.kept(two).remade == 1
+
+
+def other_history(store: KafkaStore) -> Anchor:
+    """The last record in a store, as if it had been another one."""
+    assert store.anchor is not None
+    return Anchor(store.anchor.offset, bytes(16))
 
 
 def test_a_store_that_fails_while_it_is_followed_is_made_again(machine: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -144,7 +145,7 @@ def polled(member: Member) -> bool:
     return False
 
 
-def no_room(*args: object) -> None:
+def no_room(*args: object, **more: object) -> None:
     raise Unavailable("no room")
 
 
@@ -339,3 +340,60 @@ def test_no_broker_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         log.create([topic("nowhere", 1)])
     log.close()
+
+
+def test_two_processes_that_have_one_name_do_not_fight_for_ever(log: KafkaLog, broker: str, tmp_path: Path) -> None:
+    """A disk was copied, whole: one of the two stops with a sentence, the other goes on."""
+    group, t = fresh("g"), topic("namesakes", 2)
+    log.create([t])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    name = (tmp_path / "log" / "name").read_text().split()[0]
+    (copy / "name").write_text(f"{name} ")
+    (copy / "name").write_text(f"{name} {(copy / 'name').stat().st_ino}")
+    double = KafkaLog(settings(broker), copy)
+    members = {which: member_of(which, group, t)[0] for which in (log, double)}
+    stopped: dict[KafkaLog, CannotOpen] = {}
+    commits = dict.fromkeys(members, 0)
+
+    def goes_on() -> bool:
+        for which, member in members.items():
+            if which in stopped:
+                continue
+            try:
+                member.poll(10, 0.1)
+                member.commit(Transaction(outgoing=numbered(t.name, 0, [commits[which]])))
+                commits[which] = commits[which] + 1 if stopped else 0
+            except CannotOpen as error:
+                stopped[which] = error
+            except (Fenced, Unavailable):
+                member.rewind()
+        return bool(stopped) and max(commits.values()) >= 5
+
+    until(goes_on)
+    (error,) = stopped.values()
+    assert f"has the name {group}.{name}.0, too" in str(error)
+    assert "delete the file `name`" in str(error)
+    double.close()
+
+
+def test_a_copied_directory_is_another_process(log: KafkaLog, broker: str, tmp_path: Path) -> None:
+    """It has a name of its own, and the rows that were in it: both work."""
+    group, t = fresh("g"), topic("copied", 2)
+    log.create([t])
+    member = alone(log, group, t)
+    for index in range(2):
+        member.commit(Transaction(rows={StoreId(group, index): [(b"a", b"1")]}, positions={at(t, index): 0}))
+    member.close()
+    shutil.copytree(tmp_path / "log" / "stores", tmp_path / "copy" / "stores")
+    shutil.copy(tmp_path / "log" / "name", tmp_path / "copy" / "name")
+    copy = KafkaLog(settings(broker), tmp_path / "copy")
+    members = [member_of(which, group, t) for which in (log, copy)]
+    settle(members, log, [t])
+    for member, owned in members:
+        (mine,) = owned.partitions
+        for n in range(3):
+            member.commit(Transaction(rows={StoreId(group, mine.partition): [(b"b", b"%d" % n)]}))
+        assert dict(member.store(StoreId(group, mine.partition)).range(b"", None)) == {b"a": b"1", b"b": b"2"}
+    assert [kept.restored for kept in copy.kept() if kept.state == "owned"] == [0]
+    copy.close()

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from schemas import topics
 from streams.chaos.points import INSIDE
 from streams.engine.kafka import KafkaLog
+from streams.engine.kafka_commits import Anchor
 from streams.engine.kafka_store import open_store, row_prefix
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.verify import verify
@@ -100,9 +101,9 @@ def test_a_frozen_worker_is_fenced(a_days_log: KafkaLog, broker: str, tmp_path: 
     require_once(a_days_log, group, counted)
 
 
-@pytest.mark.parametrize("damage", ["gone", "torn", "ahead"])
+@pytest.mark.parametrize("damage", ["gone", "torn", "ahead", "other history"])
 def test_a_damaged_store_is_made_again(a_days_log: KafkaLog, broker: str, tmp_path: Path, damage: str) -> None:
-    """Rows are a cache of the changelog: lost, unreadable, or of a changelog that has lost its end."""
+    """Rows are a cache of the changelog: lost, unreadable, or of a changelog that has lost its end, and perhaps grown past it."""
     group, directory = fresh("damaged"), tmp_path / "there"
     log = KafkaLog(settings(broker), directory)
     worker = worker_on(log, group)
@@ -119,16 +120,18 @@ def test_a_damaged_store_is_made_again(a_days_log: KafkaLog, broker: str, tmp_pa
             for file in store.glob("*.sst"):
                 file.write_bytes(b"\0" * file.stat().st_size)
             (store / "CURRENT").write_text("MANIFEST-000000\n")
-    if damage == "ahead":
-        put_ahead(stores, KafkaTopics(settings(broker)).identity(f"{group}.changelog"))
+    if damage in {"ahead", "other history"}:
+        put_ahead(stores, KafkaTopics(settings(broker)).identity(f"{group}.changelog"), 1_000 if damage == "ahead" else 0)
     log = KafkaLog(settings(broker), directory)
     require_once(log, group, counted)
     log.close()
 
 
-def put_ahead(stores: list[Path], identity: str) -> None:
-    """As if the changelog had been longer, with rows that it does not have."""
+def put_ahead(stores: list[Path], identity: str, by: int) -> None:
+    """As if the changelog had been another, with rows that it does not have."""
     for path in stores:
         store = open_store(path, identity)
-        store.apply([(row_prefix("promise") + b"never", b"was")], store.position + 1_000)
+        assert store.anchor is not None
+        anchor = Anchor(store.anchor.offset, bytes(16))
+        store.apply([(row_prefix("promise") + b"never", b"was")], store.position + by, anchor=anchor)
         store.close()

@@ -15,9 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from schemas.records import Record
 from streams.engine import kafka_member
 from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.kafka_commits import MARK_KEY, Anchor, mark_of
 from streams.engine.kafka_member import KafkaMember, Seat
+from streams.engine.kafka_namesakes import Namesakes
 from streams.engine.kafka_ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, Stage
-from streams.engine.kafka_transaction import Uncertain
+from streams.engine.kafka_transaction import Changes, Uncertain
 from streams.engine.log import Fenced, StoreId, TopicPartition, Transaction, Unavailable
 from tests.contracts.harness import Owned
 
@@ -31,6 +33,7 @@ class Store:
 
     def __init__(self) -> None:
         self.position = 0
+        self.commits = 0
         self.is_damaged = False
         self.fresh_ms: int | None = None
 
@@ -47,12 +50,14 @@ class Lease:
         if self.store.is_damaged:
             self.store = world.stores[index] = Store()
 
-    def apply(self, rows: object, position: int, *more: object) -> None:
+    def apply(self, rows: object, position: int, *, anchor: Anchor, commits: int) -> None:
+        assert anchor.offset == position - 1
+        assert commits == self.store.commits + 1
         if self.world.disk_fails:
             self.world.disk_fails = False
             self.store.is_damaged = True
             raise Unavailable("the store cannot be written")
-        self.store.position = position
+        self.store.position, self.store.commits = position, commits
 
 
 class World:
@@ -183,26 +188,36 @@ class Transacting:
     world: World
 
     def __init__(self, *told: object) -> None:
-        self.is_uncertain = False
+        self.is_uncertain = self.is_ousted = False
 
-    def run(self, transaction: Transaction, *more: object) -> tuple[Any, Any]:
+    def run(self, outgoing: object, changelog: str, changed: Changes, offsets: list[Place], consumer: object) -> dict[int, int]:
         assert not self.is_uncertain
+        assert not self.is_ousted
         ending, self.world.ending = self.world.ending, "ok"
         if ending in {"ok", "uncertain, done"}:
-            self.world.committed |= {at.partition: offset for at, offset in transaction.positions.items()}
+            self.world.committed |= {at.partition: at.offset for at in offsets if at.topic == INPUT}
         if ending.startswith("uncertain"):
             self.is_uncertain = True
             raise Uncertain("no answer")
+        if ending == "ousted":
+            self.is_ousted = True
+            raise Fenced("another has the name")
         if ending != "ok":
             raise (Fenced if ending == "fenced" else Unavailable)(ending)
-        changed = {store.partition: rows for store, rows in transaction.rows.items()}
-        return changed, {index: self.world.stores[index].position + 1 for index in changed}
+        assert any(at.topic == CHANGELOG for at in offsets), "nobody would be fenced"
+        for rows in changed.values():
+            key, mark = rows[-1]
+            found = mark_of(mark)
+            assert key == MARK_KEY
+            assert found is not None
+            assert found.records == len(rows)
+        return {index: self.world.stores[index].position + len(rows) for index, rows in changed.items()}
 
     def renew(self) -> None:
         if self.world.ending == "renewal fails":
             self.world.ending = "ok"
             raise Unavailable("no broker answers")
-        self.is_uncertain = False
+        self.is_uncertain = self.is_ousted = False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -215,7 +230,9 @@ def member_in(world: World, listener: Owned, patch: pytest.MonkeyPatch) -> Kafka
     topics: Any = SimpleNamespace(check=lambda outgoing: None)
     seat = Seat("g", {INPUT: len(PARTITIONS)}, CHANGELOG, "g.name.0")
     told: Any = world
-    return KafkaMember(KafkaSettings("nowhere:1", request_s=0.0), topics, seat, told, listener, lambda at: 0, lambda member: None)
+    namesakes = Namesakes(seat.name, seat.group, 1.0, lambda group: [])
+    settings = KafkaSettings("nowhere:1", request_s=0.0)
+    return KafkaMember(settings, topics, seat, told, listener, namesakes, lambda at: 0, lambda member: None)
 
 
 class Listening(Owned):
@@ -275,7 +292,7 @@ class Driven(RuleBasedStateMachine):
     def restoring_stands(self, stands: bool) -> None:
         self.world.restoring_stands = stands
 
-    @rule(ending=strategies.sampled_from(["uncertain", "uncertain, done", "fenced", "unavailable", "renewal fails"]))
+    @rule(ending=strategies.sampled_from(["uncertain", "uncertain, done", "fenced", "ousted", "unavailable", "renewal fails"]))
     def the_next_commit_ends(self, ending: str) -> None:
         self.world.ending = ending
 
@@ -315,10 +332,11 @@ class Driven(RuleBasedStateMachine):
     @rule(changes=strategies.booleans())
     def commits(self, changes: bool) -> None:
         positions = {TopicPartition(INPUT, r.partition): r.offset + 1 for r in self.batch}
-        rows = {StoreId("f", at.partition): [(b"k", b"v")] for at in positions} if changes else {}
+        row: tuple[bytes, bytes | None] = (b"k", b"v")
+        rows = {StoreId("f", at.partition): [row] for at in positions} if changes else {}
         self.batch = []
         try:
-            self.member.commit(Transaction(positions=positions, rows=dict(rows)))
+            self.member.commit(Transaction(positions=positions, rows=rows))
         except (Fenced, Unavailable):
             self.drop()
         else:
@@ -392,7 +410,12 @@ def test_only_what_is_damaged_starts_over(driven: Driven) -> None:
     driven.world.stores[1].is_damaged = True
     told: list[frozenset[TopicPartition]] = []
     revoked = driven.listener.revoked
-    driven.patch.setattr(driven.listener, "revoked", lambda partitions: (told.append(partitions), revoked(partitions)))
+
+    def telling(partitions: frozenset[TopicPartition]) -> None:
+        told.append(partitions)
+        revoked(partitions)
+
+    driven.patch.setattr(driven.listener, "revoked", telling)
     driven.polls()
     assert told == [frozenset({TopicPartition(INPUT, 1)})]
     driven.teardown()

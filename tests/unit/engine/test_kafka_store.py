@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from streams.engine.embedded_files import CannotOpen
+from streams.engine.kafka_commits import anchor_at
 from streams.engine.kafka_store import KafkaRows, KafkaStore, Row, open_store, row_prefix
 from streams.engine.log import StoreId, Unavailable
 
@@ -151,3 +152,66 @@ def test_another_process_is_told_apart(store: KafkaStore, monkeypatch: pytest.Mo
     monkeypatch.setattr("streams.engine.kafka_store.Rdict", locked)
     with pytest.raises(CannotOpen, match="in use by another process"):
         store.open()
+
+
+def flip(path: Path, near: float) -> Path:
+    """One byte of a file of rows is another."""
+    (file,) = path.glob("*.sst")
+    with file.open("r+b") as opened:
+        opened.seek(int(file.stat().st_size * near))
+        byte = opened.read(1)
+        opened.seek(-1, 1)
+        opened.write(bytes((byte[0] ^ 0xFF,)))
+    return file
+
+
+@pytest.mark.parametrize("near", [0.05, 0.3, 0.6])
+def test_a_flipped_byte_is_noticed_and_the_store_made_again(
+    tmp_path: Path, near: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A range does not end early as if there were no more rows. Nothing of the store is shown from then on."""
+    count = 5_000
+    store = open_store(tmp_path / "0", "id")
+    store.apply([(row_prefix(FLOW) + b"%06d" % n, b"%d" % n * 20) for n in range(count)], count, anchor=anchor_at(7, b"", b""))
+    store.db.flush()
+    store.close()
+    file = flip(store.path, near)
+    store = open_store(tmp_path / "0", "id")
+    store.fresh_ms = 1
+    view = readable(store)
+    with pytest.raises(Unavailable, match=file.name):
+        list(view.range(b"", None))
+    assert file.name in caplog.text
+    store.fresh_ms = 1  # a holder that has not noticed yet
+    with pytest.raises(Unavailable):
+        view.get(b"000001")
+    with pytest.raises(Unavailable):
+        view.range(b"", None)
+    with pytest.raises(Unavailable):
+        while True:  # a look-up meets it as well
+            for n in range(count):
+                readable(store).get(b"%06d" % n)
+    store.open()
+    assert (store.position, store.anchor, store.commits, store.remade, store.is_shown) == (0, None, 0, 1, False)
+    store.apply(rows(1), 9)
+    store.fresh_ms = 1
+    assert len(list(readable(store).range(b"", None))) == len(KEYS)
+    store.close()
+
+
+def test_where_it_is_outlives_the_process(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "0", "id")
+    anchor = anchor_at(8, b"k", b"v")
+    store.apply(rows(1), 9, anchor=anchor, commits=4)
+    store.apply([], 11)
+    store.close()
+    again = open_store(tmp_path / "0", "id")
+    assert (again.position, again.anchor, again.commits, again.remade) == (11, anchor, 4, 0)
+    again.wipe("it is strange")
+    assert (again.position, again.anchor, again.commits, again.remade) == (0, None, 0, 1)
+    again.close()
+
+
+def test_anchors_tell_records_apart() -> None:
+    found = {anchor_at(1, k, v) for k in (b"", b"a", b"ab", None) for v in (b"", b"b", b"bb", None)}
+    assert len(found) == 16
