@@ -165,6 +165,13 @@ def _words(status: int, content: bytes) -> str:
         return text or f"it answered {status} without a word"
 
 
+def _date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _retry_after_ms(answer: httpx.Response) -> int | None:
     """`Retry-After` in seconds or as a date; none if it is neither, or the status does not go with it."""
     text = answer.headers.get("Retry-After", "").strip()
@@ -173,9 +180,9 @@ def _retry_after_ms(answer: httpx.Response) -> int | None:
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])
     else:
-        try:
-            at = parsedate_to_datetime(text)
-        except ValueError:
+        at = _date(text)
+        if at is None:
             return None
-        seconds = (at.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        now = _date(answer.headers.get("Date", "")) or datetime.now(UTC)  # by its clock, rather than by ours
+        seconds = (at - now).total_seconds()
     return int(min(max(seconds, 0.0), MAX_RETRY_AFTER_S) * 1000)

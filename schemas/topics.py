@@ -219,9 +219,11 @@ EXCEPTIONS_INBOX = Topic(
         Carried(
             operations.ExceptionNoted,
             "fingerprint",
-            (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE, AGENTS),
+            (PROMISE, ORDERS, DOCUMENTS, CUSTOMERS, DELIVERIES, WMS, CHANNEL, ERP, CRM, ENGINE, AGENTS, CLOCK),
         ),
-        Carried(operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE, AGENTS, API)),
+        Carried(
+            operations.ExceptionCleared, "fingerprint", (PROMISE, ORDERS, CUSTOMERS, DELIVERIES, WMS, ENGINE, AGENTS, API, CLOCK)
+        ),
         Carried(operations.ExceptionWorked, "fingerprint", (API,)),
     ),
     partitions=1,

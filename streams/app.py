@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from streams.agents.host import AgentHost, Host, Leases
 from streams.agents.inbound import Inbound
 from streams.agents.roster import roster
 from streams.clock import Clock
+from streams.clock_control import ClockControl
 from streams.customer_view import CustomerReader
 from streams.customers import customers
 from streams.deliveries import deliveries_fold, is_unanswered
@@ -36,6 +38,7 @@ from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.machine import MB, Disk, Machine
 from streams.measures import ThreadMeasures, WorkMeasures
 from streams.opening import kafka_settings
 from streams.order_desk import HoldDesk
@@ -47,6 +50,7 @@ from streams.roles import ROLES, Role, by_group, group_of, role_of
 from streams.setting_parts import milliseconds
 from streams.settings import BadSettings, Settings
 from streams.translators import translators
+from streams.trusted_clock import TrustedClock
 from streams.views import PromiseView, Published, TableView
 from streams.watch import Watch
 
@@ -89,9 +93,18 @@ class App:
     """
 
     def __init__(
-        self, settings: Settings, log: ReadableLog, clock_ms: Callable[[], int] = now_ms, *, roles: Collection[Role] = ROLES
+        self,
+        settings: Settings,
+        log: ReadableLog,
+        clock_ms: Callable[[], int] | None = None,
+        *,
+        roles: Collection[Role] = ROLES,
+        directory: Path | None = None,
     ) -> None:
         codec = Codec()
+        trusted = log.clock if isinstance(log, EmbeddedLog | KafkaLog) else None
+        self._trusted = trusted if isinstance(trusted, TrustedClock) and clock_ms is None else None
+        clock_ms = clock_ms or self._trusted or now_ms
         self.settings = settings
         self.log = log
         self.roles = frozenset(roles)
@@ -106,6 +119,16 @@ class App:
         self.keeper = Keeper()
         self.keepers = [self.keeper, log.keeper] if isinstance(log, KafkaLog) else [self.keeper]
         self.registry.register(ThreadMeasures(self.keepers))
+        self._clock_control = (
+            ClockControl(self._trusted, log, codec, directory or settings.directory) if self._trusted is not None else None
+        )
+        self.machine = Machine(
+            self._trusted,
+            Disk(settings.directory, settings.disk.least_free_mb * MB),
+            directory or settings.directory,
+            self.keeper,
+            self._clock_control.step if self._clock_control is not None else lambda state: None,
+        )
         self._views = ViewsHere(log, self.keeper)
         self._checks: dict[str, Check] = {}
         self.watch = Watch(
@@ -197,6 +220,7 @@ class App:
             health=self.watch,
             registry=self.registry,
             console=Console(self.pulse),
+            clock=self._clock_control,
             away=(Unavailable,),
             channels=settings.channels,
             most_requests=settings.http.requests,
@@ -212,7 +236,8 @@ class App:
         self._checks[name] = look
 
     def _more_checks(self) -> dict[str, tuple[str, bool]]:
-        found = {"threads": self._threads()} | {name: _looked(look) for name, look in self._checks.items()}
+        found = {"threads": self._threads(), "disk": _looked(self.machine.disk), "clock": self.machine.clock()}
+        found |= {name: _looked(look) for name, look in self._checks.items()}
         if self.settings.is_kafka:
             found |= (
                 {"rows": self._rows.told(), "views": self._views.told()} if "serve" in self.roles else {"rows": self._rows.told()}
@@ -226,6 +251,7 @@ class App:
             noted = self.log.path if isinstance(self.log, EmbeddedLog) else self.settings.data
             if changed := note_policy(noted, self.settings.to_policies()):
                 _log.warning(changed)
+        self.machine.start()
         if self.settings.is_kafka:
             self._rows.keep(self.roles)
         if "serve" in self.roles:
@@ -267,10 +293,15 @@ class App:
         self._requests.close()
         self.pulse.close()
         self.watch.close()
+        self.machine.close()
 
     def ailing(self) -> dict[str, str]:
         """All that a person has to know of: what has halted, and what is down for the moment."""
-        return self.halted() | self.down()
+        looks = {"disk": _looked(self.machine.disk), "clock": self.machine.clock()}
+        ill = {name: says for name, (says, is_well) in looks.items() if not is_well}
+        if self._trusted is not None and not self._trusted.state().is_trusted:
+            ill["clock"] = looks["clock"][0]
+        return self.halted() | self.down() | ill
 
     def down(self) -> dict[str, str]:
         """Threads that do not run, or hang, and workers that wait for the log: each by itself begun again or tried again."""

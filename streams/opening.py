@@ -12,8 +12,12 @@ from schemas import topics
 from schemas.topics import Topic
 from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.kafka import KafkaLog, KafkaSettings
-from streams.engine.log import ReadableLog, Unavailable
+from streams.engine.log import ReadableLog, TopicPartition, Unavailable
 from streams.settings import BadSettings, Settings
+from streams.trusted_clock import TrustedClock, anchor_in
+
+LOOKED_AT = 200
+"""So many records at the end of each inbox are looked at for the last tick."""
 
 
 def all_topics(settings: Settings) -> list[Topic]:
@@ -36,6 +40,7 @@ def opened_log(settings: Settings, *, may_create: bool, directory: Path | None =
     try:
         try:
             log.create(all_topics(settings))
+            _set(log, settings, directory)
         except (ValueError, Unavailable) as error:
             raise BadSettings(f"{error}.") from None
         yield log
@@ -48,7 +53,7 @@ def _embedded(settings: Settings, may_create: bool) -> EmbeddedLog:
     if not may_create and not (directory / "log").is_dir():
         raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
     try:
-        return EmbeddedLog(directory)
+        return EmbeddedLog(directory, clock_ms=TrustedClock(settings.clock.to_policy()))
     except (CannotOpen, OSError) as error:
         raise BadSettings(str(error)) from None
 
@@ -70,6 +75,27 @@ def _kafka(settings: Settings, directory: Path, may_create: bool) -> KafkaLog:
         log.close()
         raise BadSettings(f"{error}: is the broker running, and log right?") from None
     return log
+
+
+def _set(log: ReadableLog, settings: Settings, directory: Path | None) -> None:
+    """Have the log's clock go on where the last process left it, or where the log ends. Raises `Unavailable`."""
+    if isinstance(log, KafkaLog):
+        log.clock = TrustedClock(settings.clock.to_policy())
+    if isinstance(log, EmbeddedLog | KafkaLog) and isinstance(log.clock, TrustedClock):
+        log.clock.begin(anchor_in(directory or settings.directory), newest_ms(log))
+
+
+def newest_ms(log: ReadableLog) -> int | None:
+    """The newest instant that the log knows of: of its last ticks; of what else was last said to its folds, if there is none."""
+    ticks: list[int] = []
+    others: list[int] = []
+    for topic in topics.DEFINED:
+        for partition in range(topic.partitions) if topic.is_inbox else ():
+            at = TopicPartition(topic.name, partition)
+            low, end = log.bounds(at)
+            for record in log.read(at, max(low, end - LOOKED_AT), LOOKED_AT) if end > low else ():
+                (ticks if record.key == topics.CLOCK.encode() else others).append(record.timestamp_ms)
+    return max(ticks or others, default=None)
 
 
 def kafka_settings(settings: Settings) -> KafkaSettings:

@@ -20,6 +20,7 @@ from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 from streams.agents.folder import PATIENCE_S, SETTLED_S, Complete, Declared
 from streams.http_server import Bounds
+from streams.trusted_clock import ClockPolicy
 from tables.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
 
 
@@ -314,6 +315,34 @@ class OrderSettings(_Part):
     invoice_pause_s: Annotated[float, Field(ge=0, le=86_400)] = _ORDER.invoice_pause_ms / 1000
 
 
+class ClockSettings(_Part):
+    """How far the machine's clock may step before it is not believed, and what it takes then.
+
+    `bound_s`: a larger step is not believed at once. `confirm_s`: it is once it has lasted so long, unless it is larger than
+    `unattended_s`: then a person has to confirm it. `downtime_days`: so long the machine may have been off without anybody asked.
+    """
+
+    bound_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    confirm_s: Annotated[float, Field(ge=1, le=30 * 86_400)] = 600.0
+    unattended_s: Annotated[float, Field(ge=0, le=3_660 * 86_400)] = 86_400.0
+    downtime_days: Annotated[float, Field(ge=0.01, le=3_660)] = 7.0
+
+    def to_policy(self) -> ClockPolicy:
+        """What the clock needs of it."""
+        return ClockPolicy(
+            milliseconds(self.bound_s),
+            milliseconds(self.confirm_s),
+            milliseconds(self.unattended_s),
+            milliseconds(self.downtime_days * 86_400),
+        )
+
+
+class DiskSettings(_Part):
+    """How much room the data directory's disk has to have: with less, crossdock is not ready."""
+
+    least_free_mb: Annotated[int, Field(ge=1, le=10_000_000)] = 256
+
+
 PARTS: dict[str, list[str]] = {
     "site": list(SiteSettings.model_fields),
     "default_site": list(SiteSettings.model_fields),
@@ -325,5 +354,7 @@ PARTS: dict[str, list[str]] = {
     "order": list(OrderSettings.model_fields),
     "kafka": list(KafkaPart.model_fields),
     "http": list(HttpPart.model_fields),
+    "clock": list(ClockSettings.model_fields),
+    "disk": list(DiskSettings.model_fields),
 }
 """The fields of each part, by the setting's name."""

@@ -59,6 +59,12 @@ standby = 1                      # another worker keeps each partition's rows cu
 connections = 256                # requests (160) being answered, streams (64) of live pages, and health
 body_s = 60
 
+[clock]                          # a larger step of the machine's clock is not believed at once
+bound_s = 60                     # it is once it has lasted confirm_s, or a person says so: crossdock clock --confirm
+
+[disk]                           # with less room than that, crossdock is not ready
+least_free_mb = 256
+
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
 price_tolerance = "0.01"
@@ -87,6 +93,8 @@ from streams.setting_parts import (
     PARTS,
     ChannelName,
     ChannelSettings,
+    ClockSettings,
+    DiskSettings,
     DropSettings,
     EndpointSettings,
     HttpPart,
@@ -130,6 +138,8 @@ class Settings(BaseSettings):
     order: OrderSettings = OrderSettings()
     kafka: KafkaPart = KafkaPart()
     http: HttpPart = HttpPart()
+    clock: ClockSettings = ClockSettings()
+    disk: DiskSettings = DiskSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -123,6 +123,13 @@ CODES: dict[str, Code] = {
         "warning", "integration", 4 * HOUR_MS, "Correct the file as its report says and drop it again under the same name"
     ),
     "file_time": Code("info", "integration", DAY_MS, "Set the clock of the system that writes the folder's files"),
+    "clock_step": Code(
+        "critical",
+        "operations",
+        HOUR_MS,
+        "Look at the machine's clock (timedatectl). If it is wrong, set it right: nothing else is to be done. "
+        "If it is right, say so: crossdock clock --confirm",
+    ),
     "sequence_gap": Code("warning", "integration", HOUR_MS, "Ask the source to send the missing messages again"),
     "halted": Code(
         "critical",

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
-from connectors.api import customers, operations, orders, problems, promises, registry, webhooks
+from connectors.api import clock, customers, operations, orders, problems, promises, registry, webhooks
 from connectors.api.console import pages
 from connectors.api.console.stream import Viewers
 from connectors.api.http import Guard
@@ -29,7 +29,7 @@ def create_api(ports: Ports) -> FastAPI:
     problems.install(app, ports.away)
     app.add_middleware(Staleness, health=ports.health)
     app.add_middleware(Guard, hosts=ports.hosts, registry=ports.registry, most_requests=ports.most_requests)
-    for part in (promises, orders, customers, webhooks, operations):
+    for part in (promises, orders, customers, webhooks, operations, clock):
         app.include_router(part.router(ports))
     app.include_router(registry.router())
     if ports.console is not None:

@@ -175,3 +175,11 @@ class ResolveIn(_In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana", "note": "counted again: 14 on the shelf"}]})
     person: Name
     note: Annotated[Note, StringConstraints(min_length=1)]
+
+
+class ConfirmIn(_In):
+    """Who confirms it, and why it is right."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana", "note": "compared with the time server"}]})
+    person: Name
+    note: Note = ""

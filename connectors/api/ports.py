@@ -420,6 +420,33 @@ class Health(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ClockView:
+    """The clock: `now_ms` is decided by. `step_ms`: how far the machine's is from it while that is not believed, else 0.
+
+    `confirmed_in_ms`: when it will be believed by itself; none while it is, and if it takes a person. `says`: all that in words.
+    """
+
+    now_ms: int
+    machine_ms: int
+    is_trusted: bool
+    step_ms: int
+    confirmed_in_ms: int | None
+    says: str
+
+
+class Clock(Protocol):
+    """The clock that is decided by."""
+
+    def state(self) -> ClockView:
+        """How it stands."""
+        ...
+
+    def confirm(self, person: str, note: str) -> ClockView:
+        """A person says that the machine's clock is right. Raises `Invalid` (conflict) if nobody doubts it, `Busy`."""
+        ...
+
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
@@ -444,6 +471,7 @@ class Ports:
     health: Health
     registry: CollectorRegistry
     console: Console | None = None
+    clock: Clock | None = None
     hosts: tuple[str, ...] = LOOPBACK
     away: tuple[type[Exception], ...] = ()
     channels: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import structlog
 import typer
 
 from connectors.texts import masked, visible
-from streams.cli import chaos, checks, feeds, peers, proofs, reads, registry, serve
+from streams.cli import chaos, checks, clock, feeds, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.compiled import outdated
 from streams.settings import BadSettings
@@ -42,6 +42,7 @@ app.add_typer(proofs.bench, name="bench")
 app.add_typer(registry.schemas, name="schemas")
 app.command()(checks.doctor)
 app.command()(checks.topics)
+app.command()(clock.clock)
 
 
 def main() -> NoReturn:

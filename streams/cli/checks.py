@@ -22,11 +22,13 @@ from streams.cli.session import Local, Remote, Session, ask, beside, read, runni
 from streams.compiled import is_compiled
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
+from streams.machine import MB, Disk
 from streams.opening import all_topics, opened_log
 from streams.roles import ROLES, Role, group_of, partitions_by_group
 from streams.settings import BadSettings, Settings
 
-LEAST_FREE_BYTES = 1_000_000_000
+NEAR = 4
+"""With so many times the room that is needed, doctor warns already."""
 _DAY_MS = 86_400_000
 
 
@@ -213,9 +215,22 @@ def _disk(settings: Settings) -> Finding:
     place = settings.directory.absolute()
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free
-    says = f"{free / 1e9:.1f} GB free for {settings.directory}"
-    return Finding("disk", "ok" if free > LEAST_FREE_BYTES else "error", says)
+    says, is_well = Disk(settings.directory, settings.disk.least_free_mb * MB).told()
+    is_near = is_well and shutil.disk_usage(place).free < NEAR * settings.disk.least_free_mb * MB
+    return Finding("disk", "warning" if is_near else "ok" if is_well else "error", says)
+
+
+def _clock(source: Session) -> Finding:
+    found = read(ask(source, "GET", "/v1/clock"))
+    return Finding("clock", "ok" if found["is_trusted"] else "error", found["says"])
+
+
+def _threads(source: Session) -> Iterator[Finding]:
+    """What a running crossdock says of its threads; one that does not run has none."""
+    if source.is_remote:
+        found = source.request("GET", "/readyz").json()
+        says = str(found.get("checks", {}).get("threads", "unknown"))
+        yield Finding("threads", "ok" if says == "all run" else "error", says)
 
 
 def _open_to_others(settings: Settings) -> str:
@@ -235,6 +250,8 @@ def _state(source: Session) -> Iterator[Finding]:
     )
     yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
+    yield from _threads(source)
+    yield _clock(source)
     yield Finding("backlog", "ok" if waiting.startswith("0 ") else "warning", waiting)
     yield _endpoints(read(ask(source, "GET", "/v1/endpoints"))["endpoints"])
     found = read(ask(source, "GET", "/v1/exceptions", params={"limit": 1000}))["exceptions"]

@@ -119,7 +119,7 @@ class Running:
         own = roles - WORKING if workers > 1 else roles
         self._sock = sock
         log = stack.enter_context(opened_log(settings, may_create=True, directory=directory))
-        self._app = App(settings, log, roles=own)
+        self._app = App(settings, log, roles=own, directory=directory)
         if workers > 1:
             command = partial(worker_command, settings, roles)
             directory_of = partial(worker_directory, settings)

@@ -39,6 +39,7 @@ class EmbeddedLog:
 
     def __init__(self, path: str | Path, *, clock_ms: Callable[[], int] = _now_ms, sync: bool = True) -> None:
         self.path = Path(path)
+        self.clock = clock_ms
         # A directory of its own inside, so that other files may live beside it and RocksDB never meets them.
         self._files: Files | None = open_files(self.path / "log", sync=sync)
         self.writer = Writer(self.files, clock_ms)

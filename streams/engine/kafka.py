@@ -49,6 +49,7 @@ class KafkaLog:
         self._topics = KafkaTopics(settings)
         self._admin = KafkaAdmin(settings)
         self.keeper = Keeper()
+        self.clock: Callable[[], int] | None = None
         self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys", self.keeper)
         self._name = name_in(self._directory)
         self._pages = KafkaPages(settings)

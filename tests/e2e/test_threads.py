@@ -21,7 +21,7 @@ from streams.settings import load
 from tests.e2e.app_kit import ITEM, count, erp_row, master, reserve
 from tests.endpoint_kit import Answer, Endpoint
 
-THREADS = ["agent erp", "agents", "agents' answers", "clock", "inbound", "live", "replies", "trim", "worker crossdock"]
+THREADS = ["agent erp", "agents", "agents' answers", "clock", "inbound", "live", "machine", "replies", "trim", "worker crossdock"]
 CUSTOMER = {"customer_no": "C-1", "name": "One", "terms": "NET30", "price_list": "A", "status": "A", "credit_hold": False}
 FEEDS = {
     "erp": [*master(), erp_row("customer", {"customer_no": "C-1"}, CUSTOMER, 200)],
