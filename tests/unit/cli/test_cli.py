@@ -144,6 +144,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
     assert found["ok"] is True
     assert {c["check"] for c in found["checks"]} == {
         "packages",
+        "clock",
         "settings",
         "disk",
         "directory",

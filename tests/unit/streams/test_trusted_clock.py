@@ -1,4 +1,4 @@
-"""The one clock: the machine's, as long as it goes on as clocks do; a step is believed once it has lasted, or a person says so."""
+"""The one clock: a step of the machine's is believed once it has lasted, or somebody says so; until then time is counted."""
 
 from __future__ import annotations
 
