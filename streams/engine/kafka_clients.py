@@ -161,6 +161,10 @@ def said_of(error: KafkaError) -> str:
     """An error in words, with what to do about it where that is known."""
     if error.code() in _DENIED:
         return f"{error.str()} This user may not do that: `crossdock topics --acls` shows what each role has to be allowed."
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return (
+            f"{error.str()} A topic takes smaller records than crossdock writes: `crossdock doctor` says which, and what to set."
+        )
     when_s, why = _refusal
     if error.code() in _AWAY and time.monotonic() - when_s < _REFUSAL_S:
         return f"the brokers do not let this user in ({why}): look at the user, password and certificates in kafka.clients"

@@ -27,7 +27,7 @@ from streams.engine.kafka_restore import Restorer
 from streams.engine.kafka_shelf import KafkaShelf
 from streams.engine.kafka_store import KafkaRows
 from streams.engine.kafka_topics import KafkaTopics
-from streams.engine.kafka_transaction import Changes, Transactor, Uncertain, changes_of
+from streams.engine.kafka_transaction import Changes, Transactor, Uncertain, changes_of, check_rows
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
 _STIR_S = 10.0
@@ -106,7 +106,7 @@ class KafkaMember:
             return KafkaRows(self._require(store.partition, f"the rows of {store.flow}/{store.partition}").lease.store, store)
 
     def commit(self, transaction: Transaction) -> None:
-        """All of the transaction, durably, or nothing. Raises `Fenced` or `Unavailable`."""
+        """All of the transaction, durably, or nothing. Raises `Fenced`, `Unavailable`, or `ValueError` for what no record holds."""
         with self._lock:
             self._topics.check(transaction.outgoing)
             touched = self._require_owned(transaction)
@@ -118,6 +118,7 @@ class KafkaMember:
             offsets += self._fences(touched)
             offsets += [place(partition, position) for partition, position in rest.items()]
             changed = changes_of(transaction)
+            check_rows(self.seat.changelog, changed)
             marks = {index: new_mark(self._owned_at(index).lease.store.commits + 1, len(changed[index]) + 1) for index in changed}
             for index, mark in marks.items():
                 changed[index].append((MARK_KEY, mark.packed()))

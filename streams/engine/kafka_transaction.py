@@ -9,7 +9,7 @@ from contextlib import suppress
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as Place
 
-from streams.engine.kafka_clients import FENCED, KafkaSettings, raise_mapped
+from streams.engine.kafka_clients import FENCED, MAX_RECORD_BYTES, KafkaSettings, raise_mapped
 from streams.engine.kafka_store import row_prefix
 from streams.engine.log import Fenced, Outgoing, Transaction, Unavailable
 
@@ -195,3 +195,12 @@ def changes_of(transaction: Transaction) -> Changes:
             prefix = row_prefix(store.flow)
             found.setdefault(store.partition, {}).update({prefix + key: value for key, value in rows})
     return {index: list(rows.items()) for index, rows in found.items()}
+
+
+def check_rows(changelog: str, changed: Changes) -> None:
+    """Raises `ValueError` for a row that no record holds: the brokers would refuse it however often it is sent."""
+    for index, rows in changed.items():
+        for key, row in rows:
+            if len(key) + len(row or b"") > MAX_RECORD_BYTES:
+                size = len(key) + len(row or b"")
+                raise ValueError(f"a row of {size:,} bytes for {changelog}/{index}: a record takes {MAX_RECORD_BYTES:,}")

@@ -25,6 +25,9 @@ T = TypeVar("T")
 Change = tuple[bytes, bytes | None]
 
 CACHE_ROWS = 16_384
+MAX_ROW_BYTES = 8 * 1024 * 1024 - 16 * 1024
+"""What a row may take: a changelog keeps it in a record, with its key."""
+MAX_KEY_BYTES = 12 * 1024
 SCAN_ROWS = 64
 _MISSING: Any = object()
 _NO_ROW: tuple[Any, Any] = (None, None)
@@ -284,6 +287,8 @@ class EngineTable(Generic[K, V]):
             if old == new and _encode(old) == data:
                 continue
             key_data = encode_key(key)
+            if len(key_data) > MAX_KEY_BYTES:
+                raise self._key_too_long(key_data)
             if new is None and old is _MISSING and self._store.get(key_data) is None:
                 continue
             if old is None or new is None or old is _MISSING:
@@ -296,11 +301,17 @@ class EngineTable(Generic[K, V]):
     def check(self, key: K) -> None:
         """Raises `Unstorable` if the row cannot be stored."""
         self._encoded(key, self._rows.get(key))
-        self._codec.encode(key)
+        if len(data := self._codec.encode(key)) > MAX_KEY_BYTES:
+            raise self._key_too_long(data)
+
+    def _key_too_long(self, data: bytes) -> Unstorable:
+        return Unstorable(f"a key of {len(data):,} bytes for table {self.name}: a row's key may take {MAX_KEY_BYTES:,}")
 
     def _encoded(self, key: K, row: V | None) -> bytes | None:
         try:
-            return None if row is None else _encode(row)
+            if row is None or len(data := _encode(row)) <= MAX_ROW_BYTES:
+                return None if row is None else data
+            raise Unstorable(f"row {key!r} of table {self.name} takes {len(data):,} bytes: a row may take {MAX_ROW_BYTES:,}")
         except (TypeError, ValueError, OverflowError) as error:
             raise Unstorable(f"row {key!r} of table {self.name} cannot be stored: {error}") from error
 

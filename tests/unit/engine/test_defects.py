@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from streams.engine.flow import Translator
 from streams.engine.log import Log, Outgoing, Store, StoreFailed, TopicPartition
 from streams.engine.memory import MemoryLog
 from streams.engine.partition import Limits, PartitionHalted
+from streams.engine.table import MAX_ROW_BYTES
 from streams.engine.verify import verify
 from streams.engine.worker import Worker
 from tests.unit.engine.toys import (
     CODEC,
     INBOX,
+    Item,
     Stock,
     ToyTables,
     drain,
@@ -103,14 +105,35 @@ def test_a_translator_that_wants_to_wait_is_a_dead_letter() -> None:
     assert len(sent(log, DeadLetter)) == 2
 
 
+def no_number(t: ToyTables, e: StockReceived) -> None:
+    t.stock[e.item, e.site] = Stock(2**64)
+
+
+def long_key(t: ToyTables, e: StockReceived) -> None:
+    t.stock[e.item, "x" * 20_000] = Stock(1)
+
+
+def large_row(t: ToyTables, e: StockReceived) -> None:
+    t.items[e.item,] = Item("x" * MAX_ROW_BYTES)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 100])
-def test_a_row_that_cannot_be_stored_is_the_dead_letter_of_the_event_that_made_it(batch: int) -> None:
-    """It shows only at the batch's end: then each record is looked at."""
-    huge = 2**63
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (no_number, "cannot be stored"),
+        (long_key, "a key of 20,013 bytes for table stock: a row's key may take 12,288"),
+        (large_row, "of table items takes 8,372,237 bytes: a row may take 8,372,224"),
+    ],
+)
+def test_a_row_that_cannot_be_stored_is_the_dead_letter_of_the_event_that_made_it(
+    batch: int, change: Callable[[ToyTables, StockReceived], None], why: str
+) -> None:
+    """It shows only at the batch's end: then each record is looked at. A changelog would refuse it however often it is sent."""
 
     def receive(t: ToyTables, e: StockReceived) -> Iterator[Any]:
         if e.event_id == "W-2":
-            t.stock[e.item, e.site] = Stock(2 * huge)
+            change(t, e)
             return iter(())
         return on_received(t, e)
 
@@ -121,7 +144,7 @@ def test_a_row_that_cannot_be_stored_is_the_dead_letter_of_the_event_that_made_i
     drain(worker)
     (letter,) = sent(log, DeadLetter)
     assert letter.dead_letter_id.endswith("/2")
-    assert "cannot be stored" in letter.reason
+    assert why in letter.reason
     assert fates(worker)["dead_lettered"] == 1
     assert sent(log, Atp)[-1].atp_milli == 2_000
 
