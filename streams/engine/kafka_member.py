@@ -106,7 +106,7 @@ class KafkaMember:
             return KafkaRows(self._require(store.partition, f"the rows of {store.flow}/{store.partition}").lease.store, store)
 
     def commit(self, transaction: Transaction) -> None:
-        """All of the transaction, durably, or nothing. Raises `Fenced`, `Unavailable`, or `ValueError` for what no record holds."""
+        """All of it, durably, or nothing. Raises `Fenced` or `Unavailable`, and `ValueError` for what no record holds."""
         with self._lock:
             self._topics.check(transaction.outgoing)
             touched = self._require_owned(transaction)
