@@ -31,7 +31,7 @@ from streams.engine.embedded import EmbeddedLog
 from streams.engine.flow import Fold, Translator
 from streams.engine.kafka import KafkaLog
 from streams.engine.keeper import Keeper, KeptThread
-from streams.engine.log import ReadableLog, Unavailable
+from streams.engine.log import ReadableLog, StoreFailed, Unavailable
 from streams.engine.worker import Counters
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
@@ -221,7 +221,7 @@ class App:
             registry=self.registry,
             console=Console(self.pulse),
             clock=self._clock_control,
-            away=(Unavailable,),
+            away=(Unavailable, StoreFailed),
             channels=settings.channels,
             most_requests=settings.http.requests,
             most_streams=settings.http.streams,
@@ -238,6 +238,8 @@ class App:
     def _more_checks(self) -> dict[str, tuple[str, bool]]:
         found = {"threads": self._threads(), "disk": _looked(self.machine.disk), "clock": self.machine.clock()}
         found |= {name: _looked(look) for name, look in self._checks.items()}
+        if isinstance(self.log, EmbeddedLog):
+            found["log"] = (self.log.problem or "is written", self.log.problem is None)
         if self.settings.is_kafka:
             found |= (
                 {"rows": self._rows.told(), "views": self._views.told()} if "serve" in self.roles else {"rows": self._rows.told()}

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from schemas import topics
 from schemas.topics import Topic
 from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.embedded_opening import ANCHOR_FILE
 from streams.engine.kafka import KafkaLog, KafkaSettings
 from streams.engine.log import ReadableLog, TopicPartition, Unavailable
 from streams.settings import BadSettings, Settings
@@ -26,16 +27,20 @@ def all_topics(settings: Settings) -> list[Topic]:
 
 
 @contextlib.contextmanager
-def opened_log(settings: Settings, *, may_create: bool, directory: Path | None = None) -> Iterator[ReadableLog]:
+def opened_log(
+    settings: Settings, *, may_create: bool, directory: Path | None = None, accept_loss: bool = False
+) -> Iterator[ReadableLog]:
     """The log of the settings. Raises `BadSettings` if there is none and none may be made, or it cannot be opened.
 
-    `directory`: this process's own, on Kafka, if it is not the settings'.
+    `directory`: this process's own, on Kafka, if it is not the settings'. `accept_loss`: see `EmbeddedLog`.
     """
     if may_create or settings.is_kafka:
         with contextlib.suppress(OSError):  # whoever opens it says what is wrong
             (directory or settings.directory).mkdir(mode=0o700, parents=True, exist_ok=True)  # for whoever runs this alone
     log: ReadableLog = (
-        _kafka(settings, directory or settings.data, may_create) if settings.is_kafka else _embedded(settings, may_create)
+        _kafka(settings, directory or settings.data, may_create)
+        if settings.is_kafka
+        else _embedded(settings, may_create, accept_loss)
     )
     try:
         try:
@@ -48,14 +53,19 @@ def opened_log(settings: Settings, *, may_create: bool, directory: Path | None =
         log.close()
 
 
-def _embedded(settings: Settings, may_create: bool) -> EmbeddedLog:
+def _embedded(settings: Settings, may_create: bool, accept_loss: bool) -> EmbeddedLog:
     directory = settings.directory
-    if not may_create and not (directory / "log").is_dir():
+    if not may_create and not is_there(directory):
         raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
     try:
-        return EmbeddedLog(directory, clock_ms=TrustedClock(settings.clock.to_policy()))
+        return EmbeddedLog(directory, clock_ms=TrustedClock(settings.clock.to_policy()), accept_loss=accept_loss)
     except (CannotOpen, OSError) as error:
         raise BadSettings(str(error)) from None
+
+
+def is_there(directory: Path) -> bool:
+    """Whether a directory has an embedded log, or had one: then its anchor is there, and opening says what is missing."""
+    return (directory / "log").is_dir() or (directory / ANCHOR_FILE).is_file()
 
 
 def _kafka(settings: Settings, directory: Path, may_create: bool) -> KafkaLog:

@@ -14,6 +14,7 @@ from connectors.texts import masked, visible
 from streams.cli import chaos, checks, clock, feeds, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.compiled import outdated
+from streams.engine.log import StoreFailed
 from streams.settings import BadSettings
 
 app = typer.Typer(
@@ -69,7 +70,7 @@ def main() -> NoReturn:
         app()
     except (Mistake, BadSettings) as error:
         _end(str(error), 2)
-    except Failed as error:
+    except (Failed, StoreFailed) as error:
         _end(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()

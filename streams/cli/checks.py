@@ -23,7 +23,7 @@ from streams.compiled import is_compiled
 from streams.engine.log import Unavailable
 from streams.folded_with import mixed
 from streams.machine import MB, Disk
-from streams.opening import all_topics, opened_log
+from streams.opening import all_topics, is_there, opened_log
 from streams.roles import ROLES, Role, group_of, partitions_by_group
 from streams.settings import BadSettings, Settings
 
@@ -147,7 +147,7 @@ def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
     log = settings.log if settings.is_kafka else f"embedded:{settings.directory}"
     yield Finding("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
     yield _disk(settings)
-    if not settings.is_kafka and not (settings.directory / "log").is_dir() and running(settings.directory) is None:
+    if not settings.is_kafka and not is_there(settings.directory) and running(settings.directory) is None:
         yield Finding(
             "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
         )

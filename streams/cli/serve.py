@@ -30,6 +30,7 @@ from streams.demo.sandbox import NoSandbox
 from streams.demo.servers import NoServers, Servers
 from streams.demo.servers import running as servers_running
 from streams.demo.stage import Stage
+from streams.engine.embedded import EmbeddedLog
 from streams.engine.log import Unavailable
 from streams.engine.process import calm_collector
 from streams.http_server import Bounds, server_config
@@ -64,6 +65,13 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="On Kafka: fold and translate in so many processes, kept running by this one.")
     ] = 1,
+    accepts_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Open an embedded log also if it is not all there (damaged files, no backup), say what is lost, and go on.",
+        ),
+    ] = False,
     child: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Work everything off as it comes, and serve the HTTP API, in the foreground until interrupted.
@@ -76,6 +84,8 @@ def run(
     """
     settings = settings_with(data, api=api, log=log)
     wanted = _roles(settings, roles, workers)
+    if accepts_loss and settings.is_kafka:
+        raise Mistake("--accept-loss is for the embedded log: on Kafka the brokers have all there is.")
     url = running(settings.directory) if child is None else None
     if url is not None:
         raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}.")
@@ -84,9 +94,11 @@ def run(
     try:
         with contextlib.ExitStack() as stack:
             sock = stack.enter_context(listening(settings)) if "serve" in wanted or api is not None else None
-            Running(settings, wanted, workers, sock, stack, directory).until_interrupted(is_child=child is not None)
+            Running(settings, wanted, workers, sock, stack, directory, accepts_loss=accepts_loss).until_interrupted(
+                is_child=child is not None
+            )
     except Unavailable as error:
-        raise Failed(f"{error}: is the broker running?") from None
+        raise Failed(f"{error}: is the broker running?" if settings.is_kafka else f"{error}.") from None
 
 
 def _roles(settings: Settings, roles: str | None, workers: int) -> frozenset[Role]:
@@ -113,12 +125,17 @@ class Running:
         sock: socket.socket | None,
         stack: contextlib.ExitStack,
         directory: Path | None,
+        *,
+        accepts_loss: bool,
     ) -> None:
         self._settings = settings
         self._ending = threading.Event()
         own = roles - WORKING if workers > 1 else roles
         self._sock = sock
-        log = stack.enter_context(opened_log(settings, may_create=True, directory=directory))
+        log = stack.enter_context(opened_log(settings, may_create=True, directory=directory, accept_loss=accepts_loss))
+        if isinstance(log, EmbeddedLog):
+            for loss in log.losses:
+                err().print(f"crossdock: {loss}", markup=False, highlight=False, soft_wrap=True)
         self._app = App(settings, log, roles=own, directory=directory)
         if workers > 1:
             command = partial(worker_command, settings, roles)

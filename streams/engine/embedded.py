@@ -12,15 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rocksdict import DbClosedError
+
 from schemas.records import Record
 from schemas.topics import Topic
 from streams.engine.embedded_catalog import Catalog, Part
-from streams.engine.embedded_files import CannotOpen, Files, open_files, pack_offset
+from streams.engine.embedded_files import CannotOpen, Files, pack_offset
 from streams.engine.embedded_group import MAX_POLL_BYTES, EmbeddedFollower, EmbeddedMember, EmbeddedStore, read_run
-from streams.engine.embedded_keys import KeyReader, trim_part
+from streams.engine.embedded_keys import KeyReader
+from streams.engine.embedded_opening import open_files
+from streams.engine.embedded_trim import Trimmer
 from streams.engine.embedded_writer import Job, Writer, prepare
 from streams.engine.groups import Group, Membership
-from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
+from streams.engine.log import NO_RIGHTS, DamagedLog, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 from streams.engine.records_codec import decode
 from streams.engine.scans import scan_values
 
@@ -35,16 +39,27 @@ class EmbeddedLog:
     """`Log` and `Reader` on a directory. Raises `CannotOpen` if it is in use, damaged, or of another format.
 
     `sync=False` leaves the WAL to the operating system: kill -9 loses nothing then, but a power cut does. For measurements.
+    `accept_loss`: open it also if it is not all there; `losses` says what is lost then. No lost offset is given again.
     """
 
-    def __init__(self, path: str | Path, *, clock_ms: Callable[[], int] = _now_ms, sync: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock_ms: Callable[[], int] = _now_ms,
+        sync: bool = True,
+        accept_loss: bool = False,
+    ) -> None:
         self.path = Path(path)
         self.clock = clock_ms
-        # A directory of its own inside, so that other files may live beside it and RocksDB never meets them.
-        self._files: Files | None = open_files(self.path / "log", sync=sync)
+        self._damage: str | None = None
+        # RocksDB has a directory of its own inside, so that other files may live beside it and RocksDB never meets them.
+        opened, self.losses = open_files(self.path, sync=sync, accept_loss=accept_loss)
+        self._files: Files | None = opened
         self.writer = Writer(self.files, clock_ms)
-        self._catalog = Catalog(self.files)
-        self._keys = KeyReader(self.files, self._catalog, self.writer.lock)
+        self._catalog = Catalog(self.files, self.writer.write_alone)
+        self._keys = KeyReader(self.files, self._catalog, self.writer.lock, self.damaged)
+        self._trimmer = Trimmer(self.files, self.writer)
         self.part = self._catalog.part
         self._groups: dict[str, Group] = {}
         self._members: list[EmbeddedMember] = []
@@ -55,6 +70,22 @@ class EmbeddedLog:
         if self._files is None:
             raise Unavailable(f"the log in {self.path} is closed")
         return self._files
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be written, or what was found damaged while reading it; none if all is well."""
+        return self.writer.problem or self._damage
+
+    def damaged(self, error: object, partition: TopicPartition | None = None) -> Exception:
+        """What to raise for an error of RocksDB while reading; it is remembered."""
+        if isinstance(error, Unavailable | DamagedLog):
+            return error
+        if isinstance(error, DbClosedError):
+            return Unavailable(f"the log in {self.path} is closed")
+        found = self.files().damaged(error)
+        found.partition = partition
+        self._damage = str(found)
+        return found
 
     def create(self, topics: Sequence[Topic]) -> None:
         """See to it that the topics exist as declared. Raises `ValueError` if one exists and keeps its records otherwise."""
@@ -79,8 +110,13 @@ class EmbeddedLog:
         end = part.end
         if not part.state.is_compacted:
             return part.low, end
-        first = next(self.scan_log(part, 0, end), None)
-        return end if first is None else decode(*partition, first).offset, end
+        try:
+            first = next(self.scan_log(part, part.low, end), None)
+        except Exception as error:
+            raise self.damaged(error, part.partition) from error
+        low = end if first is None else decode(*partition, first).offset
+        part.low = max(part.low, low)  # what is deleted stays so: the next look begins here
+        return low, end
 
     def join(self, group: str, topics: Sequence[str], listener: Listener) -> EmbeddedMember:
         """Become a member of a group that shares the topics' partitions. `trim` waits for the group from now on."""
@@ -167,15 +203,19 @@ class EmbeddedLog:
     def trim(self, now_ms: int) -> int:
         """Delete records older than their topic's retention, but none that a known group has not read. Returns how many.
 
-        Bounded: at most 20,000 a partition and call, so call it again while it returns any.
+        Bounded: at most 2,000 a partition and call, so call it again while it returns any. Then it has the disk space given back.
         """
         trimmed = 0
         for state in list(self._catalog.topics.values()):
             retention_ms = state.topic.retention_ms
             if state.topic.cleanup == "delete" and retention_ms is not None:
                 for part in state.parts:
-                    with self.writer.lock:
-                        trimmed += trim_part(self.files(), part, now_ms - retention_ms)
+                    try:
+                        trimmed += self._trimmer.trim(part, now_ms - retention_ms)
+                    except Exception as error:
+                        raise self.damaged(error, part.partition) from error
+        if not trimmed:
+            self._trimmer.compact()
         return trimmed
 
     def close(self) -> None:
@@ -194,7 +234,7 @@ class EmbeddedLog:
         parts = [part for topic in topics for part in self._catalog.topic(topic).parts]
         new = [(part, part.low) for part in parts if part.state.topic.cleanup == "delete" and group not in part.positions]
         if new:
-            self.writer.submit(Job(positions=new, group=group))
+            self.writer.submit_held(Job(positions=new, group=group))
 
     def _wake_members(self) -> None:
         for member in self._members:

@@ -22,24 +22,25 @@ DECLARED = (*KEPT, "key", "owner", "sla_ms", "retention_ms")
 class TopicState:
     """A topic of the log."""
 
-    def __init__(self, topic_id: int, topic: Topic) -> None:
+    def __init__(self, topic_id: int, topic: Topic, base: int) -> None:
         self.id = topic_id
         self.topic = topic
         self.is_compacted = topic.cleanup == "compact"
         self.prefix = files.topic_prefix(topic_id)
-        self.parts = [Part(self, index) for index in range(topic.partitions)]
+        self.parts = [Part(self, index, base) for index in range(topic.partitions)]
 
 
 class Part:
     """A partition: where its records begin and end, which group has read how far, and who waits for more."""
 
-    def __init__(self, state: TopicState, index: int) -> None:
+    def __init__(self, state: TopicState, index: int, base: int) -> None:
         self.state = state
         self.partition = TopicPartition(state.topic.name, index)
         self.prefix = files.partition_prefix(state.id, index)
-        self.low = 0
-        self.end = 0
-        self.next = 0  # beyond `end` while a batch is being written
+        self.low = base
+        self.end = base
+        self.next = base  # beyond `end` while a batch is being written
+        self.holes: dict[int, int] = {}  # records whose loss was accepted: from, and up to but not including
         self.positions: dict[str, int] = {}
         self.waiting: frozenset[threading.Event] = frozenset()
 
@@ -52,8 +53,11 @@ class Part:
 class Catalog:
     """The topics of an open log."""
 
-    def __init__(self, opened: Callable[[], Files]) -> None:
+    def __init__(self, opened: Callable[[], Files], write: Callable[[WriteBatch], None]) -> None:
+        """`write` makes a batch durable."""
         self._opened = opened
+        self._write = write
+        self._base = number(opened().meta.get(files.BASE_KEY), 0)
         self.topics: dict[str, TopicState] = {}
         self._load()
 
@@ -72,28 +76,33 @@ class Catalog:
         return parts[partition]
 
     def declare(self, topics: Sequence[Topic]) -> None:
-        """Make the topics, or take over their retention. Raises `ValueError` if one exists and keeps its records otherwise."""
+        """Make the topics, or take over their retention. Needs the write lock.
+
+        Raises `ValueError` if one exists and keeps its records otherwise, `Unavailable`.
+        """
         for topic in topics:
             if topic.name in self.topics:
                 self._require_same(self.topics[topic.name].topic, topic)
         batch = WriteBatch(raw_mode=True)
-        opened = self._opened()
+        meta_cf = self._opened().meta_cf
+        renewed: list[tuple[TopicState, Topic]] = []
         states: list[TopicState] = []
         next_id = 1 + max((state.id for state in self.topics.values()), default=0)
         for topic in topics:
             known = self.topics.get(topic.name)
             if known is None:
-                states.append(TopicState(next_id + len(states), topic))
+                states.append(TopicState(next_id + len(states), topic, self._base))
             elif _declaration(known.topic) != _declaration(topic):
-                known.topic = topic
+                renewed.append((known, topic))
             else:
                 continue
             topic_id = states[-1].id if known is None else known.id
             declared = json.dumps({"id": topic_id, "name": topic.name, **_declaration(topic)}).encode()
-            batch.put(b"t" + topic.name.encode(), declared, opened.meta_cf)
+            batch.put(b"t" + topic.name.encode(), declared, meta_cf)
         if not batch.is_empty():
-            opened.write(batch)
-            opened.sync()
+            self._write(batch)
+        for known, topic in renewed:
+            known.topic = topic
         self.topics |= {state.topic.name: state for state in states}
 
     def _require_same(self, known: Topic, topic: Topic) -> None:
@@ -109,11 +118,12 @@ class Catalog:
         by_id: dict[int, TopicState] = {}
         for raw in scan_values(meta, b"t", b"u"):
             declared = json.loads(raw)
-            state = TopicState(declared.pop("id"), Topic(**declared))
+            state = TopicState(declared.pop("id"), Topic(**declared), self._base)
             self.topics[state.topic.name] = by_id[state.id] = state
             for part in state.parts:
-                part.end = part.next = number(meta.get(b"e" + part.prefix), 0)
-                part.low = number(meta.get(b"l" + part.prefix), 0)
+                part.end = part.next = number(meta.get(b"e" + part.prefix), self._base)
+                part.low = number(meta.get(b"l" + part.prefix), self._base)
+                part.holes = self._opened().holes(part.prefix)
         for key, raw in scan_items(meta, b"p", b"q"):
             topic_id, partition, group = files.position_of(key)
             by_id[topic_id].parts[partition].positions[group] = number(raw, 0)

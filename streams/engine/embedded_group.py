@@ -11,7 +11,7 @@ from streams.engine.embedded_catalog import Part
 from streams.engine.embedded_files import store_prefix
 from streams.engine.embedded_writer import Job, Waiter, prepare, prepare_rows
 from streams.engine.groups import Membership
-from streams.engine.log import Listener, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.log import DamagedLog, Listener, StoreId, TopicPartition, Transaction, Unavailable
 from streams.engine.records_codec import decode_run
 from streams.engine.scans import scan_items
 
@@ -31,27 +31,44 @@ class EmbeddedStore:
 
     def get(self, key: bytes) -> bytes | None:
         """The row, or none."""
-        row: bytes | None = self._log.files().state.get(self._prefix + key)
+        try:
+            row: bytes | None = self._log.files().state.get(self._prefix + key)
+        except Exception as error:
+            raise self._log.damaged(error) from error
         return row
 
     def range(self, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Rows with `low <= key < high`, as of the call."""
         beyond = self._beyond if high is None else self._prefix + high
-        rows = scan_items(self._log.files().state, self._prefix + low, beyond)
+        try:
+            rows = scan_items(self._log.files().state, self._prefix + low, beyond)
+        except Exception as error:
+            raise self._log.damaged(error) from error
+        return self._read(rows)
+
+    def _read(self, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         length = len(self._prefix)
-        return ((key[length:], value) for key, value in rows)
+        try:
+            for key, value in rows:
+                yield key[length:], value
+        except Exception as error:
+            raise self._log.damaged(error) from error
 
 
 class Cursor:
-    """Reads on from an offset in each of some partitions, in turns."""
+    """Reads on from an offset in each of some partitions, in turns.
 
-    def __init__(self, log: EmbeddedLog) -> None:
+    A damaged partition is an error each time it comes to it; with `is_once` the first time only, for who sets it aside then.
+    """
+
+    def __init__(self, log: EmbeddedLog, *, is_once: bool = False) -> None:
         self._log = log
+        self._is_once = is_once
         self._turn = 0
         self.next: dict[Part, int] = {}
 
     def fetch(self, max_records: int) -> list[Record]:
-        """The next records; a partition that did not fit comes first the next time."""
+        """The next records; a partition that did not fit comes first the next time. Raises `DamagedLog`."""
         parts = list(self.next)
         found: list[Record] = []
         room = MAX_POLL_BYTES
@@ -63,18 +80,51 @@ class Cursor:
             if len(found) >= max_records or room <= 0:
                 self._turn = index
                 break
-            records, self.next[part], room = read_run(self._log, part, self.next[part], max_records - len(found), room)
+            try:
+                records, self.next[part], room = read_run(self._log, part, self.next[part], max_records - len(found), room)
+            except DamagedLog:
+                self._turn = index
+                if found:
+                    break  # those first: others' records do not wait for it
+                self._turn = index + 1
+                if self._is_once:
+                    del self.next[part]
+                raise
             found = found + records if found else records
         return found
 
 
 def read_run(log: EmbeddedLog, part: Part, offset: int, limit: int, max_bytes: int) -> tuple[list[Record], int, int]:
-    """Records of one partition from `offset` on, the offset to go on from, and what is left of `max_bytes`."""
+    """Records of one partition from `offset` on, the offset to go on from, and what is left of `max_bytes`.
+
+    Raises `DamagedLog` if they cannot be read, or some are missing.
+    """
     end = part.end
-    raws = log.scan_log(part, offset, end)
-    records, left = decode_run(part.partition.topic, part.partition.partition, raws, limit, max_bytes)
-    is_cut = len(records) >= limit or left <= 0
-    return records, records[-1].offset + 1 if is_cut and records else end, left
+    first = max(offset, part.low)
+    try:
+        raws = log.scan_log(part, first, end)
+        records, left = decode_run(part.partition.topic, part.partition.partition, raws, limit, max_bytes)
+    except Exception as error:
+        raise log.damaged(error, part.partition) from error
+    is_cut = bool(records) and (len(records) >= limit or left <= 0)
+    above = records[-1].offset + 1 if is_cut else max(end, offset)
+    if above - first != len(records) and above > first and not part.state.is_compacted:
+        _require_all(log, part, records, first, above)
+    return records, above, left
+
+
+def _require_all(log: EmbeddedLog, part: Part, records: list[Record], first: int, above: int) -> None:
+    """Raises `DamagedLog` if an offset is missing that was neither trimmed meanwhile nor accepted to be lost."""
+    at = first
+    for offset in [*(record.offset for record in records), above]:
+        while at < offset and at in part.holes:
+            at = part.holes[at]
+        hole = max((end for begin, end in part.holes.items() if begin <= at < end), default=at)
+        at = max(at, hole, min(part.low, offset))
+        if at < offset:
+            missing = f"offsets {at} to {offset - 1} of {part.partition.topic}/{part.partition.partition} are missing"
+            raise log.damaged(missing, part.partition)
+        at = max(at, offset + 1)
 
 
 class EmbeddedFollower:
@@ -116,7 +166,7 @@ class EmbeddedMember:
         self._log = log
         self._membership = membership
         self._listener = listener
-        self._cursor = Cursor(log)
+        self._cursor = Cursor(log, is_once=True)
         self._waiter = Waiter(log.writer)
         self._is_open = True
 

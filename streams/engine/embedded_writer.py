@@ -1,8 +1,9 @@
 """The embedded log's one writer: group commit.
 
-Whoever wants to write queues a job and then takes the write lock. The first to get it writes everything queued so far in one
-WriteBatch with one WAL sync; the others find their job done. So a commit costs one sync, and a hundred concurrent appends
-about as much. Offsets, ends and positions in memory change only after the sync: readers see durable records only.
+Whoever wants to write queues a job. One of them leads: it takes the write lock, writes everything queued by then in one
+WriteBatch with one sync, wakes those whose jobs are done, and has the first of those that came meanwhile lead. So a commit
+costs one sync (of the write-ahead log, then of the anchor), and a hundred concurrent appends about as much. Offsets, ends and
+positions in memory change only after the sync: readers see durable records only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rocksdict import WriteBatch
@@ -37,6 +38,8 @@ class Job:
     offsets: list[int] = field(default_factory=list)
     error: Exception | None = None
     is_done: bool = False
+    leads: bool = False
+    turn: threading.Event | None = None
 
     @property
     def size(self) -> int:
@@ -53,35 +56,97 @@ class Writer:
         self._opened = opened
         self._clock_ms = clock_ms
         self._queue: deque[Job] = deque()
+        self._queuing = threading.Lock()
+        self._is_led = False  # while nobody leads, nothing is queued
         self._pointers: dict[bytes, bytes] = {}
         self._stopped: str | None = None
 
     def submit(self, job: Job) -> Job:
         """Write a job, with whatever else is queued. Raises `Fenced` or `Unavailable`; nothing was written then."""
-        self._queue.append(job)
-        with self.lock:
-            while not job.is_done:
-                self._write(self._drain())
+        with self._queuing:
+            self._queue.append(job)
+            if self._is_led:
+                job.turn = threading.Event()
+            else:
+                self._is_led = job.leads = True
+        try:
+            if job.turn is not None:
+                job.turn.wait()
+            if job.leads:
+                with self.lock:
+                    self._write(self._drain())
+        finally:
+            self._hand_over(job)
         if job.error is not None:
             raise job.error
         return job
 
+    def submit_held(self, job: Job) -> None:
+        """Write a job, for who holds the lock and so cannot wait for another to lead. Raises as `submit` does."""
+        self._write([job])
+        if job.error is not None:
+            raise job.error
+
+    def _hand_over(self, job: Job) -> None:
+        """Have another lead, if this job did. One that was interrupted before it was written takes itself out of the queue."""
+        with self._queuing:
+            if not job.is_done and job in self._queue:
+                self._queue.remove(job)
+            if job.leads:
+                self._is_led = bool(self._queue)
+                if self._queue:
+                    self._queue[0].leads = True
+                    _wake(self._queue[0])
+
     def stop(self, reason: str) -> None:
         """Refuse everything from now on. Held under `lock`, no job is on its way."""
         self._stopped = reason
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is written any more; none if it is."""
+        return self._stopped
 
     def require_running(self) -> None:
         """Raises `Unavailable` once stopped."""
         if self._stopped is not None:
             raise Unavailable(self._stopped)
 
+    def write_alone(self, batch: WriteBatch) -> None:
+        """Make a batch of somebody else's durable. Needs the lock. Raises `Unavailable`: if nobody knows whether it is on disk,
+        for good, as for any other write.
+        """
+        self.require_running()
+        try:
+            self._opened().write(batch)
+        except Exception as error:
+            raise self._not_written(error) from error
+        self._make_durable(())
+
+    def _not_written(self, error: Exception) -> Unavailable:
+        """Why a batch was refused. RocksDB takes none any more once it has met damage: then there is no use in trying again."""
+        if "Corruption" in str(error):
+            self._stopped = str(self._opened().damaged(error))
+            return Unavailable(self._stopped)
+        return Unavailable(f"the log could not be written: {error}")
+
+    def _make_durable(self, ends: Iterable[tuple[bytes, int]]) -> None:
+        try:
+            self._opened().sync(ends)
+        except BaseException as error:  # written, but nobody knows what of it is on disk
+            self._stopped = f"the log could not be synced ({error or type(error).__name__}): start crossdock again"
+            if not isinstance(error, Exception):
+                raise
+            raise Unavailable(self._stopped) from error
+
     def _drain(self) -> list[Job]:
         jobs: list[Job] = []
         size = 0
-        while self._queue and size < MAX_BATCH_BYTES:
-            job = self._queue.popleft()
-            jobs.append(job)
-            size += job.size
+        with self._queuing:
+            while self._queue and size < MAX_BATCH_BYTES:
+                job = self._queue.popleft()
+                jobs.append(job)
+                size += job.size
         return jobs
 
     def _write(self, jobs: Sequence[Job]) -> None:
@@ -105,13 +170,14 @@ class Writer:
                 job.error = error
         except BaseException as error:
             # Interrupted: whether the batch is on disk is not known, and offsets in memory may be behind it.
-            self._stopped = f"writing was interrupted by {type(error).__name__}: open the log again"
+            self._stopped = f"writing was interrupted by {type(error).__name__}: start crossdock again"
             for job in jobs:
                 job.error = job.error or Unavailable(self._stopped)
             raise
         finally:
             for job in jobs:
                 job.is_done = True
+                _wake(job)
 
     def _sync(self, batch: _Batch, jobs: Sequence[Job]) -> None:
         try:
@@ -119,13 +185,9 @@ class Writer:
         except Exception as error:  # rocksdict has no narrower one
             batch.forget()
             for job in jobs:
-                job.error = Unavailable(f"the log could not be written: {error}")
+                job.error = self._not_written(error)
             return
-        try:
-            self._opened().sync()
-        except Exception as error:  # written, but nobody knows what of it is on disk
-            self._stopped = f"the log could not be synced ({error}): open it again"
-            raise Unavailable(self._stopped) from error
+        self._make_durable(batch.ends())
         for job in jobs:
             for part, position in job.positions:
                 part.positions[job.group] = position
@@ -133,6 +195,11 @@ class Writer:
             self._pointers.clear()
         self._pointers.update(batch.pointers)
         batch.publish()
+
+
+def _wake(job: Job) -> None:
+    if job.turn is not None:
+        job.turn.set()
 
 
 class _Batch:
@@ -175,6 +242,10 @@ class _Batch:
         for part in self._touched:
             self._batch.put(b"e" + part.prefix, files.pack_offset(part.next), self._files.meta_cf)
         self._files.write(self._batch)
+
+    def ends(self) -> Iterable[tuple[bytes, int]]:
+        """Where the partitions end that it has grown, by their prefix."""
+        return [(part.prefix, part.next) for part in self._touched]
 
     def publish(self) -> None:
         """Show the records to readers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.engine.log import TopicPartition
+from streams.engine.log import DamagedLog, TopicPartition
 
 
 class PartitionHalted(Exception):
@@ -19,6 +19,14 @@ class PartitionHalted(Exception):
         self.offset = offset
         self.event = event
         self.reason = reason
+
+
+class PartitionDamaged(PartitionHalted):
+    """What a flow partition reads cannot be read. No record is to blame, so none can be skipped."""
+
+    def __init__(self, flow: str, partition: TopicPartition, offset: int, error: DamagedLog) -> None:
+        super().__init__(flow, partition, offset, "its files", str(error))
+        self.args = (f"{flow} stopped at {partition.topic}/{partition.partition}/{offset}: {error}",)
 
 
 def skip_command(partition: TopicPartition, offset: int) -> str:

@@ -31,6 +31,17 @@ class StoreFailed(Exception):
     """Rows of a store cannot be read: it is damaged, or its disk is. No event is to blame, so the work stops there."""
 
 
+class DamagedLog(StoreFailed):
+    """What is stored cannot be read, or is not all there. The message says which file and how to go on.
+
+    It is no input's fault: whoever meets it stops. `partition`: whose records these are, where one partition's only.
+    """
+
+    def __init__(self, reason: str, partition: TopicPartition | None = None) -> None:
+        super().__init__(reason)
+        self.partition = partition
+
+
 Rights = Mapping[str, Collection[str]]
 """What a user has to be allowed on topics, in Kafka's words (Read, Write, Describe, DescribeConfigs)."""
 NO_RIGHTS: Rights = MappingProxyType({})

@@ -83,6 +83,12 @@ def decode_run(topic: str, partition: int, raws: Iterable[bytes], limit: int, ma
     return found, max_bytes
 
 
+def offset_of(raw: bytes) -> int:
+    """Where a record is in its partition."""
+    offset: int = _HEAD.unpack_from(raw)[0]
+    return offset
+
+
 def timestamp_of(raw: bytes) -> int:
     """When the log took a record."""
     timestamp_ms: int = _HEAD.unpack_from(raw)[1]

@@ -237,7 +237,7 @@ class EngineTable(Generic[K, V]):
 
     def _failed(self, error: Exception) -> Exception:
         """What to raise when rows cannot be read: no event is to blame for that."""
-        if isinstance(error, Unavailable | Fenced):
+        if isinstance(error, Unavailable | Fenced | StoreFailed):
             return error
         return StoreFailed(f"table {self.name} cannot be read ({type(error).__name__}: {error})")
 

@@ -19,7 +19,8 @@ from schemas.records import Record
 from streams.engine.controls import FollowedControls, target_of
 from streams.engine.fates import Fates
 from streams.engine.flow import Fold
-from streams.engine.log import Fenced, Log, TopicPartition, Transaction, Unavailable
+from streams.engine.halts import PartitionDamaged
+from streams.engine.log import DamagedLog, Fenced, Log, TopicPartition, Transaction, Unavailable
 from streams.engine.partition import Flow, FlowPartition, Limits, PartitionHalted, open_partition, store_id
 from streams.engine.process import resting_collector
 
@@ -186,12 +187,23 @@ class Worker:
     def _poll(self, timeout_s: float) -> list[Record]:
         """The next records; few of them while records polled before wait for a release to end."""
         most, timeout_s = (self._batch, timeout_s) if not self._left else (min(self._batch, self._pace.min_batch), 0.0)
-        records = self._member.poll(most, timeout_s)
+        try:
+            records = self._member.poll(most, timeout_s)
+        except DamagedLog as error:
+            raise self._damaged(error) from error
         if not self.halted and not self._controls.pauses:
             return records
         self._left = {at: batch for at, batch in self._left.items() if not self._stands(at)}
         places = {place: self._stands(TopicPartition(*place)) for place in {(r.topic, r.partition) for r in records}}
         return [r for r in records if not places[r.topic, r.partition]]
+
+    def _damaged(self, error: DamagedLog, partition: TopicPartition | None = None) -> Exception:
+        """Damaged records or rows stop their partition; what is not known to be one's stops the worker."""
+        partition = partition or error.partition
+        if partition is None:
+            return error
+        flow = self._flows[partition.topic]
+        return PartitionDamaged(flow.name, partition, self.counters.positions.get(partition, 0), error)
 
     def _stands(self, at: TopicPartition) -> bool:
         """Whether a partition is to be left out: it halted, or its source is paused."""
@@ -238,9 +250,12 @@ class Worker:
         if part is None:
             flow = self._flows[partition.topic]
             store = self._member.store(store_id(flow, partition))
-            part = open_partition(flow, partition, store, self._log, self._codec, self._limits, self._controls)
             self.counters.positions[partition] = self._member.position(partition)
-            part.begin(self.counters.positions[partition])
+            try:
+                part = open_partition(flow, partition, store, self._log, self._codec, self._limits, self._controls)
+                part.begin(self.counters.positions[partition])
+            except DamagedLog as error:
+                raise self._damaged(error, partition) from error
             self._parts[partition] = part
             if part.is_releasing and not self._stands(partition):
                 self._left[partition] = []
@@ -261,11 +276,17 @@ class Worker:
                 batch.append(record)
         parts = [self._part(TopicPartition(*place)) for place in batches]
         for part, batch in zip(parts, batches.values(), strict=True):
-            part.apply(batch, self._limits.release_batch)
+            try:
+                part.apply(batch, self._limits.release_batch)
+            except DamagedLog as error:
+                raise self._damaged(error, part.partition) from error
         self._at("after_apply")
         transaction = Transaction()
         for part in parts:
-            transaction.rows[part.id] = part.finish()
+            try:
+                transaction.rows[part.id] = part.finish()
+            except DamagedLog as error:
+                raise self._damaged(error, part.partition) from error
             transaction.outgoing += part.outgoing
             transaction.positions[part.partition] = part.position
         taken = sum(part.taken for part in parts)
