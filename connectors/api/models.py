@@ -17,11 +17,21 @@ from schemas.quantity import parse_milli
 
 MAX_DAYS = 180
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
-_QUANTITY_SCHEMA = {
-    "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d{1,12}(\.\d{1,3})?$"}],
-    "description": "Base units (or the unit named), at most three decimals; text keeps it exact everywhere.",
-    "examples": [24, "2.211"],
-}
+_MOST = 10**12
+
+
+def _quantity_schema(text: str, **bounds: int) -> dict[str, Any]:
+    return {
+        "anyOf": [
+            {"type": "number", "multipleOf": 0.001, "maximum": _MOST, **bounds},
+            {"type": "string", "pattern": text},
+        ],
+        "description": "Base units (or the unit named), at most three decimals; text keeps it exact everywhere.",
+        "examples": [24, "2.211"],
+    }
+
+
+_DIGITS = r"[0-9]{1,12}(\.[0-9]{1,3})?$"
 
 
 def quantity(value: Any) -> int:
@@ -46,16 +56,26 @@ def _not_negative(milli: int) -> int:
     return milli
 
 
+def _whole(value: Any) -> Any:
+    """1.0 is a whole number, in JSON too."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
+
+
 def _iso_day(value: Any) -> Any:
     if not isinstance(value, str) or len(value) != 10:
         raise ValueError("a day is text, like 2026-11-05")
     return value
 
 
-Quantity = Annotated[int, BeforeValidator(quantity), WithJsonSchema(_QUANTITY_SCHEMA)]
-Wanted = Annotated[int, BeforeValidator(lambda v: _positive(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
-Unsigned = Annotated[int, BeforeValidator(lambda v: _not_negative(quantity(v))), WithJsonSchema(_QUANTITY_SCHEMA)]
-Day = Annotated[date, BeforeValidator(_iso_day), Field(ge=FIRST_DAY, le=LAST_DAY)]
+_ANY = _quantity_schema(f"^-?{_DIGITS}", minimum=-_MOST)
+_ABOVE = _quantity_schema(f"^(?=.*[1-9]){_DIGITS}", exclusiveMinimum=0)
+_FROM = _quantity_schema(f"^{_DIGITS}", minimum=0)
+Quantity = Annotated[int, BeforeValidator(quantity), WithJsonSchema(_ANY)]
+Wanted = Annotated[int, BeforeValidator(lambda v: _positive(quantity(v))), WithJsonSchema(_ABOVE)]
+Unsigned = Annotated[int, BeforeValidator(lambda v: _not_negative(quantity(v))), WithJsonSchema(_FROM)]
+_DAY = {"type": "string", "format": "date", "pattern": r"^2[01][0-9]{2}-", "examples": ["2026-11-05"]}
+Day = Annotated[date, BeforeValidator(_iso_day), Field(ge=FIRST_DAY, le=LAST_DAY), WithJsonSchema(_DAY)]
+_AS_WHOLE = BeforeValidator(_whole)
 Note = Annotated[str, StringConstraints(max_length=2_000, pattern=NOTE_PATTERN, strict=True)]
 DayIndex = Annotated[str, StringConstraints(pattern=r"^\d{1,3}$")]
 
@@ -109,7 +129,7 @@ class CalculateIn(_In):
         }
     )
     policy: Name
-    days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)]
+    days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS), _AS_WHOLE]
     opening: Quantity
     safety_stock: Unsigned = 0
     supply: dict[DayIndex, Quantity] = Field(default_factory=dict, max_length=MAX_DAYS)
@@ -140,14 +160,14 @@ class ReserveIn(_In):
     uom: Name | None = None
     site: Name | None = None
     channel: Name
-    ttl_s: Annotated[int, Field(strict=True, ge=1, le=7 * 86_400)] = 900
+    ttl_s: Annotated[int, Field(strict=True, ge=1, le=7 * 86_400), _AS_WHOLE] = 900
 
 
 class CancelIn(_In):
     """What to cancel: the whole order, or one line."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "customer changed their mind"}]})
-    line: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    line: Annotated[int, Field(strict=True, ge=1, le=1_000_000), _AS_WHOLE] | None = None
     reason: Annotated[str, StringConstraints(max_length=500, pattern=NOTE_PATTERN, strict=True)] = ""
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.api.ports import Health
+from connectors.texts import ID_PATTERN, MAX_PATH_ID
 
 HEADER = "Crossdock-Stale-Ms"
 _READ = "/v1/"
@@ -41,6 +42,15 @@ class Staleness:
         await self._app(scope, receive, told)
 
 
+def _say_what_is_needed(parameter: dict[str, Any], policies: Sequence[str]) -> None:
+    if parameter["name"] == "idempotency-key":
+        parameter["required"] = True  # the handler asks for it itself, to say what it is for
+    if parameter["name"] == "policy":
+        parameter["schema"] = {"type": "string", "enum": list(policies)}
+    if parameter["in"] == "path" and parameter["schema"].get("type") == "string":
+        parameter["schema"] |= {"minLength": 1, "maxLength": MAX_PATH_ID, "pattern": ID_PATTERN}
+
+
 def document(app: FastAPI, policies: Sequence[str]) -> None:
     """Have the OpenAPI document tell of the header, and of what the types do not: a needed key, the policies there are."""
     made = app.openapi
@@ -51,10 +61,7 @@ def document(app: FastAPI, policies: Sequence[str]) -> None:
                 if path.startswith(_READ) and "get" in methods:
                     methods["get"]["responses"]["200"].setdefault("headers", {})[HEADER] = _SAID
                 for parameter in (each for method in methods.values() for each in method.get("parameters", ())):
-                    if parameter["name"] == "idempotency-key":
-                        parameter["required"] = True  # the handler asks for it itself, to say what it is for
-                    if parameter["name"] == "policy":
-                        parameter["schema"] = {"type": "string", "enum": list(policies)}
+                    _say_what_is_needed(parameter, policies)
             asked: dict[str, Any] = app.openapi_schema or {}
             asked["components"]["schemas"]["CalculateIn"]["properties"]["policy"] = {"type": "string", "enum": list(policies)}
         assert app.openapi_schema is not None
