@@ -31,13 +31,14 @@ from streams.engine.embedded import EmbeddedLog
 from streams.engine.flow import Fold, Translator
 from streams.engine.kafka import KafkaLog
 from streams.engine.keeper import Keeper, KeptThread
-from streams.engine.log import ReadableLog, StoreFailed, Unavailable
+from streams.engine.log import Fenced, ReadableLog, StoreFailed, Unavailable
 from streams.engine.worker import Counters
 from streams.exceptions import exceptions
 from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.interventions import Interventions
 from streams.machine import MB, Disk, Machine
 from streams.measures import ThreadMeasures, WorkMeasures
 from streams.opening import kafka_settings
@@ -131,11 +132,13 @@ class App:
         )
         self._views = ViewsHere(log, self.keeper)
         self._checks: dict[str, Check] = {}
+        self.interventions = Interventions(log, self.flows, codec, clock_ms, settings.to_limits())
         self.watch = Watch(
             log,
             self.flows,
-            self.halted,
+            self._stopped,
             self.registry,
+            paused=self.interventions.paused,
             group=self._group,
             clock_ms=clock_ms,
             more=self._more_checks,
@@ -160,7 +163,16 @@ class App:
         self.work = CollectorRegistry()
         seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.work)
         self._hands = [
-            Hand(log, name, flows, codec, clock_ms=clock_ms, seconds=seconds, keeper=self.keeper)
+            Hand(
+                log,
+                name,
+                flows,
+                codec,
+                clock_ms=clock_ms,
+                seconds=seconds,
+                limits=settings.to_limits(),
+                keeper=self.keeper,
+            )
             for name, flows in by_group(self.flows, self._group).items()
             if not settings.is_kafka or role_of(flows[0]) in self.roles
         ]
@@ -215,6 +227,7 @@ class App:
             holds=HoldDesk(log, self.published, self._codec, clock_ms),
             customers=CustomerReader(self.tables),
             exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
+            interventions=self.interventions,
             endpoints=self.published,
             tables=self.tables,
             health=self.watch,
@@ -296,6 +309,7 @@ class App:
         self.pulse.close()
         self.watch.close()
         self.machine.close()
+        self.interventions.close()
 
     def ailing(self) -> dict[str, str]:
         """All that a person has to know of: what has halted, and what is down for the moment."""
@@ -303,7 +317,7 @@ class App:
         ill = {name: says for name, (says, is_well) in looks.items() if not is_well}
         if self._trusted is not None and not self._trusted.state().is_trusted:
             ill["clock"] = looks["clock"][0]
-        return self.halted() | self.down() | ill
+        return self._stopped() | self.down() | ill
 
     def down(self) -> dict[str, str]:
         """Threads that do not run, or hang, and workers that wait for the log: each by itself begun again or tried again."""
@@ -327,6 +341,19 @@ class App:
             found |= hand.halted()
         return found
 
+    def _stopped(self) -> dict[str, str]:
+        """The same, and what stands in other processes, where this one has their rows."""
+        found = self.halted()
+        try:
+            for halt in self.interventions.halted():
+                found.setdefault(
+                    halt.record.rpartition("/")[0],
+                    f"{halt.flow} stands at {halt.record} ({halt.event}): {halt.reason}. {halt.exit}",
+                )
+        except (Unavailable, Fenced):
+            pass  # said elsewhere: the rows are not here
+        return found
+
     def counters(self) -> Counters:
         """What the workers of this process have done, all together."""
         total = Counters()
@@ -344,7 +371,7 @@ class App:
         return self._rows.told()
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until nothing waits to be read, or a thread has halted. False if that takes longer."""
+        """Wait until nothing waits to be read, but for paused sources, or a thread has halted. False if that takes longer."""
         until = time.monotonic() + timeout_s
         while not self.halted() and self.watch.waiting():
             if time.monotonic() > until:

@@ -25,10 +25,14 @@ def append(log: Log, records: Sequence[Outgoing]) -> Accepted:
 
 def send(log: Log, codec: Codec, command: Any) -> Accepted:
     """Append a command to its inbox. Raises `Busy`."""
-    route = ROUTES[type(command)]
-    key = str(getattr(command, route.key)).encode()
-    partition = partition_of(key, route.topic.partitions)
-    return append(log, [Outgoing(route.topic.name, partition, key, codec.encode(command))])
+    return append(log, [record_of(codec, command)])
+
+
+def record_of(codec: Codec, event: Any) -> Outgoing:
+    """An event as a record of the topic that carries its type."""
+    route = ROUTES[type(event)]
+    key = str(getattr(event, route.key)).encode()
+    return Outgoing(route.topic.name, partition_of(key, route.topic.partitions), key, codec.encode(event))
 
 
 def said_now(now_ms: int, trace_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from prometheus_client import Histogram
 from schemas.codec import Codec
 from streams.engine.keeper import Keeper
 from streams.engine.log import Log, Unavailable
-from streams.engine.partition import Flow, PartitionHalted
+from streams.engine.partition import Flow, Limits, PartitionHalted
 from streams.engine.worker import Counters, Worker
 
 AGAIN_S = (0.2, 5.0)
@@ -36,6 +36,7 @@ class Hand:
         *,
         clock_ms: Callable[[], int],
         seconds: Histogram,
+        limits: Limits | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         self.group = group
@@ -45,6 +46,7 @@ class Hand:
         self._codec = codec
         self._clock_ms = clock_ms
         self._seconds = seconds
+        self._limits = limits
         self._worker: Worker | None = None
         self._stop = threading.Event()
         self._thread = (keeper or Keeper()).thread(f"worker {group}", self._run, self._stop)
@@ -100,6 +102,7 @@ class Hand:
             self._flows,
             self._codec,
             group=self.group,
+            limits=self._limits,
             clock_ms=self._clock_ms,
             at=self._measured(),
             on_halt=_told,

@@ -107,6 +107,7 @@ class Pulse:
             endpoints=[self.rows.endpoints[name] for name in sorted(self.rows.endpoints)],
             invariants=[*self._invariants(items), *self._more_invariants()],
             halted=self._halted(),
+            paused={pause.source: f"{pause.reason}. crossdock resume {pause.source}" for pause in self._watch.paused()},
         )
 
     def _invariants(self, items: int) -> list[Held]:

@@ -19,6 +19,7 @@ from connectors.texts import masked
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
 from streams.agents.folder import PATIENCE_S, SETTLED_S, Complete, Declared
+from streams.engine.limits import Limits, SourceLimit
 from streams.http_server import Bounds
 from streams.trusted_clock import ClockPolicy
 from tables.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
@@ -82,6 +83,7 @@ ChannelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
 _ORDER = OrderPolicy()
+_LIMITS = Limits()
 
 
 def milliseconds(seconds: float) -> int:
@@ -303,6 +305,41 @@ class KafkaPart(_Part):
     transaction_ms: Annotated[int, Field(ge=1_000, le=900_000)] = 15_000
 
 
+class SourceLimitSettings(_Part):
+    """How much of one source may be refused: what is not given is as for all."""
+
+    dead_letters: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    share: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class LimitsPart(_Part):
+    """How much may be refused before a source is read no further, until `crossdock resume`.
+
+    A source is paused after `dead_letters` within `window_s`, if they are more than `share` of what came since the first of them.
+    `source`: limits of single sources (erp, wms, crm-customers, a channel). A fold that refuses `flow_dead_letters` in one
+    partition, wherever they come from, stands still: that is no source's fault.
+    """
+
+    dead_letters: Annotated[int, Field(ge=1, le=10_000_000)] = _LIMITS.source.dead_letters
+    share: Annotated[float, Field(ge=0, lt=1)] = _LIMITS.source.share
+    window_s: Annotated[int, Field(ge=1, le=31 * 86_400)] = _LIMITS.window_ms // 1_000
+    flow_dead_letters: Annotated[int, Field(ge=1, le=100_000_000)] = _LIMITS.flow.dead_letters
+    source: dict[str, SourceLimitSettings] = Field(default_factory=dict)
+
+    def to_limits(self) -> Limits:
+        """As the engine takes them."""
+        return Limits(
+            source=SourceLimit(self.dead_letters, self.share),
+            sources={name: self._of(limit) for name, limit in self.source.items()},
+            window_ms=self.window_s * 1_000,
+            flow=SourceLimit(self.flow_dead_letters, self.share),
+        )
+
+    def _of(self, limit: SourceLimitSettings) -> SourceLimit:
+        dead_letters = self.dead_letters if limit.dead_letters is None else limit.dead_letters
+        return SourceLimit(dead_letters, self.share if limit.share is None else limit.share)
+
+
 class OrderSettings(_Part):
     """How orders are run: how far a price may be off, how long each stage may take, what is billed together."""
 
@@ -344,6 +381,7 @@ class DiskSettings(_Part):
 
 
 PARTS: dict[str, list[str]] = {
+    "limits": list(LimitsPart.model_fields),
     "site": list(SiteSettings.model_fields),
     "default_site": list(SiteSettings.model_fields),
     "channel": list(ChannelSettings.model_fields),

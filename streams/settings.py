@@ -65,6 +65,14 @@ bound_s = 60                     # it is once it has lasted confirm_s, or a pers
 [disk]                           # with less room than that, crossdock is not ready
 least_free_mb = 256
 
+[limits]                         # a source of which so much is refused is paused until crossdock resume SOURCE
+dead_letters = 1000              # within window_s seconds, if they are more than share of what came
+window_s = 3600
+share = 0.5
+flow_dead_letters = 10000        # refused by one partition of a fold, whoever sent it: the fold stands still
+[limits.source.wms]
+dead_letters = 5000
+
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
 price_tolerance = "0.01"
@@ -89,6 +97,7 @@ from pydantic_settings import (
 
 from connectors.texts import masked
 from streams.agents.inbound import Door, FolderDoor, PolledDoor
+from streams.engine.limits import Limits
 from streams.setting_parts import (
     PARTS,
     ChannelName,
@@ -99,6 +108,7 @@ from streams.setting_parts import (
     EndpointSettings,
     HttpPart,
     KafkaPart,
+    LimitsPart,
     OrderSettings,
     PollSettings,
     SiteSettings,
@@ -140,6 +150,7 @@ class Settings(BaseSettings):
     http: HttpPart = HttpPart()
     clock: ClockSettings = ClockSettings()
     disk: DiskSettings = DiskSettings()
+    limits: LimitsPart = LimitsPart()
 
     @classmethod
     def settings_customise_sources(
@@ -193,6 +204,14 @@ class Settings(BaseSettings):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _limited_known(self) -> Settings:
+        known = ("erp", "wms", "crm-customers", *self.channels)
+        for name in self.limits.source:
+            if name not in known:
+                raise ValueError(f"limits.source.{name} is not a source: the sources are {', '.join(known)}")
+        return self
+
     @field_validator("endpoint")
     @classmethod
     def _one_of_a_kind(cls, value: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
@@ -230,6 +249,10 @@ class Settings(BaseSettings):
     def api_port(self) -> int:
         """The port the API listens on; 0 takes a free one."""
         return int(self.api.rpartition(":")[2])
+
+    def to_limits(self) -> Limits:
+        """How much may be refused before it is paused."""
+        return self.limits.to_limits()
 
     def webhook_secrets(self) -> dict[str, bytes]:
         """The channels that may call, and with what they sign."""

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import connectors.channels.formats
 import connectors.crm.translate
+import connectors.erp.items
 import connectors.erp.translate
 import connectors.wms.translate
+from connectors.edge import items_in
 from schemas import topics
+from schemas.records import Record
 from streams.engine.flow import Translator
 from tables.feeds import FeedTables, admit
 
@@ -16,12 +19,22 @@ from tables.feeds import FeedTables, admit
 def translators(channels: Sequence[str]) -> list[Translator]:
     """One translator a connector; `channels` are the sales channels' names, each with a raw topic of its own."""
     return [
-        Translator(topics.ERP, tuple(topics.RAW_ERP.values()), connectors.erp.translate.translate),
-        Translator(topics.WMS, (topics.RAW_WMS,), connectors.wms.translate.translate, tables=FeedTables, admit=admit),
+        Translator(
+            topics.ERP, tuple(topics.RAW_ERP.values()), connectors.erp.translate.translate, items_of=connectors.erp.items.items_of
+        ),
+        Translator(
+            topics.WMS, (topics.RAW_WMS,), connectors.wms.translate.translate, tables=FeedTables, admit=admit, items_of=_named
+        ),
         Translator(topics.CRM, (topics.RAW_CRM,), connectors.crm.translate.translate),
         Translator(
             topics.CHANNEL,
             tuple(topics.raw_channel(name) for name in channels),
             connectors.channels.formats.translate,
+            items_of=_named,
         ),
     ]
+
+
+def _named(record: Record) -> tuple[str, ...]:
+    """The items a record names, whatever else is wrong with it."""
+    return items_in(record.value or b"")

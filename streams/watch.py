@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from connectors.api.ports import Readiness, SourceFreshness
+from connectors.api.ports import Paused, Readiness, SourceFreshness
+from streams.engine.controls import target_of
 from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates
 from streams.engine.flow import Fold, Translator
 from streams.engine.keeper import Keeper, KeptThread
@@ -53,8 +54,8 @@ class Input:
 class OwnHealth:
     """`connectors.api.ports.Health` by what the process itself knows: no question goes to the log.
 
-    `halted`: why each worker that stopped did. `more`: further checks, what each found and whether requests can be served all
-    the same.
+    `halted`: why each worker that stopped did, and each partition stands (then it is not ready, but alive). `more`: further
+    checks, what each found and whether requests can be served all the same.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class OwnHealth:
         for name, (says, is_well) in self._more().items():
             checks[name] = says
             is_ready &= is_well
-        return Readiness(is_ready=is_ready, is_live=not halted, checks=checks)
+        stands = [why for name, why in halted.items() if _is_partition(name)]
+        told = Readiness(is_ready, len(stands) == len(halted), checks)
+        return told if not stands else replace(told, says=f"Part of the work stands. {'; '.join(stands)}")
 
     def stale_ms(self) -> int | None:
         """It shows nothing that could be old."""
@@ -87,7 +90,7 @@ class OwnHealth:
 
 
 class Watch:
-    """`connectors.api.ports.Health` over the log. `halted` and `more`: as in `OwnHealth`.
+    """`connectors.api.ports.Health` over the log. `halted` and `more`: as in `OwnHealth`. `paused`: sources not read now.
 
     Between `start` and `close` a thread looks; without it, each question looks for itself.
     """
@@ -101,6 +104,7 @@ class Watch:
         *,
         group: GroupOf = one_group,
         clock_ms: Callable[[], int] = lambda: 0,
+        paused: Callable[[], Sequence[Paused]] = tuple,
         more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
         keeper: Keeper | None = None,
     ) -> None:
@@ -110,6 +114,8 @@ class Watch:
         self._group = group
         self.own = OwnHealth(halted, registry, more)
         self._clock_ms = clock_ms
+        self._paused = paused
+        self._targets = {at.topic: target_of(flow, at.topic) for flow in self._flows for at in partitions_of(flow)}
         self._stopping = threading.Event()
         self._thread: KeptThread | None = None
         self._seen: tuple[float, list[Input]] | None = None
@@ -117,6 +123,7 @@ class Watch:
         self._key_types, self._row_type = row_types(EngineTables)["fates"]
         self._waiting = Gauge("crossdock_lag_records", "Records a flow has not read yet", ["flow", "topic"], registry=registry)
         self._events = Gauge("crossdock_events", "Records a flow has read", ["flow"], registry=registry)
+        self._pauses = Gauge("crossdock_source_paused", "1 while a source is read no further", ["source"], registry=registry)
         self._fates = Gauge("crossdock_fates", "What became of a flow's inputs", ["flow", "fate"], registry=registry)
 
     def start(self) -> None:
@@ -167,8 +174,24 @@ class Watch:
             self._newest_ms[entry.at] = (entry.position, found[0].timestamp_ms if found else None)
 
     def waiting(self) -> int:
-        """Records not read yet, in all."""
-        return sum(entry.waiting for entry in self.inputs())
+        """Records not read yet, in all, but those of paused sources: they wait for a person."""
+        return self._waiting_of(self.inputs())[0]
+
+    def paused(self) -> Sequence[Paused]:
+        """Sources that are read no further."""
+        return self._paused()
+
+    def _waiting_of(self, inputs: Sequence[Input]) -> tuple[int, dict[str, int]]:
+        """How many are not read yet, and beside them those of each paused source."""
+        paused = dict.fromkeys((pause.source for pause in self._paused()), 0)
+        going = 0
+        for entry in inputs:
+            target = self._targets[entry.at.topic]
+            if target in paused:
+                paused[target] += entry.waiting
+            else:
+                going += entry.waiting
+        return going, paused
 
     def fates(self) -> dict[str, Fates]:
         """What became of each flow's inputs, all partitions together."""
@@ -215,14 +238,21 @@ class Watch:
         """Whether the workers run and keep up, and the rows that answers come from are here."""
         own = self.own.state()
         try:
-            waiting = sum(entry.waiting for entry in self._lately())
+            waiting, paused = self._waiting_of(self._lately())
             says, is_near = f"{waiting} records wait", waiting <= FAR_BEHIND
+            stands = "; ".join(
+                f"{name} is paused, {count} records wait: crossdock resume {name}" for name, count in paused.items()
+            )
         except Unavailable as error:
-            says, is_near = f"not known: {error}", False
-        return replace(own, is_ready=own.is_ready and is_near, checks={**own.checks, "backlog": says})
+            says, is_near, stands = f"not known: {error}", False, "not known"
+        checks = {**own.checks, "backlog": says, "sources": stands or "none is paused"}
+        return replace(own, is_ready=own.is_ready and is_near, checks=checks)
 
     def refresh_metrics(self) -> None:
         """Bring the gauges up to date."""
+        paused = {pause.source for pause in self._paused()}
+        for target in sorted(set(self._targets.values())):
+            self._pauses.labels(target).set(target in paused)
         waiting: dict[tuple[str, str], int] = {}
         for entry in self.inputs():
             place = (entry.flow, entry.at.topic)
@@ -234,6 +264,11 @@ class Watch:
             for fate in FATES:
                 self._fates.labels(flow, fate).set(getattr(fates, fate))
         self.own.refresh_metrics()
+
+
+def _is_partition(name: str) -> bool:
+    """Whether it is a partition that stands (`<topic>/<partition>`): to start the process again would change nothing."""
+    return "/" in name
 
 
 def _source(entry: Input) -> str | None:

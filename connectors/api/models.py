@@ -203,3 +203,25 @@ class ConfirmIn(_In):
     model_config = ConfigDict(json_schema_extra={"examples": [{"person": "dana", "note": "compared with the time server"}]})
     person: Name
     note: Note = ""
+
+
+class SkipIn(_In):
+    """Which record, who had it skipped, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"record": "raw.wms/0/4711", "person": "dana", "reason": "corrected by hand at the site"}]
+        }
+    )
+    record: Annotated[str, StringConstraints(pattern=r"^[a-z0-9._-]{1,200}/\d{1,9}/\d{1,18}$", strict=True)]
+    person: Name
+    reason: Annotated[Note, StringConstraints(min_length=1)]
+
+
+class ResumeIn(_In):
+    """Which source, who had it resumed, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"source": "wms", "person": "dana", "reason": "units corrected"}]})
+    source: Annotated[str, StringConstraints(pattern=r"^[a-z0-9._-]{1,100}$", strict=True)]
+    person: Name
+    reason: Annotated[Note, StringConstraints(min_length=1)]

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute
-from connectors.api.models import AssignIn, ResolveIn
+from connectors.api.models import AssignIn, ResolveIn, ResumeIn, SkipIn
 from connectors.api.pools import Pool
 from connectors.api.ports import Health, Ports
 from connectors.api.problems import Problem, problem
@@ -22,12 +22,30 @@ HEALTH_THREADS, HEALTH_WAITING = 4, 1_000
 SCAN_THREADS, SCAN_WAITING = 4, 100
 _SCAN_MOST = 10_000
 _ENDPOINT = {"endpoint": "wms", "circuit": "open", "waiting": 12, "in_flight": 0, "retry_at": "2026-11-02T09:14:07.000Z"}
+_STANDING = {
+    "halted": [
+        {
+            "flow": "promise",
+            "record": "promise.inbox.v1/2/4711",
+            "event": "StockReceived W-1029 of SKU-1",
+            "reason": "stock is impossible",
+            "since": "2026-11-02T09:14:07.000Z",
+            "exit": 'crossdock skip promise.inbox.v1/2/4711 --reason "..."',
+        }
+    ],
+    "paused": [],
+    "waiting": [],
+    "unpublished": [],
+    "limits": {"dead_letters": 1000, "share": 0.5, "window_s": 3600, "flow_dead_letters": 10000, "sources": {}},
+    "is_cut": False,
+}
 
 
 def router(ports: Ports) -> APIRouter:
     """The routes over their ports."""
     routes = APIRouter(route_class=ExactRoute, tags=["operations"])
     _exceptions(routes, ports)
+    _interventions(routes, ports)
     _endpoints(routes, ports)
     _tables(routes, ports)
     routes.include_router(health_router(ports.health, ports.registry))
@@ -121,6 +139,36 @@ def _row(row: ExceptionRow) -> dict[str, Any]:
     return shown
 
 
+def _interventions(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/operations", responses=answers("What does not go on", _STANDING, 503))
+    def standing() -> Response:
+        """What does not go on, and what has it go on again.
+
+        `halted`: partitions that stand at a record (`exit`: the command that sets it aside). `paused`: sources read no further,
+        because too much of them was refused (`limits`). `waiting`: what events wait for. `unpublished`: keys of which what is
+        published is old, because it cannot be worked out.
+        """
+        return reply(_since(plain(ports.interventions.standing())))
+
+    @routes.post("/v1/operations/skip", status_code=202, responses=answers("Taken", {}, 404, 415, 503, status=202))
+    def skip(body: SkipIn) -> Response:
+        """Set a record aside at which a partition stands: it becomes a dead letter, and the partition goes on after it."""
+        ports.interventions.skip(body.record, body.person, body.reason)
+        return reply({"record": body.record, "action": "skip"}, 202)
+
+    @routes.post("/v1/operations/resume", status_code=202, responses=answers("Taken", {}, 409, 415, 503, status=202))
+    def resume(body: ResumeIn) -> Response:
+        """Have a paused source read on from where it was paused."""
+        return reply({"source": ports.interventions.resume(body.source, body.person, body.reason), "action": "resume"}, 202)
+
+
+def _since(shown: Any) -> Any:
+    """The same with instants for people, wherever there is one."""
+    if isinstance(shown, dict):
+        return {("since" if k == "since_ms" else k): instant(v) if k == "since_ms" else _since(v) for k, v in shown.items()}
+    return [_since(part) for part in shown] if isinstance(shown, list | tuple) else shown
+
+
 def _endpoints(routes: APIRouter, ports: Ports) -> None:
     @routes.get("/v1/endpoints", responses=answers("The endpoints there are", {"endpoints": [_ENDPOINT]}))
     def endpoints() -> Response:
@@ -185,11 +233,13 @@ def _health(routes: APIRouter, health: Health, registry: CollectorRegistry) -> N
 
     @routes.get("/healthz", responses=answers("Alive", {"is_live": True, "checks": {}}, 503))
     async def healthz() -> Response:
-        """Whether the process works: no worker has halted."""
+        """Whether the process works. A partition that stands is no reason to start it again: see `readyz`."""
         state = await pool.run(health.state)
         if state.is_live:
             return reply({"is_live": True, "checks": state.checks})
-        return problem(503, "A worker has halted: see its log. Nothing is lost; mend the cause and restart.", checks=state.checks)
+        return problem(
+            503, "A thread has ended: see its log. Nothing is lost; correct the cause and restart.", checks=state.checks
+        )
 
     @routes.get("/readyz", responses=answers("Ready", {"is_ready": True, "checks": {}}, 503))
     async def readyz() -> Response:
@@ -197,7 +247,7 @@ def _health(routes: APIRouter, health: Health, registry: CollectorRegistry) -> N
         state = await pool.run(health.state)
         if state.is_ready:
             return reply({"is_ready": True, "checks": state.checks})
-        return problem(503, "Not ready to serve. Try again in a moment.", {"Retry-After": "1"}, checks=state.checks)
+        return problem(503, state.says, {"Retry-After": "1"}, checks=state.checks)
 
     @routes.get("/metrics", responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
     async def metrics() -> Response:

@@ -368,6 +368,89 @@ class Exceptions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A partition stands at a record (`<topic>/<partition>/<offset>`) that it cannot apply. `exit`: the command that skips it."""
+
+    flow: str
+    record: str
+    event: str
+    reason: str
+    since_ms: int
+    exit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A source is read no further: too much of it was refused, `record` last."""
+
+    source: str
+    flow: str
+    record: str
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """Events that wait for something nobody has sent yet: `name`, like `site DC-1`."""
+
+    flow: str
+    name: str
+    events: int
+    since_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """What follows from a key's rows cannot be worked out: what was published of it before is old."""
+
+    flow: str
+    key: str
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsShown:
+    """When a source is paused, and when a fold. `sources`: limits of their own, (dead letters, share)."""
+
+    dead_letters: int
+    share: float
+    window_s: int
+    flow_dead_letters: int
+    sources: Mapping[str, tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What does not go on. `waiting`: oldest first; `is_cut`: more things are waited for than are here."""
+
+    halted: Sequence[Halted]
+    paused: Sequence[Paused]
+    waiting: Sequence[WaitingFor]
+    unpublished: Sequence[Unpublished]
+    limits: LimitsShown
+    is_cut: bool = False
+
+
+class Interventions(Protocol):
+    """What stands, and what a person does about it."""
+
+    def standing(self) -> Standing:
+        """What does not go on."""
+        ...
+
+    def skip(self, record: str, person: str, reason: str) -> None:
+        """Have the record set aside at which a partition stands. Raises `NotKnown` if none does, `Busy`."""
+        ...
+
+    def resume(self, source: str, person: str, reason: str) -> str:
+        """Have a paused source read on; what it is called. Raises `Invalid` if it is not paused, `Busy`."""
+        ...
+
+
 class Endpoints(Protocol):
     """The systems orders are posted to, released to and told of."""
 
@@ -397,11 +480,12 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests can be served, and why not."""
+    """Whether requests can be served, and why not. `says`: the same in a sentence, with what to do."""
 
     is_ready: bool
     is_live: bool
     checks: Mapping[str, str] = field(default_factory=dict)
+    says: str = "Not ready to serve. Try again in a moment."
 
 
 class Health(Protocol):
@@ -466,6 +550,7 @@ class Ports:
     holds: Holds
     customers: Customers
     exceptions: Exceptions
+    interventions: Interventions
     endpoints: Endpoints
     tables: Tables
     health: Health

@@ -11,7 +11,7 @@ import structlog
 import typer
 
 from connectors.texts import masked, visible
-from streams.cli import chaos, checks, clock, feeds, peers, proofs, reads, registry, serve
+from streams.cli import chaos, checks, clock, feeds, interventions, peers, proofs, reads, registry, serve
 from streams.cli.say import Failed, Mistake, err
 from streams.compiled import outdated
 from streams.engine.log import StoreFailed
@@ -35,6 +35,8 @@ app.command()(reads.explain)
 app.command("table")(reads.show_table)
 app.command()(reads.exceptions)
 app.command()(feeds.replay)
+app.command()(interventions.skip)
+app.command()(interventions.resume)
 app.command()(proofs.verify)
 app.command()(proofs.simulate)
 app.command()(chaos.chaos)

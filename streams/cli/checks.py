@@ -249,6 +249,7 @@ def _state(source: Session) -> Iterator[Finding]:
         else live.json()["detail"]
     )
     yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
+    yield from _standing(read(ask(source, "GET", "/v1/operations")))
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
     yield from _threads(source)
     yield _clock(source)
@@ -258,6 +259,38 @@ def _state(source: Session) -> Iterator[Finding]:
     critical = [row for row in found if row["severity"] == "critical"]
     says = f"{len(found)} open, {len(critical)} of them critical" + (": crossdock exceptions" if found else "")
     yield Finding("exceptions", "warning" if found else "ok", says)
+
+
+def _standing(found: dict[str, Any]) -> Iterator[Finding]:
+    """What does not go on, and what has it go on again."""
+    halted = [
+        f"{row['flow']} stands at {row['record']} ({row['event']}): {row['reason']}. Set it aside: {row['exit']}"
+        for row in found["halted"]
+    ]
+    yield Finding("partitions", "error" if halted else "ok", "; ".join(halted) or "none stands")
+    paused = [
+        f"{row['source']} is read no further than {row['record']}: {row['reason']}. crossdock resume {row['source']}"
+        for row in found["paused"]
+    ]
+    yield Finding("sources", "error" if paused else "ok", "; ".join(paused) or f"none is paused; {_limits(found['limits'])}")
+    if paused:
+        yield Finding("limits", "ok", _limits(found["limits"]))
+    waiting = found["waiting"]
+    oldest = ", ".join(f"{w['events']} for {w['name']} since {w['since']}" for w in waiting[:5])
+    more = f", and {len(waiting) - 5} more" if len(waiting) > 5 else ""
+    says = f"{sum(w['events'] for w in waiting)} events wait: {oldest}{more}" if waiting else "no event waits for a reference"
+    yield Finding("waiting", "warning" if waiting else "ok", says)
+    if old := found["unpublished"]:
+        shown = ", ".join(f"{row['flow']} of {row['key']}" for row in old[:5])
+        yield Finding("published", "error", f"{len(old)} cannot be worked out, so what is published is old: {shown}")
+
+
+def _limits(limits: dict[str, Any]) -> str:
+    own = "".join(f"; {name} after {most:,}" for name, (most, _) in limits["sources"].items())
+    return (
+        f"a source is paused after {limits['dead_letters']:,} dead letters within {limits['window_s']:,} s, "
+        f"if they are more than {float(limits['share']):.0%} of what came{own} ([limits] in crossdock.toml)"
+    )
 
 
 def _endpoints(rows: list[dict[str, Any]]) -> Finding:

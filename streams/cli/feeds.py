@@ -75,7 +75,7 @@ def _write(settings: Settings, file: Path, source: str) -> Counter[str]:
 
 
 def settle(app: App, *, is_quiet: bool = False) -> None:
-    """Work off everything that waits, with a progress bar. Raises `Failed` if a worker halts."""
+    """Work off everything that waits, with a progress bar. Raises `Failed` if a worker halts, or a source is paused."""
     bar, task = progress("working off", None, is_quiet=is_quiet)
     most = 0
     with bar:
@@ -86,6 +86,8 @@ def settle(app: App, *, is_quiet: bool = False) -> None:
     halted = app.halted()
     if halted:
         raise Failed("; ".join(f"{name} has halted: {why}" for name, why in halted.items()))
+    if paused := app.watch.paused():
+        raise Failed("; ".join(f"{row.source} is read no further: {row.reason}. crossdock resume {row.source}" for row in paused))
 
 
 def _send(remote: Remote, file: Path, source: str) -> Counter[str]:

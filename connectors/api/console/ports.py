@@ -43,7 +43,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The process in numbers, at `at_ms`. `is_reading`: rows written before the first viewer came are still being read."""
+    """The process in numbers, at `at_ms`. `is_reading`: rows written before the first viewer came are still being read.
+
+    `halted`: what has stopped, and why. `paused`: sources that are read no further, and why.
+    """
 
     at_ms: int
     is_reading: bool
@@ -58,6 +61,7 @@ class Numbers:
     endpoints: Sequence[EndpointStatus]
     invariants: Sequence[Held]
     halted: Mapping[str, str] = field(default_factory=dict)
+    paused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,13 @@ from connectors.api.ports import (
     CheckLine,
     ContactFact,
     CustomerView,
+    Halted,
     HeldOrder,
     Invalid,
     KeyReused,
+    LimitsShown,
     NotKnown,
+    Paused,
     Ports,
     Quote,
     QuoteDay,
@@ -32,7 +35,9 @@ from connectors.api.ports import (
     ReserveCommand,
     SiteQuote,
     SourceFreshness,
+    Standing,
     Unsigned,
+    WaitingFor,
 )
 from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
@@ -324,6 +329,30 @@ class FakeCustomers:
         return CustomerView("C/1", False, None, amount, amount, 1, held, facts, [])
 
 
+class FakeInterventions:
+    """One partition stands, one source is paused."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str, str]] = []
+
+    def standing(self) -> Standing:
+        limits = LimitsShown(1_000, 0.5, 3_600, 10_000, {"wms": (50, 0.5)})
+        halted = Halted("promise", "promise.inbox.v1/2/7", "StockReceived W-1 of A", "no", 0, "crossdock skip ...")
+        paused = Paused("wms", "translate.wms", "raw.wms/0/9", "10 of 10", 1_000)
+        return Standing([halted], [paused], [WaitingFor("promise", "site DC-9", 3, 2_000, "unknown")], [], limits)
+
+    def skip(self, record: str, person: str, reason: str) -> None:
+        if record != "promise.inbox.v1/2/7":
+            raise NotKnown("No partition stands there.")
+        self.done.append((record, person, reason))
+
+    def resume(self, source: str, person: str, reason: str) -> str:
+        if source != "wms":
+            raise Invalid("It is not paused", "Paused: wms.", is_conflict=True)
+        self.done.append((source, person, reason))
+        return source
+
+
 def ports(fake: Fake) -> Ports:
     """Ports on a fake."""
     return Ports(
@@ -335,6 +364,7 @@ def ports(fake: Fake) -> Ports:
         holds=FakeHolds(fake),
         customers=FakeCustomers(),
         exceptions=fake,
+        interventions=FakeInterventions(),
         endpoints=fake,
         tables=FakeTables(fake),
         health=fake,

@@ -340,7 +340,7 @@ def test_a_process_that_serves_nothing_else_tells_its_health_only(fake: Fake) ->
         problem(client.get(path), 404)
     problem(client.get("/readyz", headers={"Host": "evil.example"}), 421)
     fake.readiness = Readiness(is_ready=False, is_live=False, checks={"workers": "promise halted"})
-    assert "halted" in problem(client.get("/healthz"), 503)
+    assert "A thread has ended" in problem(client.get("/healthz"), 503)
 
 
 def test_endpoints_are_shown_as_they_stand(client: Client) -> None:

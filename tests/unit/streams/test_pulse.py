@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.api.console.ports import Held, Numbers
-from connectors.api.ports import SourceFreshness
+from connectors.api.ports import Paused, SourceFreshness
 from schemas import topics
 from schemas.codec import Codec
 from streams import pulse
@@ -30,6 +30,9 @@ class FakeWatch:
         self.late = late
         self.position = position
         self.dead_lettered = dead_lettered
+
+    def paused(self) -> list[Paused]:
+        return [Paused("wms", "translate.wms", "raw.wms/0/9", "10 of 10", 0)]
 
     def inputs(self) -> list[Input]:
         self.late -= 1

@@ -206,3 +206,19 @@ def test_a_marketplace_is_asked_every_so_often_or_at_the_times_of_a_crontab_line
         Path("crossdock.toml").write_text(f"[poll.m]\n{market}{wrong}\n")
         with pytest.raises(BadSettings, match=says):
             load()
+
+
+def test_limits_are_of_all_sources_and_of_single_ones() -> None:
+    own = {"wms": {"dead_letters": 50}, "web": {"share": 0.9}}
+    limits = load(limits={"dead_letters": 20, "window_s": 60, "source": own}).to_limits()
+    assert (limits.window_ms, limits.flow.dead_letters) == (60_000, 10_000)
+    assert [(limits.of(name).dead_letters, limits.of(name).share) for name in ("wms", "web", "erp")] == [
+        (50, 0.5),
+        (20, 0.9),
+        (20, 0.5),
+    ]
+
+
+def test_a_limit_of_no_source_is_refused() -> None:
+    with pytest.raises(BadSettings, match=r"limits.source.raw is not a source: the sources are erp, wms, crm-customers, web"):
+        load(limits={"source": {"raw": {"dead_letters": 1}}})

@@ -66,7 +66,12 @@ def test_it_is_ready_once_the_rows_are_here(log: SharedLog) -> None:
     assert state.checks["rows"] == "1 of 2 partitions are being caught up, 60 changes to go"
     log.rows = [kept(9_000), kept(9_500, "owned")]
     assert watch.state().is_ready
-    assert watch.state().checks == {"workers": "running", "backlog": "0 records wait", "rows": "2 partitions are here"}
+    assert watch.state().checks == {
+        "workers": "running",
+        "backlog": "0 records wait",
+        "sources": "none is paused",
+        "rows": "2 partitions are here",
+    }
 
 
 def test_without_the_log_it_is_live_but_not_ready(log: SharedLog) -> None:
@@ -135,3 +140,11 @@ def test_a_process_tells_of_itself_without_the_log() -> None:
     health.refresh_metrics()
     assert registry.get_sample_value("crossdock_workers_halted") == 1
     assert health.stale_ms() == 0
+
+
+def test_a_partition_that_stands_is_no_reason_to_start_the_process_again() -> None:
+    halted = {"promise.inbox.v1/2": "promise stopped at promise.inbox.v1/2/7: crossdock skip promise.inbox.v1/2/7"}
+    state = OwnHealth(lambda: halted, CollectorRegistry()).state()
+    assert (state.is_live, state.is_ready) == (True, False)
+    assert state.says == "Part of the work stands. " + halted["promise.inbox.v1/2"]
+    assert not OwnHealth(lambda: halted | {"clock": "it broke"}, CollectorRegistry()).state().is_live

@@ -30,11 +30,12 @@ function drawRates() {
 
 function showInvariants(pulse) {
   const halted = Object.entries(pulse.halted).map(([name, why]) => ({ name: `${name} has stopped`, holds: false, detail: why }));
+  const paused = Object.entries(pulse.paused ?? {}).map(([name, why]) => ({ name: `${name} is paused`, holds: false, detail: why }));
   const open = pulse.endpoints.reduce((sum, endpoint) => sum + endpoint.waiting, 0);
   const owed = pulse.endpoints.length
     ? [{ name: "Obligations open", holds: true, detail: `${number(open)} on their way, each until it is answered`, count: open }]
     : [];
-  sync(byId("invariants"), [...pulse.invariants, ...owed, ...halted], (row) => row.name, makeInvariant, updateInvariant);
+  sync(byId("invariants"), [...pulse.invariants, ...owed, ...halted, ...paused], (row) => row.name, makeInvariant, updateInvariant);
 }
 
 function makeInvariant(row) {

@@ -1,0 +1,66 @@
+"""Commands for what stands: skip, resume."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.say import as_json, out
+from streams.cli.session import ask, read, session
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why: it is kept with it for good.")]
+Person = Annotated[str | None, typer.Option("--person", help="Who decides it (default: who runs the command).")]
+
+
+def skip(
+    record: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION/OFFSET", help="The record at which a partition stands.")],
+    reason: Reason,
+    person: Person = None,
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Set aside a record at which a partition stands. It becomes a dead letter (crossdock replay), and the partition goes on.
+
+    crossdock skip promise.inbox.v1/2/4711 --reason "corrected by hand at the site"
+    """
+    body = {"record": record, "reason": reason, "person": person or _user()}
+    with session(settings_for(data)) as source:
+        done: dict[str, Any] = read(ask(source, "POST", "/v1/operations/skip", json=body))
+        is_running = source.is_remote
+    if is_json:
+        as_json(done)
+        return
+    when = "goes on" if is_running else "goes on when crossdock runs"
+    out().print(f"{record} is set aside; its partition {when}.", markup=False, soft_wrap=True)
+
+
+def resume(
+    source: Annotated[str, typer.Argument(help="What is paused: erp, wms, crm-customers, a channel, or flow.<name>.")],
+    reason: Reason = "its cause is corrected",
+    person: Person = None,
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Have a source read on that was paused because too much of it was refused. Nothing of it was lost meanwhile.
+
+    crossdock resume wms --reason "the units are right now"
+    """
+    body = {"source": source, "reason": reason, "person": person or _user()}
+    with session(settings_for(data)) as asked:
+        done: dict[str, Any] = read(ask(asked, "POST", "/v1/operations/resume", json=body))
+        is_running = asked.is_remote
+    if is_json:
+        as_json(done)
+        return
+    when = "is read on" if is_running else "is read on when crossdock runs"
+    out().print(f"{done['source']} {when}.", markup=False, soft_wrap=True)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"
