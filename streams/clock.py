@@ -13,23 +13,23 @@ from typing import Any
 from schemas import topics
 from schemas.base import Tick
 from schemas.codec import Codec
+from streams.engine.fates import DEADLINES, NAMESPACE, ONE, Due, EngineTables
 from streams.engine.flow import Fold
-from streams.engine.keys import KeyCodec
 from streams.engine.log import Outgoing, ReadableLog, TopicPartition, Unavailable
 from streams.engine.partition import Flow, store_id
+from streams.engine.table import EngineTable, Journal
 from streams.roles import GroupOf, one_group
 from tables.table import row_types
 
-DEADLINES = "deadlines"
+_DUE = row_types(EngineTables)["due"]
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A fold that is woken: its partitions, by which tick, and how its deadlines' keys are stored."""
+    """A fold that is woken: its partitions, and by which tick."""
 
     fold: Fold[Any]
     tick: type[Tick]
-    keys: KeyCodec
 
 
 def timed(flows: Sequence[Flow]) -> list[Timed]:
@@ -39,7 +39,7 @@ def timed(flows: Sequence[Flow]) -> list[Timed]:
         key_types = row_types(flow.tables).get(DEADLINES, ((), None))[0] if isinstance(flow, Fold) else ()
         if isinstance(flow, Fold) and key_types and key_types[0] is int:
             (tick,) = (carried.type for carried in flow.inbox.carries if issubclass(carried.type, Tick))
-            found.append(Timed(flow, tick, KeyCodec(DEADLINES.encode() + b"\0", key_types)))
+            found.append(Timed(flow, tick))
     return found
 
 
@@ -80,11 +80,13 @@ class Clock:
         return len(due)
 
     def _is_due(self, entry: Timed, at: TopicPartition, now_ms: int) -> bool:
-        low, high = entry.keys.prefix(()), entry.keys.prefix((now_ms + 1,))
+        """By the row the engine keeps of the earliest deadline: a scan would pass by all that were ever worked off."""
         try:
-            return next(iter(self._log.store(store_id(entry.fold, at)).range(low, high)), None) is not None
+            store = self._log.store(store_id(entry.fold, at))
+            due = EngineTable[Any, Due](f"{NAMESPACE}due", *_DUE, store, Journal(), cache_rows=2).get(ONE)
         except Unavailable:
             return False
+        return due is not None and due.first_ms <= now_ms
 
     def _not_in_flight(self, entry: Timed, late: list[TopicPartition]) -> list[TopicPartition]:
         """Those whose last tick has been read."""

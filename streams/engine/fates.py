@@ -102,6 +102,13 @@ class Unpublished:
     since_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The instant of the earliest of the table `deadlines`: neither the clock nor a tick look past those that were worked off."""
+
+    first_ms: int
+
+
 @dataclass(slots=True)
 class EngineTables:
     """The engine's own rows of a flow partition. A fact that is waited for is named as by `fact_of`."""
@@ -114,9 +121,11 @@ class EngineTables:
     windows: Table[tuple[str], Windows]  # one row at most, under ""
     halts: Table[tuple[str], Halt]  # one row at most, under ""
     unpublished: Table[tuple[str], Unpublished]  # key
+    due: Table[tuple[str], Due]  # one row under "", while the flow's table `deadlines` has any
 
 
 NAMESPACE = "engine."
+DEADLINES = "deadlines"
 ONE = ("",)
 _OF_THE_RUN = tuple(f"{NAMESPACE}{name}\0".encode() for name in ("windows", "halts", "unpublished"))
 _LONGEST_FACT = 200

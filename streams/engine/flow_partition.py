@@ -18,7 +18,7 @@ from schemas.records import Record
 from schemas.topics import ENGINE
 from streams.engine import quarantine
 from streams.engine.controls import Controls, target_of
-from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates, Halt, Replayed, Unpublished
+from streams.engine.fates import DEADLINES, NAMESPACE, ONE, Due, EngineTables, Fates, Halt, Replayed, Unpublished
 from streams.engine.flow import Derived, Fold, Translator
 from streams.engine.halts import PartitionHalted
 from streams.engine.keys import Unstorable
@@ -74,6 +74,7 @@ class FlowPartition(ABC):
         kind = flow.tables if flow.tables is not None else _NoTables
         self._fold_tables = FoldTables(kind, store, self._journal, cache_rows=limits.cache_rows)
         self._tables: Any = self._fold_tables.tables
+        self._deadlines = self._fold_tables.get(DEADLINES)
         self._engine_tables = FoldTables(EngineTables, store, self._journal, namespace=NAMESPACE, cache_rows=limits.cache_rows)
         self._engine = self._engine_tables.tables
         self._emit = Outputs(flow.name, log, codec, self.outgoing).emit
@@ -120,6 +121,9 @@ class FlowPartition(ABC):
         are to be applied first (`is_releasing`): commit what there is, then give it the others. Raises what the log raises.
         """
         self._given = records, most_released
+        if self._deadlines is not None:
+            due = self._engine.due.get(ONE)
+            self._deadlines.floor = None if due is None else due.first_ms
         self.halt, self.is_stopped = None, False
         self._fates = (self._engine.fates.get(ONE) or Fates()).copy()
         self._windows = (self._engine.windows.get(ONE) or Windows()).copy()
@@ -186,12 +190,25 @@ class FlowPartition(ABC):
 
     def _finished(self) -> list[Change]:
         changes = self._fold_tables.changes()
+        self._note_due()
         self._derive()
         return changes + self._engine_tables.changes()
 
     def changes(self) -> list[Change]:
         """The batch's changed rows alone, without what is derived from them."""
-        return self._fold_tables.changes() + self._engine_tables.changes()
+        changes = self._fold_tables.changes()
+        self._note_due()
+        return changes + self._engine_tables.changes()
+
+    def _note_due(self) -> None:
+        """The earliest deadline is a row of its own, exact as of each commit."""
+        if self._deadlines is None or not self._deadlines.is_changed:
+            return
+        first_ms, known = self._deadlines.first(), self._engine.due.get(ONE)
+        if first_ms is None and known is not None:
+            del self._engine.due[ONE]
+        elif first_ms is not None and (known is None or known.first_ms != first_ms):
+            self._engine.due[ONE] = Due(first_ms)
 
     def committed(self) -> None:
         """The batch is in the log."""

@@ -29,6 +29,7 @@ MAX_ROW_BYTES = 8 * 1024 * 1024 - 16 * 1024
 """What a row may take: a changelog keeps it in a record, with its key."""
 MAX_KEY_BYTES = 12 * 1024
 SCAN_ROWS = 64
+_LEAST = -(2**62)
 _MISSING: Any = object()
 _NO_ROW: tuple[Any, Any] = (None, None)
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -103,6 +104,7 @@ class EngineTable(Generic[K, V]):
         "_scanned",
         "_scans",
         "_store",
+        "floor",
         "name",
         "touched",
     )
@@ -119,6 +121,7 @@ class EngineTable(Generic[K, V]):
     ) -> None:
         self.name = name
         self.touched: dict[Any, None] = {}
+        self.floor: int | None = None  # no committed key begins with less, where that is known
         self._codec = _key_codec(name, tuple(key_types))
         self._decode = msgspec.msgpack.Decoder(row_type).decode
         self._store = store
@@ -175,8 +178,20 @@ class EngineTable(Generic[K, V]):
 
     def range(self, low: tuple[Any, ...], high: tuple[Any, ...]) -> Iterator[tuple[K, V]]:
         """All rows with `low <= key < high`, compared as tuples, in order."""
-        keys = self._stream(self._codec.prefix(low), self._codec.prefix(high))
+        above = low if self.floor is None or low[0] >= self.floor else (self.floor,)
+        keys = self._stream(self._codec.prefix(above), self._codec.prefix(high))
         return self._merged(keys, self._changed(low, high) if self._base else ())
+
+    def first(self) -> Any:
+        """The first part of the least key, which is an int; none if the table is empty."""
+        found = next(self.range((_LEAST,), (-_LEAST,)), None)
+        key: Any = None if found is None else found[0]
+        return None if key is None else key[0]
+
+    @property
+    def is_changed(self) -> bool:
+        """Something was set since the last commit."""
+        return bool(self._base)
 
     # --- committed rows ------------------------------------------------------------------------------------------------
 
@@ -358,6 +373,10 @@ class FoldTables(Generic[T]):
             for name, (key_types, row_type) in row_types(kind).items()
         }
         self.tables: T = kind(**self._all)
+
+    def get(self, name: str) -> EngineTable[Any, Any] | None:
+        """One of the tables, if there is one of that name."""
+        return self._all.get(name)
 
     def changes(self) -> list[Change]:
         """Encoded changed rows of all tables, for the commit."""

@@ -17,8 +17,8 @@ from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.embedded_files import FORMAT_KEY, Files
-from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
-from streams.engine.scans import scan_keys
+from streams.engine.log import Fenced, Member, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.scans import scan_keys, scan_values
 
 ROOT = Path(__file__).parents[2]
 FIRST = TopicPartition("t", 0)
@@ -320,6 +320,91 @@ def test_trim_takes_index_entries_along(log: EmbeddedLog) -> None:
     trimmed(log, 250)
     assert [r.value for r in log.by_key("t", b"k", 10)] == [b"2", b"3"]
     assert len(list(scan_keys(log.files().bykey, b"\0\1", b"\0\2"))) == 2
+
+
+def test_a_lookup_does_not_pass_by_what_was_trimmed(log: EmbeddedLog) -> None:
+    """However many entries of other keys were deleted around it: RocksDB keeps a mark for each until it compacts."""
+    log.create([topic("delete", retention_ms=100, is_indexed=True)])
+    names = [b"%016x" % Random(n).getrandbits(64) for n in range(30_000)]
+    log.append([record(key=name, timestamp_ms=0) for name in names])
+    log.append([record(b"live", key=names[0])])
+    while log.trim(9_000):
+        pass
+    took = []
+    for name in names[:50]:
+        began = time.perf_counter()
+        found = log.by_key("t", name, 10)
+        took.append(time.perf_counter() - began)
+        assert [r.value for r in found] == ([b"live"] if name == names[0] else [])
+    assert sorted(took)[25] < 0.002  # it took 30 ms
+
+
+def test_trimming_looks_for_what_to_delete_without_the_write_lock(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes waits for the write alone; a group that joins meanwhile loses nothing."""
+    log.create([topic("delete", retention_ms=100)])
+    log.append([record(timestamp_ms=0) for _ in range(10)])
+    joined: list[Member] = []
+
+    def looked(*args: object) -> Iterator[bytes]:
+        with ThreadPoolExecutor(1) as pool:  # another thread can have the lock
+            joined.append(pool.submit(log.join, "late", ["t"], Silent()).result(5))
+        return scan_values(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.engine.embedded_trim.scan_values", looked)
+        assert log.trim(9_000) == 0
+    assert len(joined[0].poll(100, 0)) == 10
+
+
+@pytest.mark.parametrize("what", ["trim", "create"])
+def test_a_failed_sync_stops_the_writer_whatever_was_written(
+    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Retention and topics too: nobody knows what of it is on disk, so nothing is acknowledged after it."""
+    log.create([topic("delete", retention_ms=100)])
+    log.append([record(timestamp_ms=0)])
+
+    def broken(_: Files, ends: object = ()) -> None:
+        raise Exception("IO error: fsync")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "sync", broken)
+        with pytest.raises(Unavailable, match="could not be synced"):
+            if what == "trim":
+                log.trim(9_000)
+            else:
+                log.create([topic("delete", retention_ms=200)])
+    assert "could not be synced" in (log.problem or "")
+    assert log.bounds(FIRST) == (0, 1)
+    with pytest.raises(Unavailable, match="could not be synced"):
+        log.append([record()])
+
+
+def test_who_is_interrupted_while_waiting_holds_up_nobody(log: EmbeddedLog) -> None:
+    """Its job leaves the queue, and another leads."""
+    log.create([topic()])
+
+    class Interrupted(BaseException):
+        pass
+
+    class Turn:
+        def wait(self) -> None:
+            raise Interrupted
+
+        def set(self) -> None: ...
+
+    with ThreadPoolExecutor(2) as pool:
+        with log.writer.lock:
+            first = pool.submit(log.append, [record(b"1")])
+            while not log.writer._queue:
+                time.sleep(0.001)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("streams.engine.embedded_writer.threading.Event", Turn)
+                with pytest.raises(Interrupted):
+                    log.append([record(b"interrupted")])
+            second = pool.submit(log.append, [record(b"2")])
+        assert sorted(first.result(5) + second.result(5)) == [0, 1]
+    assert {r.value for r in log.read(FIRST, 0, 10)} == {b"1", b"2"}
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------

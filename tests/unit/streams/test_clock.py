@@ -69,3 +69,25 @@ def test_a_tick_goes_to_a_partition_with_something_due_and_one_at_a_time(log: Me
     assert clock.tick() == 0
     now_ms = 61_000
     assert clock.tick() == 1
+
+
+def test_a_look_costs_the_same_however_much_was_worked_off(log: MemoryLog) -> None:
+    """The clock asks for one row a partition, and never scans: deadlines that are done do not weigh on it."""
+
+    class Counting:
+        def __init__(self) -> None:
+            self.asked: list[bytes] = []
+
+        def get(self, key: bytes) -> bytes | None:
+            self.asked.append(key)
+            return None
+
+        def range(self, low: bytes, high: bytes | None) -> object:
+            raise AssertionError("the clock scanned")
+
+    store = Counting()
+    fold = deliveries_fold(EndpointPolicies({}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "store", lambda _: store)
+        assert Clock(log, CODEC, lambda: 1_000, [fold]).tick() == 0
+    assert len(store.asked) == INBOX.partitions
