@@ -7,8 +7,10 @@ before they are written anywhere. What cannot be read goes to `rejected/`, and n
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
 import re
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +25,7 @@ from connectors.texts import visible
 Complete = Literal["newline", "rest", "rename", "marker"]
 AT_ONCE = 100
 MOST_ENTRIES = 10_000
-SETTLED_S = 1.0
+SETTLED_S = 2.0
 PATIENCE_S = 60.0
 AHEAD_S = 60.0
 _OWN = frozenset({".claimed", "done", "rejected", "reports"})
@@ -37,7 +39,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff2
 class Declared:
     """What a folder's settings say of its files.
 
-    `complete`: what shows that a file is whole: its last line ends (`newline`), it has not changed for `settled_s` (`rest`), it
+    `complete`: what shows that a file is whole: its last line ends (`newline`), it has not changed for `settled_s` (`rest`; both
+    wait for that, and for whoever on this machine still has it open for writing), it
     has got its name (`rename`: it is written under another, like `x.csv.part`), or another file beside it, named as it is with
     `marker` after it, has come (`marker`). A file that is not whole after `patience_s` is rejected.
     """
@@ -123,6 +126,11 @@ class Entries:
             if marker not in found:
                 self._wait(rested_s, f"{visible(marker)} has not come", "write it when the file is whole")
             return marker in found
+        if self._declared.complete != "rename" and is_open_for_writing(self._path / name):
+            self._wait(
+                rested_s, "a program has it open for writing, and writes nothing", "end that program, and drop the file again"
+            )
+            return False
         if self._declared.complete == "newline" and not _ends(self._path / name):
             self._wait(
                 rested_s,
@@ -148,6 +156,26 @@ class Entries:
         if self._seen.get(name, ((), 0.0))[0] != looks:
             self._seen[name] = (looks, self._clock_s())
         return self._clock_s() - self._seen[name][1]
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a program on this machine may still be writing the file: Linux gives no read lease on one then.
+
+    Where leases are not to be had (another's file, a network's file system), nothing is known, and it says no.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        # Somebody opening it in between breaks the lease, which is told by a signal: by one that nobody minds.
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:

@@ -115,6 +115,7 @@ every_s = 0.5
 channel = "edi"
 directory = {folder}
 every_s = 0.5
+complete = "rename"
 '''
     endpoints = (
         ("erp", "erp", "erp", 32),

@@ -81,6 +81,17 @@ def test_a_file_written_slowly_becomes_the_order_it_says(dropped: Drop) -> None:
     assert [line["ordered"] for line in dropped.order("SLOW")["lines"]] == [100, 5]
 
 
+def test_a_writer_that_pauses_between_lines_is_waited_for(dropped: Drop) -> None:
+    """Every line ends, and yet it is not whole while a program has it open."""
+    with (dropped.path / "pause.csv").open("w") as out:
+        out.write(f"{HEAD}PAUSE,C,2026-01-02T09:00:00Z,1,{ITEM},1,\n")
+        out.flush()
+        time.sleep(5)
+        assert dropped.order("PAUSE") is None
+        out.write(f"PAUSE,C,2026-01-02T09:00:00Z,2,{ITEM},5,\n")
+    assert [row["outcome"] for row in dropped.report("pause.csv")] == ["taken", "taken"]
+
+
 def test_nothing_dropped_stops_what_comes_behind_it_and_what_is_taken_is_an_order(dropped: Drop) -> None:
     """A pipe, a link, something else, and as many orders that cannot be as ever in one file."""
     os.mkfifo(dropped.path / "0.csv")

@@ -16,6 +16,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import raw_channel
+from streams.agents import drop as agent
 from streams.agents.drop import Dropped, Folder, drop
 from streams.agents.files import outcomes
 from streams.agents.folder import Declared, clean_name, free
@@ -99,6 +100,33 @@ def test_a_folder_declares_what_shows_that_a_file_is_whole(tmp_path: Path) -> No
     found = drops(by_marker)
     assert "has not come" in str(found["b.csv"].refused)
     assert "marks a file" in str(found["c.csv.ok"].refused)
+
+
+def test_a_file_somebody_has_open_for_writing_is_not_whole(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, patience_s=60)
+    path = put(folder.path / "a.csv")
+    with path.open("a"):
+        assert drops(folder) == {}
+    assert list(drops(folder)) == ["a.csv"]
+    with put(folder.path / "b.csv", age_s=61).open("a"):
+        assert "open for writing" in str(drops(folder)["b.csv"].refused)
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path, complete="rename")
+    put(folder.path / "a.csv")
+    read = agent.read_bounded
+
+    def growing(path: Path, most_bytes: int) -> bytes:
+        data = read(path, most_bytes)
+        if len(data) < 100:
+            with path.open("a") as out:
+                out.write("B,C,2026-11-02T09:00:00Z,1,X,1\n")
+        return data
+
+    monkeypatch.setattr(agent, "read_bounded", growing)
+    assert drops(folder) == {}
+    assert [len(dropped.records) for dropped in drops(folder).values()] == [2]
 
 
 def link(path: Path) -> None:
