@@ -28,6 +28,8 @@ class ErpRow(Event, frozen=True, kw_only=True):
     the change's own LSN. `is_base` marks a row of the initial snapshot: it ranks below every streamed change of its key.
     `is_read` marks any row read by a snapshot, initial or incremental: it never raises the order of streamed changes.
     `is_deleted` says the row is gone: of the other fields only the key means anything.
+    `epoch`: which history of the database its position belongs to, counted in its part of the feed (0: only one is known);
+    `history`: the position of the initial snapshot that history began with, 0 if its part of the feed has not shown it.
     `extra` holds columns this version does not know, as JSON text by name, so that nothing is lost.
     """
 
@@ -36,6 +38,31 @@ class ErpRow(Event, frozen=True, kw_only=True):
     is_read: bool
     is_deleted: bool
     extra: dict[str, str]
+    epoch: int = 0
+    history: int = 0
+
+
+class ErpTableNews(Event, frozen=True, kw_only=True):
+    """A whole table of the ERP's: `what` is `history` (an initial snapshot began at position `history`, by `connector`) or
+    `truncated` (at `source_position`: the rows of before are gone). Broadcast: every partition may have rows of it.
+    """
+
+    table: str
+    what: str
+    connector: str
+    epoch: int
+    history: int
+    commit_position: int
+
+
+class ErpRowsReview(Event, frozen=True, kw_only=True):
+    """A fold's note to itself: go on with a table's rows, for news of what `what` says. Work on one event stays bounded."""
+
+    table: str
+    what: str
+    epoch: int
+    history: int
+    commit_position: int
 
 
 class Tick(Event, frozen=True, kw_only=True):

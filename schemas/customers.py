@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from schemas.base import ErpRow, Event
+from schemas.base import ErpRow, ErpRowsReview, ErpTableNews, Event
 
 
 class CustomerChanged(ErpRow, frozen=True, kw_only=True):
@@ -19,6 +19,16 @@ class CustomerChanged(ErpRow, frozen=True, kw_only=True):
     terms: str
     price_list: str
     status: str
+
+
+class ErpCustomersNews(ErpTableNews, frozen=True, kw_only=True):
+    """News of customer."""
+
+
+class ReviewErpCustomers(ErpRowsReview, frozen=True, kw_only=True):
+    """Go on with `customer` and the customers behind it."""
+
+    customer: str
 
 
 class CustomerProposed(Event, frozen=True, kw_only=True):

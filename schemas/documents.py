@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from schemas.base import ErpRow, Event
+from schemas.base import ErpRow, ErpRowsReview, ErpTableNews, Event
 
 
 class SalesOrderRow(ErpRow, frozen=True, kw_only=True):
@@ -78,6 +78,16 @@ class InvoiceLineRow(ErpRow, frozen=True, kw_only=True):
     qty_milli: int
     unit_price: Decimal | None
     amount: Decimal
+
+
+class ErpDocumentsNews(ErpTableNews, frozen=True, kw_only=True):
+    """News of sales_order, purchase_order, invoice or their lines."""
+
+
+class ReviewErpDocuments(ErpRowsReview, frozen=True, kw_only=True):
+    """Go on with the rows of `document` and the documents behind it."""
+
+    document: str
 
 
 class InvoiceLineJoined(Event, frozen=True, kw_only=True):

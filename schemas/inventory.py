@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from schemas.base import ErpRow, Event
+from schemas.base import ErpRow, ErpRowsReview, ErpTableNews, Event
 from schemas.frozen import Frozen
 from schemas.orders import SitePart
 
@@ -92,6 +92,16 @@ class SiteChanged(ErpRow, frozen=True, kw_only=True):
     site: str
     name: str
     timezone: str
+
+
+class ErpItemsNews(ErpTableNews, frozen=True, kw_only=True):
+    """News of item, item_price, inventory_balance or site."""
+
+
+class ReviewErpItems(ErpRowsReview, frozen=True, kw_only=True):
+    """Go on with the rows of `item` and the items behind it."""
+
+    item: str
 
 
 class SupplyChanged(Event, frozen=True, kw_only=True):

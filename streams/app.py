@@ -70,7 +70,7 @@ def now_ms() -> int:
 def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
     """Every flow, by the settings."""
     return [
-        *translators(settings.channels),
+        *translators(settings.channels, settings.erp.to_known()),
         documents,
         orders_fold(settings.to_order_policy(), settings.to_policy()),
         promise_fold(settings.to_policy(), settings.to_order_policy()),

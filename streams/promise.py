@@ -10,13 +10,15 @@ from schemas import inventory as say
 from schemas import topics
 from schemas.base import Tick
 from streams.engine.flow import Fold
-from tables import deadlines, demand, inventory, items, masters, prices, publish, reservations, supply, suspicion
+from tables import deadlines, demand, erp_items, inventory, items, prices, publish, reservations, supply, suspicion
 from tables.policy import OrderPolicy, Policy
 from tables.promise import PromiseTables
 
 _RULES: dict[type[Any], Callable[[Policy, PromiseTables, Any], Iterable[Any]]] = {
-    say.ItemChanged: masters.item_changed,
-    say.ErpBalanceChanged: inventory.erp_balance_changed,
+    say.ItemChanged: erp_items.item_changed,
+    say.ErpBalanceChanged: erp_items.erp_balance_changed,
+    say.ErpItemsNews: erp_items.erp_items_news,
+    say.ReviewErpItems: erp_items.review_erp_items,
     say.SupplyChanged: supply.supply_changed,
     say.StockReceived: inventory.stock_received,
     say.StockAdjusted: inventory.stock_adjusted,

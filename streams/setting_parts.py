@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from connectors.erp.known import Known
 from connectors.files.layout import Dates, Layout
 from connectors.files.orders_csv.wire import MAX_FILE_BYTES
 from connectors.texts import masked
@@ -340,6 +341,20 @@ class LimitsPart(_Part):
         return SourceLimit(dead_letters, self.share if limit.share is None else limit.share)
 
 
+class ErpSettings(_Part):
+    """How the ERP's feed is written: `decimals` is the connector's decimal.handling.mode, `schema` the one its tables are in.
+
+    What is not said is found from the first records that show it, and holds from then on.
+    """
+
+    decimals: Literal["string", "precise"] | None = None
+    schema_: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(None, alias="schema")
+
+    def to_known(self) -> Known:
+        """What the translator knows of the feed from the beginning."""
+        return Known(decimals=self.decimals or "", schema=self.schema_ or "")
+
+
 class OrderSettings(_Part):
     """How orders are run: how far a price may be off, how long each stage may take, what is billed together."""
 
@@ -390,6 +405,7 @@ PARTS: dict[str, list[str]] = {
     "default_channel": list(ChannelSettings.model_fields),
     "endpoint": list(EndpointSettings.model_fields),
     "order": list(OrderSettings.model_fields),
+    "erp": ["decimals", "schema"],
     "kafka": list(KafkaPart.model_fields),
     "http": list(HttpPart.model_fields),
     "clock": list(ClockSettings.model_fields),

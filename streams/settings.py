@@ -50,6 +50,10 @@ role = "notify"
 url = "http://127.0.0.1:9090/portal/notices"
 secret = "change me"             # notices are signed with it
 
+[erp]                            # how Debezium's connector writes; found from its first records where not said
+decimals = "string"              # its decimal.handling.mode: string or precise
+schema = "public"                # tables of other schemas are none of ours
+
 [kafka]                          # with log = "kafka://broker1:9092,broker2:9092"
 standby = 1                      # another worker keeps each partition's rows current
 [kafka.clients]                  # properties of librdkafka, for every client
@@ -106,6 +110,7 @@ from streams.setting_parts import (
     DiskSettings,
     DropSettings,
     EndpointSettings,
+    ErpSettings,
     HttpPart,
     KafkaPart,
     LimitsPart,
@@ -146,6 +151,7 @@ class Settings(BaseSettings):
     drop: dict[str, DropSettings] = Field(default_factory=dict)
     endpoint: dict[ChannelName, EndpointSettings] = Field(default_factory=dict)
     order: OrderSettings = OrderSettings()
+    erp: ErpSettings = Field(default_factory=lambda: ErpSettings(schema=None))
     kafka: KafkaPart = KafkaPart()
     http: HttpPart = HttpPart()
     clock: ClockSettings = ClockSettings()

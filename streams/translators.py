@@ -7,20 +7,28 @@ from collections.abc import Sequence
 import connectors.channels.formats
 import connectors.crm.translate
 import connectors.erp.items
-import connectors.erp.translate
 import connectors.wms.translate
 from connectors.edge import items_in
+from connectors.erp.known import Known
 from schemas import topics
 from schemas.records import Record
 from streams.engine.flow import Translator
+from streams.erp_feed import ErpFeedTables, erp_translate
 from tables.feeds import FeedTables, admit
 
 
-def translators(channels: Sequence[str]) -> list[Translator]:
-    """One translator a connector; `channels` are the sales channels' names, each with a raw topic of its own."""
+def translators(channels: Sequence[str], erp: Known = Known()) -> list[Translator]:  # noqa: B008 - frozen
+    """One translator a connector; `channels` are the sales channels' names, each with a raw topic of its own.
+
+    `erp`: what settings say of the ERP's feed.
+    """
     return [
         Translator(
-            topics.ERP, tuple(topics.RAW_ERP.values()), connectors.erp.translate.translate, items_of=connectors.erp.items.items_of
+            topics.ERP,
+            tuple(topics.RAW_ERP.values()),
+            erp_translate(erp),
+            tables=ErpFeedTables,
+            items_of=connectors.erp.items.items_of,
         ),
         Translator(
             topics.WMS, (topics.RAW_WMS,), connectors.wms.translate.translate, tables=FeedTables, admit=admit, items_of=_named

@@ -18,7 +18,7 @@ def customer_changed(t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
     """Keeps the customer's row, newest wins; held orders, conflicts and likenesses are looked at with it."""
     held = t.customers.get((e.customer,))
     row = Customer(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("customer",))),
         is_deleted=e.is_deleted,
         name=e.name,
         tax_id=e.tax_id,

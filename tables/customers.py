@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from schemas.frozen import Frozen
+from tables.erp_tables import ErpTable
 from tables.table import Table
 from tables.versions import Version
 
@@ -132,6 +133,7 @@ class Group(Frozen, frozen=True):
 class CustomerTables:
     """All tables of the customers fold. The first part of each key is the customer, or the likeness."""
 
+    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
     customers: Table[tuple[str], Customer]  # customer
     contacts: Table[tuple[str, str], Contact]  # customer, field
     proposals: Table[tuple[str, str], Proposal]  # customer, field

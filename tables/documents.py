@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.frozen import Frozen
+from tables.erp_tables import ErpTable
 from tables.table import Table
 from tables.versions import Version
 
@@ -122,6 +123,7 @@ class BilledLine(Frozen, frozen=True):
 class DocumentsTables:
     """All tables of the documents fold."""
 
+    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
     sales_orders: Table[tuple[str], SalesOrder]  # order number
     sales_order_lines: Table[tuple[str, int], SalesOrderLine]  # order number, line
     purchase_orders: Table[tuple[str], PurchaseOrder]  # purchase order number

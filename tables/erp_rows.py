@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from schemas.base import ErpRow, Event
 from schemas.bounds import bounded_ms
 from schemas.errors import AlreadyApplied
+from schemas.frozen import replace
+from tables.erp_tables import ErpTable, check_not_cut
 from tables.versions import Version, next_version
 
 NOT_SENT = '"__debezium_unavailable_value"'  # a long text the database kept out of an update that left it alone
@@ -29,12 +31,24 @@ class Versioned(Protocol):
         ...
 
 
-def accept(held: Versioned | None, event: ErpRow) -> Version:
-    """The version to keep with the row. Raises `AlreadyApplied` for a stale or repeated report."""
+def accept(held: Versioned | None, event: ErpRow, table: ErpTable | None = None) -> Version:
+    """The version to keep with the row. Raises `AlreadyApplied` for a stale or repeated report.
+
+    `table`: what is known of the ERP's table as a whole.
+    """
+    if table is not None:
+        check_not_cut(table, event)
     version = next_version(held.version if held else None, event)
     if version is None:
         raise AlreadyApplied(f"{event.event_id}: this row has it, or a newer change, already")
+    if table is not None and table.older and version.history != table.history and _is_of(table, event):
+        return replace(version, history=table.history)
     return version
+
+
+def _is_of(table: ErpTable, event: ErpRow) -> bool:
+    """A change that came after the newest history began is of it, also where that showed its part of the feed no row."""
+    return not event.is_read and event.epoch <= table.epoch and event.recorded_at_ms > table.begun_ms
 
 
 def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:

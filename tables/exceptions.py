@@ -47,6 +47,21 @@ CODES: dict[str, Code] = {
     "authority_conflict": Code(
         "warning", "integration", DAY_MS, "Correct the system that does not own the fact; the owner's value stands"
     ),
+    "erp_history": Code(
+        "critical",
+        "integration",
+        HOUR_MS,
+        "See that the snapshot ends; what is still suspect then is gone in the ERP or was not read: reconcile with an extract",
+    ),
+    "erp_read_again": Code("warning", "integration", DAY_MS, "Reconcile with an extract if the replication slot was lost"),
+    "erp_decimals": Code("critical", "integration", HOUR_MS, "Read the table anew, or set decimal.handling.mode to string"),
+    "table_truncated": Code("info", "integration", DAY_MS, "See that the ERP's load has written the table again"),
+    "unread_table": Code(
+        "critical",
+        "integration",
+        4 * HOUR_MS,
+        "Publish partitions under their root's name (publish_via_partition_root); leave copies out of the connector's tables",
+    ),
     "unknown_zone": Code(
         "warning",
         "master data",

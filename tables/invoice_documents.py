@@ -44,7 +44,15 @@ def _bill(header: Invoice | None, line: InvoiceLine | None) -> _Bill | None:
 def invoice_changed(t: DocumentsTables, e: InvoiceRow) -> Iterator[Any]:
     """Keeps the header; sends its lines on to the order it names, and away from the one it named before."""
     held = t.invoices.get((e.invoice_no,))
-    row = Invoice(accept(held, e), e.is_deleted, e.order_no, e.status, e.total, e.created_at, merged_extra(held, e))
+    row = Invoice(
+        accept(held, e, t.erp_tables.get(("invoice",))),
+        e.is_deleted,
+        e.order_no,
+        e.status,
+        e.total,
+        e.created_at,
+        merged_extra(held, e),
+    )
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
@@ -58,7 +66,7 @@ def invoice_line_changed(t: DocumentsTables, e: InvoiceLineRow) -> Iterator[Any]
     key = (e.invoice_no, e.line_no)
     held = t.invoice_lines.get(key)
     row = InvoiceLine(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("invoice_line",))),
         is_deleted=e.is_deleted,
         revision=held.revision if held else 0,
         order_line_no=e.order_line_no,

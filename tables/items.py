@@ -32,7 +32,7 @@ from tables.versions import Version
 def item_changed(t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
     """Keeps the item master's row, newest wins; asks for a text that was not sent."""
     held = t.items.get((e.item,))
-    version = accept(held, e)
+    version = accept(held, e, t.erp_tables.get(("item",)))
     if e.is_deleted:
         yield from _item_deleted(t, e, held, version)
         return
@@ -140,7 +140,7 @@ def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[Any]:
     """Keeps a price reference, newest wins."""
     key = (e.item, e.price_list, e.currency, e.valid_from)
     held = t.prices.get(key)
-    row = Price(accept(held, e), e.is_deleted, e.unit_price, e.valid_to, merged_extra(held, e))
+    row = Price(accept(held, e, t.erp_tables.get(("item_price",))), e.is_deleted, e.unit_price, e.valid_to, merged_extra(held, e))
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
@@ -156,7 +156,7 @@ def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance:
     key = (e.item, e.site)
     held = t.erp_balances.get(key)
     row = ErpBalance(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("inventory_balance",))),
         is_deleted=e.is_deleted,
         on_hand_milli=e.on_hand_milli,
         allocated_milli=e.allocated_milli,
@@ -175,7 +175,7 @@ def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance:
 def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
     """Keeps a site and its calendar, newest wins."""
     held = t.sites.get((e.site,))
-    row = Site(accept(held, e), e.is_deleted, e.name, e.timezone, merged_extra(held, e))
+    row = Site(accept(held, e, t.erp_tables.get(("site",))), e.is_deleted, e.name, e.timezone, merged_extra(held, e))
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)

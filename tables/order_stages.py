@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.bounds import bounded_ms
 from schemas.frozen import Frozen
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.quantity import show
@@ -50,14 +51,14 @@ def keep_stages(run: Run) -> Iterator[ExceptionNoted | ExceptionCleared]:
     late = []
     for (_, what), held in list(t.waits.under(order_id)):
         now = wanted.get(what)
-        if now is None or now.mark != held.mark or (now.until_ms is not None and now.until_ms != held.due_ms):
+        if now is None or now.mark != held.mark or (now.until_ms is not None and bounded_ms(now.until_ms) != held.due_ms):
             del t.waits[order_id, what]
             if (held.due_ms, what, order_id) in t.deadlines:
                 del t.deadlines[held.due_ms, what, order_id]
     for what, now in wanted.items():
         wait = t.waits.get((order_id, what))
         if wait is None:
-            due = now.until_ms if now.until_ms is not None else run.now_ms + (now.takes_ms or 0)
+            due = bounded_ms(now.until_ms if now.until_ms is not None else run.now_ms + (now.takes_ms or 0))
             wait = t.waits[order_id, what] = Wait(due, now.mark)
             if due > run.now_ms:
                 t.deadlines[due, what, order_id] = OrderDeadline(order_id)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from schemas.frozen import Frozen
 from schemas.inventory import SourceMark
 from schemas.orders import SitePart
+from tables.erp_tables import ErpTable
 from tables.spans import Span
 from tables.table import Table
 from tables.versions import Version
@@ -350,4 +351,5 @@ class PromiseTables:
     holdings: Table[tuple[str, str], Holding]  # item, channel
     requests: Table[tuple[str, str], Request]  # item, request id
     suspects: Table[tuple[str, str], Suspicion]  # item, dead letter id
+    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
     deadlines: Table[tuple[int, str, str, str], Deadline]  # due at ms, what, item, id

@@ -39,7 +39,9 @@ def _supply(header: PurchaseOrder | None, line: PurchaseOrderLine | None) -> _Su
 def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[Any]:
     """Keeps the header; tells the items of its lines what changed for them."""
     held = t.purchase_orders.get((e.po_no,))
-    row = PurchaseOrder(accept(held, e), e.is_deleted, e.supplier, e.status, merged_extra(held, e))
+    row = PurchaseOrder(
+        accept(held, e, t.erp_tables.get(("purchase_order",))), e.is_deleted, e.supplier, e.status, merged_extra(held, e)
+    )
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
@@ -53,7 +55,7 @@ def purchase_order_line_changed(t: DocumentsTables, e: PurchaseOrderLineRow) -> 
     key = (e.po_no, e.line_no)
     held = t.purchase_order_lines.get(key)
     row = PurchaseOrderLine(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("purchase_order_line",))),
         is_deleted=e.is_deleted,
         revision=held.revision if held else 0,
         item=e.item,

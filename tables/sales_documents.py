@@ -33,7 +33,7 @@ def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[Any]:
     """Keeps the header; tells the order. A header of another order than before takes its lines and bills along."""
     held = t.sales_orders.get((e.order_no,))
     row = SalesOrder(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("sales_order",))),
         is_deleted=e.is_deleted,
         revision=held.revision if held else 0,
         channel=e.channel,
@@ -102,7 +102,7 @@ def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterat
     key = (e.order_no, e.line_no)
     held = t.sales_order_lines.get(key)
     row = SalesOrderLine(
-        version=accept(held, e),
+        version=accept(held, e, t.erp_tables.get(("sales_order_line",))),
         is_deleted=e.is_deleted,
         revision=held.revision if held else 0,
         item=e.item,

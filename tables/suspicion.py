@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from schemas.base import Event
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.inventory import ItemSuspected, SuspicionCleared
@@ -21,7 +22,7 @@ def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[An
     if (e.item, e.dead_letter_id) in t.suspects:
         raise AlreadyApplied
     t.suspects[(e.item, e.dead_letter_id)] = Suspicion(e.reason)
-    yield from _marked(p, t, e)
+    yield from update_marks(p, t, e, e.item)
     sentence = f"numbers of {e.item} may be wrong: {e.dead_letter_id} is in quarantine ({e.reason})"
     yield note(e, "suspect_item", f"suspect:{e.item}", sentence, item=e.item)
 
@@ -31,15 +32,21 @@ def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Itera
     if (e.item, e.dead_letter_id) not in t.suspects:
         raise AlreadyApplied
     del t.suspects[(e.item, e.dead_letter_id)]
-    yield from _marked(p, t, e)
-    if not any(True for _ in t.suspects.under(e.item)):
-        yield cleared(e, f"suspect:{e.item}")
+    yield from update_marks(p, t, e, e.item)
+    yield from trusted(t, e, e.item)
 
 
-def _marked(p: Policy, t: PromiseTables, e: ItemSuspected | SuspicionCleared) -> Iterator[Any]:
-    book = Book(p, t, e.item, e)
+def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[Any]:
+    """The exception is over once nothing raises doubt."""
+    if not any(True for _ in t.suspects.under(item)):
+        yield cleared(e, f"suspect:{item}")
+
+
+def update_marks(p: Policy, t: PromiseTables, e: Event, item: str) -> Iterator[Any]:
+    """Have the item's answers say what raises doubt."""
+    book = Book(p, t, item, e)
     names = []
-    for key, _ in t.suspects.under(e.item):
+    for key, _ in t.suspects.under(item):
         names.append(key[1])
         if len(names) == SHOWN:
             break

@@ -194,18 +194,9 @@ def _numeric(column: Column, value: Any, logical: Logical) -> Decimal:
 
 
 def _from_text(column: Column, text: str, logical: Logical) -> Decimal | None:
-    """Decimal text, or the base64 of precise mode. A schema says which; without one, the text has to.
-
-    PostgreSQL writes a numeric of fixed scale with all its decimals, so text without a point is not decimal text if it can
-    be base64 at all ("1234" is -2658824 thousandths).
-    """
-    scale = logical.scale if logical.scale is not None else column.scale
-    if scale and "." not in text and logical.type != "string" and -MAX_SCALE <= scale <= MAX_SCALE:
-        try:
-            return _unscaled(text, scale)
-        except (binascii.Error, ValueError):
-            pass
+    """Decimal text, or under type `bytes` the base64 of precise mode: never told from the text itself ("1234" is both)."""
     if logical.type == "bytes":
+        scale = logical.scale if logical.scale is not None else column.scale
         return _unscaled_or_none(text, scale or 0)
     try:
         return Decimal(text) if len(text) <= 200 else None

@@ -12,7 +12,9 @@ from schemas.errors import BadMessage
 from schemas.records import Headers
 
 UNAVAILABLE = "__debezium_unavailable_value"
+INCREMENTAL = "incremental"
 OLD_KEY = "__debezium.oldkey"
+POSTGRESQL = "postgresql"
 HINT_JSON = "the connector's key, value and header converter must be org.apache.kafka.connect.json.JsonConverter"
 
 
@@ -21,12 +23,19 @@ class Source(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    table: str
+    table: str = ""
+    connector: str = POSTGRESQL
+    name: str = ""
     schema_: str | None = Field(None, alias="schema")
     snapshot: str | bool | None = None
     sequence: str | None = None
     lsn: int | None = Field(None, ge=0, lt=2**63)
     ts_ms: int = Field(ge=-(2**62), lt=2**62)
+
+    @property
+    def is_base(self) -> bool:
+        """Whether a whole table is being read (not a part of it beside the stream, which is an incremental snapshot)."""
+        return self.snapshot not in (None, False, "false", INCREMENTAL)
 
     def positions(self) -> tuple[int, int]:
         """(previous commit's LSN or 0, the change's own LSN). Raises `BadMessage` if there is no own LSN."""

@@ -94,20 +94,21 @@ class Translator:
 
     `admit` (with its `tables`) is the feed ledger: it gets the `FeedPosition` of a translated message and raises
     `AlreadyApplied` for one the source has sent before. `items_of` finds the items a record names, whatever is wrong with it.
+    Where `tables` come without `admit`, `translate` gets them first: what a message means depends on those before it.
     """
 
     def __init__(
         self,
         name: str,
         topics: Sequence[Topic],
-        translate: Callable[[Record], Translation],
+        translate: Callable[..., Translation],
         *,
         tables: type[Any] | None = None,
         admit: Admit | None = None,
         items_of: Callable[[Record], Iterable[str]] | None = None,
     ) -> None:
-        if (tables is None) != (admit is None):
-            raise BrokenInvariant(f"translator {name}: a feed ledger needs both its tables and its rule")
+        if tables is None and admit is not None:
+            raise BrokenInvariant(f"translator {name}: a feed ledger needs its tables")
         self.name = name
         self.topics = tuple(topics)
         self.translate = translate

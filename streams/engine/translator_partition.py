@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from schemas.errors import BadMessage, NotYet
-from schemas.records import Record
+from schemas.records import Record, Translation
 from streams.engine import quarantine
 from streams.engine.flow import Translator
 from streams.engine.flow_partition import FlowPartition
@@ -19,7 +20,8 @@ class TranslatorPartition(FlowPartition):
 
     def __init__(self, flow: Translator, *of_all: Any) -> None:
         super().__init__(flow, *of_all)
-        self._translate = flow.translate
+        remembers = flow.tables is not None and flow.admit is None
+        self._translate: Callable[[Record], Translation] = partial(flow.translate, self._tables) if remembers else flow.translate
         self._admit = flow.admit
         self._named = flow.items_of
 

@@ -9,12 +9,12 @@ import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import connectors.erp
-from connectors.erp.translate import translate
 from schemas import inventory
 from schemas.codec import Codec
 from schemas.errors import AlreadyApplied
@@ -25,10 +25,12 @@ from streams.documents import documents
 from streams.engine.log import TopicPartition
 from streams.engine.memory import MemoryLog
 from streams.engine.partitions import partition_of
+from streams.erp_feed import ErpFeedTables, erp_translate
 from streams.ingest import ingest_file
-from tables import items
+from tables import erp_items, items
 from tables.customers import CustomerTables
 from tables.documents import DocumentsTables
+from tables.policy import Policy
 from tables.promise import PromiseTables
 from tables.table import DictTable, in_memory, row_types
 
@@ -50,6 +52,8 @@ PROMISE_RULES: dict[type[Any], Any] = {
     inventory.SiteChanged: items.site_changed,
     inventory.ItemTextRequested: items.item_text_requested,
     inventory.ItemTextProvided: items.item_text_provided,
+    inventory.ErpItemsNews: partial(erp_items.erp_items_news, Policy()),
+    inventory.ReviewErpItems: partial(erp_items.review_erp_items, Policy()),
 }
 
 
@@ -70,13 +74,15 @@ class Driver:
         self.told: list[Any] = []  # events for folds that are not the ERP's
         self.supplies: dict[tuple[str, str, int], inventory.SupplyChanged] = {}
         self.fates: Counter[str] = Counter()
+        self.translate = erp_translate()
+        self.feeds: dict[tuple[str, int], ErpFeedTables] = defaultdict(lambda: in_memory(ErpFeedTables))
         self.ignored: Counter[str] = Counter()
         self.applied_ids: list[str] = []
 
     def feed(self, records: Iterable[Record]) -> None:
         """Translate and apply records; with dice, work lags behind reading."""
         for record in records:
-            translation = translate(record)
+            translation = self.translate(self.feeds[record.topic, record.partition], record)
             if translation.ignored is not None:
                 self.ignored[translation.ignored] += 1
             for event in translation.events:

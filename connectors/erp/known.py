@@ -1,0 +1,83 @@
+"""What a part of the ERP's feed has shown so far, and what follows from it for the next record. Pure.
+
+A connector's settings are one for the whole feed, and no record says them. So they are found once, and hold from then on: how
+decimals are written, and which schema the tables are of. Which history of the database a position belongs to is told by the
+initial snapshots: all rows of one have the log position it was taken at. Another position means that the connector was made
+anew (its slot was lost, the database restored or failed over), and positions of before say nothing about those that follow.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from connectors.erp.columns import ErpTable, Kind
+from connectors.erp.wire import Source
+from schemas.frozen import Frozen, replace
+
+TEXT, BASE64 = "string", "precise"
+"""How numerics are written, by the names of `decimal.handling.mode`."""
+MOST_HISTORIES = 64
+_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
+
+
+class Known(Frozen, frozen=True):
+    """A part's state. `histories`: positions of the initial snapshots it has shown, the newest last; `reading`: that of the
+    records coming now, 0 before any; `lowest`: the least streamed position while there is none.
+
+    `is_guessed`: numerics were read as text though they could have been base64, before either was certain.
+    """
+
+    decimals: str = ""
+    is_guessed: bool = False
+    schema: str = ""
+    histories: tuple[int, ...] = ()
+    reading: int = 0
+    lowest: int = -1
+
+    @property
+    def epoch(self) -> int:
+        """The history being read, counted from 1."""
+        return self.histories.index(self.reading) + 1 if self.reading in self.histories else max(len(self.histories), 1)
+
+
+def with_decimals(known: Known, table: ErpTable, columns: dict[str, Any]) -> Known:
+    """What the record's numerics say about how they are written, if that is not known yet."""
+    if known.decimals:
+        return known
+    texts = [columns[c.name] for c in table.columns.values() if c.kind is Kind.NUMERIC and isinstance(columns.get(c.name), str)]
+    if any(_DECIMAL.fullmatch(text) and not _is_base64(text) for text in texts):
+        return replace(known, decimals=TEXT)
+    if any(not _DECIMAL.fullmatch(text) and _is_base64(text) for text in texts):
+        return replace(known, decimals=BASE64)
+    return replace(known, is_guessed=True) if texts and not known.is_guessed else known
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def with_position(known: Known, source: Source, own: int, commit: int) -> Known:
+    """Which history the record belongs to."""
+    if not source.is_base:
+        if known.histories or (known.lowest >= 0 and own >= known.lowest):
+            return known
+        return replace(known, lowest=own)
+    if own in known.histories:
+        return known if own == known.reading else replace(known, reading=own)
+    if known.histories and is_read_again(source, own, commit):
+        return known
+    older = known.histories
+    if not older and 0 <= known.lowest < own and not is_read_again(source, own, commit):
+        older = (0,)  # what was streamed before any snapshot was
+    return replace(known, histories=(*older, own)[-MOST_HISTORIES:], reading=own)
+
+
+def is_read_again(source: Source, own: int, commit: int) -> bool:
+    """Whether a connector that streams reads whole tables again (a blocking snapshot): one made anew knows no last commit."""
+    return source.is_base and 0 < commit <= own
