@@ -7,7 +7,7 @@ import re
 
 from schemas.records import Record
 
-_ITEM = re.compile(rb'"item_no"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,200}")')
+_ITEM = re.compile(rb'(?i)"item_no"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,200}")')
 _MOST_BYTES = 1 << 20
 _MOST_ITEMS = 100
 
@@ -18,7 +18,7 @@ def items_of(record: Record) -> tuple[str, ...]:
     for part in (record.key, record.value):
         for match in _ITEM.finditer((part or b"")[:_MOST_BYTES]):
             try:
-                name = str(json.loads(match[1]))
+                name = str(json.loads(match[1])).strip()
                 name.encode()
             except ValueError:
                 continue
