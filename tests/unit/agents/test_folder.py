@@ -16,10 +16,9 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import raw_channel
-from streams.agents import drop as agent
 from streams.agents.drop import Dropped, Folder, drop
 from streams.agents.files import outcomes
-from streams.agents.folder import Declared, clean_name, free
+from streams.agents.folder import Declared, clean_name, free, read_bounded
 from streams.agents.inbound import FolderDoor, Inbound
 from streams.engine.log import Outgoing, TopicPartition
 from streams.engine.memory import MemoryLog
@@ -115,16 +114,15 @@ def test_a_file_somebody_has_open_for_writing_is_not_whole(tmp_path: Path) -> No
 def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path, complete="rename")
     put(folder.path / "a.csv")
-    read = agent.read_bounded
 
     def growing(path: Path, most_bytes: int) -> bytes:
-        data = read(path, most_bytes)
+        data = read_bounded(path, most_bytes)
         if len(data) < 100:
             with path.open("a") as out:
                 out.write("B,C,2026-11-02T09:00:00Z,1,X,1\n")
         return data
 
-    monkeypatch.setattr(agent, "read_bounded", growing)
+    monkeypatch.setattr("streams.agents.drop.read_bounded", growing)
     assert drops(folder) == {}
     assert [len(dropped.records) for dropped in drops(folder).values()] == [2]
 
