@@ -8,21 +8,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import connectors.channels.orders.translate as channel_orders
-from connectors.api.ports import Accepted, Invalid, NotKnown, Unsigned
+from connectors.api.ports import Accepted, Invalid, NotKnown, Replayed, Unsigned
 from connectors.channels.formats import WEBSHOP, headers_of
 from connectors.channels.webshop.signature import HEADER, is_signed
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
-from schemas.operations import DeadLetter, ExceptionRow, ExceptionWorked
+from schemas.operations import ExceptionRow, ExceptionWorked
 from schemas.orders import OrderPlaced
 from schemas.records import Record
 from streams.commands import append, said_now, send
-from streams.engine.log import Log, Outgoing, TopicPartition
-from streams.engine.quarantine import REPLAY_ITEMS, REPLAY_OF, cause_of, replay_headers, replay_of
+from streams.engine.log import Log, Outgoing, ReadableLog
 from streams.ingest import BadInput, Intake
 from streams.order_desk import GIVEN_UP, retry_exhausted
-from streams.views import Published, records_from
+from streams.replays import Replays, replay
+from streams.views import Published
 from tables.order_changes import change_of
 from tables.order_identity import twin_id
 
@@ -140,11 +140,12 @@ class OrderIntake:
 class ExceptionDesk:
     """`connectors.api.ports.Exceptions` on the log."""
 
-    def __init__(self, log: Log, published: Published, codec: Codec, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, log: ReadableLog, published: Published, codec: Codec, clock_ms: Callable[[], int]) -> None:
         self._log = log
         self._published = published
         self._codec = codec
         self._clock_ms = clock_ms
+        self._replays = Replays(log, codec, clock_ms)
         self.page = published.exception_page
         self.get = published.exception
 
@@ -162,50 +163,12 @@ class ExceptionDesk:
             raise NotKnown(f"There is no exception {fingerprint[:100]!r}. GET /v1/exceptions lists them.")
         return row
 
-    def replay(self, exception_id: str) -> list[str]:
+    def replay(self, exception_id: str, person: str = "") -> Replayed:
         """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet.
 
         The fingerprint of an obligation that was given up has that one tried again.
         """
         row = self.get(exception_id)
         if row is not None and row.code in GIVEN_UP:
-            return [retry_exhausted(self._log, self._codec, self._clock_ms(), row)]
-        wanted = self._wanted(exception_id)
-        if wanted:
-            append(self._log, [_again(letter) for letter in wanted])
-        return [letter.dead_letter_id for letter in wanted]
-
-    def _wanted(self, exception_id: str) -> list[DeadLetter]:
-        letters = list(self._published.dead_letters())
-        for letter in letters:
-            if letter.dead_letter_id == exception_id:
-                return [letter]
-        if exception_id == "all":
-            behind = letters
-        else:
-            row = self._known(exception_id)
-            behind = [letter for letter in letters if exception_id == f"dead-letter:{letter.flow}:{cause_of(letter.reason)}"]
-            if not behind:
-                raise Invalid("Nothing was quarantined for this exception", f"{row.action}.", is_conflict=True)
-        done = self._fed_again(behind)
-        return [letter for letter in behind if letter.dead_letter_id not in done]
-
-    def _fed_again(self, letters: Sequence[DeadLetter]) -> set[str]:
-        """Dead letters that came again after they were quarantined."""
-        first: dict[TopicPartition, int] = {}
-        for letter in letters:
-            at = TopicPartition(letter.topic, letter.partition)
-            first[at] = min(letter.offset, first.get(at, letter.offset))
-        done: set[str] = set()
-        for at, offset in first.items():
-            for record in records_from(self._log, at, offset):
-                found = replay_of(record.headers) if record.headers else None
-                if found is not None:
-                    done.add(found[0])
-        return done
-
-
-def _again(letter: DeadLetter) -> Outgoing:
-    """The quarantined record as it came, marked as what it repeats."""
-    own = tuple((h.name, h.value) for h in letter.headers if h.name not in {REPLAY_OF, REPLAY_ITEMS})
-    return Outgoing(letter.topic, letter.partition, letter.key, letter.value, own + replay_headers(letter))
+            return Replayed([retry_exhausted(self._log, self._codec, self._clock_ms(), row)])
+        return replay(self._replays, row, exception_id, person)

@@ -99,12 +99,17 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         status_code=202,
         responses=answers("Fed again", {}, 404, 409, 503, status=202),
     )
-    def replay(exception_id: str) -> Response:
-        """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is mended.
+    def replay(exception_id: str, person: Text = None) -> Response:
+        """Feed the quarantined message behind it again (by fingerprint or dead letter id), now that its cause is corrected.
+
+        Each dead letter is fed once. `gone`: letters whose record was too large to be kept and is no longer in the log.
+        `is_more`: ask again for the others.
 
         For an exhausted obligation: have it tried again.
         """
-        return reply({"replayed": ports.exceptions.replay(exception_id)}, 202)
+        found = ports.exceptions.replay(exception_id, person or "")
+        more = ({"gone": found.gone} if found.gone else {}) | ({"is_more": True} if found.is_more else {})
+        return reply({"replayed": found.ids, **more}, 202)
 
     @routes.get("/v1/exceptions/{fingerprint:path}", responses=answers("One exception", {}, 404))
     def one(fingerprint: str) -> Response:

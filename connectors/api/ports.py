@@ -343,6 +343,17 @@ class Customers(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Replayed:
+    """What was fed again: ids of dead letters, or an obligation's. `gone`: letters whose record, too large to be kept with them,
+    is no longer in the log. `is_more`: ask again for the others.
+    """
+
+    ids: list[str]
+    gone: list[str] = field(default_factory=list)
+    is_more: bool = False
+
+
 class Exceptions(Protocol):
     """Exceptions for people, and dead letters."""
 
@@ -358,12 +369,12 @@ class Exceptions(Protocol):
         """Assign or resolve. Raises `NotKnown`, `Busy`."""
         ...
 
-    def replay(self, exception_id: str) -> list[str]:
-        """Feed the quarantined input again, or have an exhausted obligation tried again. Returns what is done again.
+    def replay(self, exception_id: str, person: str = "") -> Replayed:
+        """Feed the quarantined input again, each dead letter once, or have an exhausted obligation tried again.
 
-        By exception fingerprint or dead letter id; what is returned are dead letter ids, or the obligation's.
+        By exception fingerprint, dead letter id, or `all` that were not fed again yet.
 
-        Raises `NotKnown`, `Invalid` (there is nothing to replay), `Busy`.
+        Raises `NotKnown`, `Invalid` (there is nothing to replay, or it was done), `Busy`.
         """
         ...
 

@@ -14,7 +14,7 @@ import typer
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract
 from streams.app import App, all_flows
-from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.options import AsJson, Data, settings_for, user
 from streams.cli.say import Failed, Mistake, as_json, err, out, progress, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.ingest import BadInput, ingest_file, messages_of
@@ -201,7 +201,7 @@ def replay(
     is_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Feed quarantined messages again, once what was wrong has been mended.
+    """Feed quarantined messages again, once what was wrong has been corrected. Each dead letter is fed once.
 
     crossdock replay raw.wms/0/4711
     crossdock replay --all
@@ -209,7 +209,9 @@ def replay(
     if (dead_letter is None) == (not is_all):
         raise Mistake("Say which dead letter, or --all (not both). crossdock exceptions --state all shows what is in quarantine.")
     with session(settings_for(data)) as source:
-        done: dict[str, Any] = read(ask(source, "POST", f"/v1/exceptions/{dead_letter or 'all'}/replay"))
+        done: dict[str, Any] = read(
+            ask(source, "POST", f"/v1/exceptions/{dead_letter or 'all'}/replay", params={"person": user()})
+        )
         if isinstance(source, Local) and not source.app.settings.is_kafka:  # there, what runs works it off
             source.app.start()
             settle(source.app)
@@ -217,3 +219,7 @@ def replay(
         as_json(done)
     else:
         out().print("\n".join(["Fed again:", *done["replayed"]]) if done["replayed"] else "There was nothing to feed again.")
+        if gone := done.get("gone"):
+            out().print("No longer in the log, and too large to be kept: ask their source for", ", ".join(gone), soft_wrap=True)
+        if done.get("is_more"):
+            out().print("There are more: crossdock replay --all again.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import typer
 
-from streams.cli.options import AsJson, Data, settings_for
+from streams.cli.options import AsJson, Data, settings_for, user
 from streams.cli.say import as_json, out
 from streams.cli.session import ask, read, session
 
@@ -26,7 +25,7 @@ def skip(
 
     crossdock skip promise.inbox.v1/2/4711 --reason "corrected by hand at the site"
     """
-    body = {"record": record, "reason": reason, "person": person or _user()}
+    body = {"record": record, "reason": reason, "person": person or user()}
     with session(settings_for(data)) as source:
         done: dict[str, Any] = read(ask(source, "POST", "/v1/operations/skip", json=body))
         is_running = source.is_remote
@@ -48,7 +47,7 @@ def resume(
 
     crossdock resume wms --reason "the units are right now"
     """
-    body = {"source": source, "reason": reason, "person": person or _user()}
+    body = {"source": source, "reason": reason, "person": person or user()}
     with session(settings_for(data)) as asked:
         done: dict[str, Any] = read(ask(asked, "POST", "/v1/operations/resume", json=body))
         is_running = asked.is_remote
@@ -57,10 +56,3 @@ def resume(
         return
     when = "is read on" if is_running else "is read on when crossdock runs"
     out().print(f"{done['source']} {when}.", markup=False, soft_wrap=True)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "operator"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -50,3 +51,11 @@ def roles_named(text: str | None, known: Sequence[N]) -> tuple[N, ...]:
     if unknown or not names:
         raise Mistake(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(known)}.")
     return tuple(role for role in known if role in names)
+
+
+def user() -> str:
+    """Who runs the command, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -32,6 +32,7 @@ from connectors.api.ports import (
     Quote,
     QuoteDay,
     Readiness,
+    Replayed,
     ReserveCommand,
     SiteQuote,
     SourceFreshness,
@@ -252,10 +253,10 @@ class Fake:
             raise NotKnown("There is no such exception.")
         self.worked.append((fingerprint, action, person, note))
 
-    def replay(self, exception_id: str) -> list[str]:
+    def replay(self, exception_id: str, person: str = "") -> Replayed:
         if exception_id != "f1":
             raise Invalid("Nothing was quarantined for it", is_conflict=True)
-        return ["raw.wms/0/4"]
+        return Replayed(["raw.wms/0/4"])
 
     def names(self) -> Sequence[str]:
         return ("promise.items",)

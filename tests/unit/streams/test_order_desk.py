@@ -102,7 +102,7 @@ def desk(log: MemoryLog, row: ExceptionRow) -> ExceptionDesk:
 @pytest.mark.parametrize("state", ["open", "assigned", "resolved"])
 def test_an_exhausted_obligation_is_tried_again(log: MemoryLog, state: str) -> None:
     fingerprint = "obligation_exhausted:erp-1:web:W/1/post/2"
-    assert desk(log, exhausted(fingerprint, state)).replay(fingerprint) == ["web:W/1/post/2"]
+    assert desk(log, exhausted(fingerprint, state)).replay(fingerprint).ids == ["web:W/1/post/2"]
     ((key, command),) = written(log, topics.DELIVERY_INBOX)
     assert isinstance(command, RetryObligation)
     assert (key, command.endpoint, command.aggregate) == ("erp-1", "erp-1", ORDER_ID)
