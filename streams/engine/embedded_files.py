@@ -51,7 +51,8 @@ LAST_ENTRY = b"\xff" * _ENTRY.size
 _LATEST = 2**64 - 2
 WAY_OUT = (
     "stop crossdock and restore the directory from a backup, its log and its log.anchor together. Without one, crossdock run "
-    "--accept-loss goes on with what can be read and says what is lost"
+    "--accept-loss sets the damaged log aside, begins an empty one whose offsets go on above those that were given, and says "
+    "what is lost"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +11,8 @@ from pathlib import Path
 from random import Random
 
 from schemas.records import Record
-from streams.engine.embedded import EmbeddedLog
-from streams.engine.log import StoreId, TopicPartition
+from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.log import DamagedLog, StoreId, TopicPartition
 from tests.integration.kill9_writer import COPY, GROUP, INBOX, NEWEST, fold
 
 ROUNDS = 10
@@ -43,23 +44,52 @@ def records_of(log: EmbeddedLog, partition: TopicPartition) -> list[Record]:
 
 
 def test_kill_at_random_moments(tmp_path: Path) -> None:
-    """Ten lives of one log. After each: all acknowledged records in their places, rows, copies and position of one piece."""
+    """Ten lives of one log. After each: all acknowledged records in their places, rows, copies and position of one piece.
+
+    A copy of each with one bit flipped has all of that, too, or is refused.
+    """
     random = Random(20261123)
     appended: dict[tuple[int, int], str] = {}
     committed = {0: 0, 1: 0}
+    refused = 0
     for number in range(ROUNDS):
-        for what, partition, offset, *value in run_and_kill(tmp_path, number, random.uniform(0.0, 0.25)):
+        for what, partition, offset, *value in run_and_kill(tmp_path / "live", number, random.uniform(0.0, 0.25)):
             if what == "appended":
                 assert (int(partition), int(offset)) not in appended
                 appended[int(partition), int(offset)] = value[0]
             else:
                 committed[int(partition)] = int(offset)
-        log = EmbeddedLog(tmp_path)
+        shutil.copytree(tmp_path / "live", tmp_path / "damaged")
+        log = EmbeddedLog(tmp_path / "live")
         for partition_number in committed:
             check(log, partition_number, appended, committed[partition_number])
         log.close()
+        refused += is_refused(tmp_path / "damaged", random, appended, committed)
+        shutil.rmtree(tmp_path / "damaged")
     assert len(appended) > 100
     assert all(committed.values())
+    assert refused
+
+
+def is_refused(path: Path, random: Random, appended: dict[tuple[int, int], str], committed: dict[int, int]) -> bool:
+    """Flips a bit of a file the killed process left. If the log is not refused for it, all that was acknowledged is there."""
+    files = [file for kind in ("*.log", "*.sst", "MANIFEST-*") for file in (path / "log").glob(kind) if file.stat().st_size]
+    victim = random.choice(sorted(files))
+    data = bytearray(victim.read_bytes())
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    victim.write_bytes(data)
+    try:
+        log = EmbeddedLog(path)
+    except CannotOpen:
+        return True
+    try:
+        for partition, acknowledged in committed.items():
+            check(log, partition, appended, acknowledged)
+    except DamagedLog:
+        return True
+    finally:
+        log.close()
+    return False
 
 
 def check(log: EmbeddedLog, number: int, appended: dict[tuple[int, int], str], acknowledged: int) -> None:
