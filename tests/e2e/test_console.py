@@ -54,6 +54,21 @@ def execution(sequence: int, kind: str, ref: str, **more: Any) -> bytes:
     return json.dumps(fact | {"occurred_at": "2026-01-02T10:00:00Z"} | more).encode()
 
 
+def test_text_from_outside_cannot_hide_or_turn_around_what_is_beside_it(server: Server, browser: Browser) -> None:
+    """Controls and bidirectional marks are written out, in text and in attributes; markup is text."""
+    page = Viewer(browser, server.url, "desk").page
+    shown = page.evaluate(
+        """async () => {
+            const { h, say } = await import("/console/static/dom.js");
+            const made = h("p", { title: "a\\u202eb" }, "x\\u001b[2J\\u2066<b>", " plain");
+            const said = document.createElement("p");
+            say(said, "c\\u200fd");
+            return [made.textContent, made.title, said.textContent, made.children.length];
+        }"""
+    )
+    assert shown == ["x\\u001b[2J\\u2066<b> plain", "a\\u202eb", "c\\u200fd", 0]
+
+
 @pytest.mark.parametrize("size", ["desk", "phone"])
 def test_the_page_shows_what_there_is_and_fits(server: Server, browser: Browser, size: str) -> None:
     viewer = Viewer(browser, server.url, size)
