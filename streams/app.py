@@ -373,7 +373,7 @@ class App:
     def settle(self, timeout_s: float) -> bool:
         """Wait until nothing waits to be read, but for paused sources, or a thread has halted. False if that takes longer."""
         until = time.monotonic() + timeout_s
-        while not self.halted() and self.watch.waiting():
+        while not self.halted() and (self.watch.waiting() or any(hand.is_releasing for hand in self._hands)):
             if time.monotonic() > until:
                 return False
             time.sleep(0.01)

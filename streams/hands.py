@@ -66,6 +66,12 @@ class Hand:
         """Why it waits for the log; none if it does not."""
         return self._away_for
 
+    @property
+    def is_releasing(self) -> bool:
+        """Whether events that waited are still to be applied, though nothing is left to read."""
+        worker = self._worker
+        return worker is not None and worker.is_releasing
+
     def halted(self) -> dict[str, str]:
         """Why each partition that was set aside was."""
         worker = self._worker

@@ -221,6 +221,11 @@ class Worker:
         self._controls.close()
         self._member.close()
 
+    @property
+    def is_releasing(self) -> bool:
+        """Whether it is not done though nothing is left to read: events that waited are still to be applied."""
+        return bool(self._left)
+
     def fates(self) -> dict[tuple[str, TopicPartition], Fates]:
         """What became of the inputs of each owned flow partition, as of its last commit."""
         return {(part.flow, part.partition): part.fates for part in list(self._parts.values())}
@@ -290,18 +295,20 @@ class Worker:
             transaction.outgoing += part.outgoing
             transaction.positions[part.partition] = part.position
         taken = sum(part.taken for part in parts)
+        self._left = {  # before the commit: whoever sees that nothing is left to read also sees that there is more to do
+            part.partition: batch[part.taken :]
+            for part, batch in zip(parts, batches.values(), strict=True)
+            if not part.is_stopped and (part.taken < len(batch) or part.is_releasing)
+        }
         if taken or transaction.outgoing or any(transaction.rows.values()):
             self._at("before_commit")
             self._member.commit(transaction)
             self._at("after_commit")
-        self._left = {}
-        for part, batch in zip(parts, batches.values(), strict=True):
+        for part in parts:
             part.committed()
             if part.halt is not None:
                 self.halted[part.partition] = part.halt
                 self._halting.append(part.halt)
-            elif not part.is_stopped and (part.taken < len(batch) or part.is_releasing):
-                self._left[part.partition] = batch[part.taken :]
         self._adapt(len(records))
         return self._count(taken, transaction, began_ms)
 
