@@ -341,6 +341,8 @@ class SiteAtp(Frozen, frozen=True):
     """One site's part of an item's promise: every input of the formula, so that any policy can be worked out from it.
 
     `days` is sparse, ascending; entries before `Atp.today` are past due. `promise_milli`: max(0, ATP today) by `Atp.policy`.
+    `safety_milli`: this site's own safety stock; `kept_milli`: what it keeps today of the shared one, as other sites do not
+    hold it. `atp_milli` has both taken off.
     """
 
     site: str
@@ -358,6 +360,8 @@ class SiteAtp(Frozen, frozen=True):
     days: list[DayNet]
     expiries: list[Expiry]
     channels: list[ChannelHold]
+    safety_milli: int = 0
+    kept_milli: int = 0
 
 
 class SourceMark(Frozen, frozen=True):
@@ -372,8 +376,10 @@ class SourceMark(Frozen, frozen=True):
 class Atp(Frozen, frozen=True, kw_only=True):
     """Available to promise of one item, everywhere. `version` rises with each change of the item.
 
-    `atp_milli` is signed; `promise_milli` = sum of the sites' max(0, atp). Safety stock is per site. `suspects`: dead
-    letters about this item that were not replayed yet.
+    `safety_stock_milli` is the item's; by `safety_policy` `network` all sites together keep it back, `shared_safety_milli` of it
+    beyond the sites' own, by `site` each keeps all of it (see `tables.safety`). Let `alone` be a site's `atp_milli` +
+    `kept_milli`: `atp_milli` = their sum - `shared_safety_milli`, signed; `promise_milli` = max(0, the sum of their
+    max(0, alone) - `shared_safety_milli`). `suspects`: dead letters about this item that were not replayed yet.
     """
 
     item: str
@@ -388,6 +394,8 @@ class Atp(Frozen, frozen=True, kw_only=True):
     sites: list[SiteAtp]
     marks: list[SourceMark]
     suspects: list[str]
+    safety_policy: str = "site"
+    shared_safety_milli: int = 0
 
 
 class LedgerChange(Frozen, frozen=True):

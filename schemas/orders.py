@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from schemas.base import Event, Tick
+from schemas.base import ErpRow, Event, Tick
 from schemas.frozen import Frozen
 
 
@@ -80,6 +80,12 @@ class ReleaseHold(Event, frozen=True, kw_only=True):
 
 class OrderTick(Tick, frozen=True, kw_only=True):
     """Time, for the order fold: stages that are due."""
+
+
+class OrderSiteChanged(ErpRow, frozen=True, kw_only=True):
+    """The ERP has a site, or has it no longer (see `schemas.inventory.SiteChanged`). Broadcast, for the order fold."""
+
+    site: str
 
 
 # --- the customers and promise folds' checks ----------------------------------------------------------------------------

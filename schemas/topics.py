@@ -163,6 +163,7 @@ ORDER_INBOX = Topic(
         Carried(orders.CreditAnswered, "order_id", (CUSTOMERS,)),
         Carried(orders.PriceChecked, "order_id", (PROMISE,)),
         Carried(deliveries.ObligationSettled, "order_id", (DELIVERIES,)),
+        Carried(orders.OrderSiteChanged, "site", (ERP,), is_broadcast=True),
         Carried(orders.OrderTick, "source", (CLOCK,)),
     ),
     is_inbox=True,

@@ -211,7 +211,7 @@ class LiveRows:
             self.latencies_ms.append(max(0, written_ms - row.as_of_ms))
         self._as_of_ms[row.item] = row.as_of_ms
         _put(self._warned, row.item, bool(warnings(row)))
-        _put(self.broken, row.item, any(is_oversold_today(site, row.safety_stock_milli) for site in row.sites))
+        _put(self.broken, row.item, any(is_oversold_today(site) for site in row.sites))
 
     def _take_exception(self, row: ExceptionRow) -> None:
         if row.state in _OPEN:

@@ -12,7 +12,7 @@ from schemas import orders as say
 from schemas import topics
 from schemas.deliveries import ObligationSettled
 from streams.engine.flow import Fold
-from tables import order_execution, order_reported, order_rules, order_run
+from tables import order_execution, order_reported, order_rules, order_run, order_sites
 from tables.order_context import RunPolicy
 from tables.order_status import order_status
 from tables.orders import OrderTables
@@ -49,6 +49,8 @@ def orders_fold(policy: OrderPolicy = OrderPolicy(), sites: Policy = Policy()) -
     release = partial(order_run.release_hold, run)
     orders.on(say.ReleaseHold)(order_run.advancing(run, release))
     orders.on(say.OrderTick)(partial(order_run.order_tick, run))
+    orders.on(say.OrderSiteChanged)(order_sites.site_changed)
+    orders.release_on(say.OrderSiteChanged, waits_for=lambda e: f"site:{e.site}")
     orders.release_on(say.OrderPlaced, say.ErpOrderChanged, say.ErpOrderLineChanged, say.LineAnswered)
     orders.derive(on=("orders", "lines", "processes", "recent_changes"))(order_status)
     return orders

@@ -53,5 +53,6 @@ def promise_fold(policy: Policy, orders: OrderPolicy = _NO_ORDERS) -> Fold[Promi
     promise.on(say.ItemTextRequested)(items.item_text_requested)
     promise.on(say.ItemTextProvided)(items.item_text_provided)
     promise.release_on(say.ItemChanged)
+    promise.release_on(say.SiteChanged, waits_for=lambda e: f"site:{e.site}")
     promise.derive(on=("items", "overviews", "stock"))(partial(publish.publish_atp, policy))
     return promise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 from datetime import date, timedelta
 
 from connectors.api.ports import AtpQuery, CheckAnswer, CheckLine, CheckPart, NotKnown, Quote, QuoteDay, SiteQuote
@@ -20,6 +21,7 @@ from tables.atp import projected as projected_series
 from tables.calendars import day_at, to_date, to_day
 from tables.policy import ATP_POLICIES, AtpPolicy, Policy
 from tables.promise import Day, Item, Stock
+from tables.safety import Free, free_on
 from tables.site_book import SiteBook
 from tables.units import to_base
 
@@ -55,6 +57,30 @@ class _Site:
 
 
 @dataclass(frozen=True, slots=True)
+class _Series:
+    """The series of all sites an item is at, of which `sites` were asked for; all together keep back `shared` safety stock."""
+
+    policy: AtpPolicy
+    every: dict[str, _Site]
+    sites: list[str]
+    shared: int
+
+    def of(self, site: str) -> _Series:
+        """One site's alone."""
+        return replace_field(self, sites=[site])
+
+    def asked(self) -> list[_Site]:
+        """Those asked for."""
+        return [self.every[site] for site in self.sites]
+
+    def free(self, day: int) -> Free:
+        """What sites can promise on a day."""
+        at = {name: s.at(day) for name, s in self.every.items()}
+        alone = {name: s.atp[at[name]] for name, s in self.every.items()}
+        return free_on(self.policy, min(at.values(), default=0), alone, self.shared)
+
+
+@dataclass(frozen=True, slots=True)
 class _Share:
     """A channel's limits on an item: what others' floors keep back, and what its cap leaves (none: no cap)."""
 
@@ -80,11 +106,11 @@ class Quotes:
         policy = _policy(query.policy or self.policy.atp_policy)
         sites = self.sites(row, query.site, query.channel)
         share = self.share(row, query.channel)
-        every = [self.series(site, row.safety_stock_milli, policy) for site in sites]
-        first = to_day(query.start) if query.start else min((s.today for s in every), default=self._today(""))
+        every = self.all_series(row, sites, policy)
+        first = to_day(query.start) if query.start else min((s.today for s in every.asked()), default=self._today(""))
         shown = range(first, first + (query.days or self.policy.horizon_days))
         days = [self._day(every, day, share) for day in shown]
-        quoted = [self._site_quote(s, shown, share, days[0].promise_milli) for s in every]
+        quoted = [self._site_quote(every, s, shown, share, days[0].promise_milli) for s in every.asked()]
         return Quote(policy, query.channel, days[0].atp_milli, days[0].promise_milli, days, quoted)
 
     def sites(self, row: Atp, site: str | None, channel: str | None) -> list[SiteAtp]:
@@ -112,11 +138,17 @@ class Quotes:
     def _today(self, site: str) -> int:
         return day_at(self.now_ms(), self.zone(site))
 
-    def series(self, site: SiteAtp, safety: int, policy: AtpPolicy) -> _Site:
-        """A site's series as of now."""
+    def all_series(self, row: Atp, sites: Sequence[SiteAtp], policy: AtpPolicy) -> _Series:
+        """The series of an item's sites as of now. Others than those asked for matter if they keep safety stock together."""
+        needed = row.sites if row.shared_safety_milli else sites
+        every = {site.site: self.series(site, policy) for site in needed}
+        return _Series(policy, every, [site.site for site in sites], row.shared_safety_milli)
+
+    def series(self, site: SiteAtp, policy: AtpPolicy) -> _Site:
+        """A site's series as of now, its own safety stock taken off."""
         today = self._today(site.site)
         supply, demand, expired = periods(SiteBook(stock_of(site)), today, self.policy.site(site.site).past_due_days)
-        opening = site.usable_milli - safety
+        opening = site.usable_milli - site.safety_milli
         return _Site(
             site.site,
             today,
@@ -126,24 +158,26 @@ class Quotes:
             atp_series(policy, opening, supply, demand, expired),
         )
 
-    def _day(self, sites: Sequence[_Site], day: int, share: _Share) -> QuoteDay:
-        at = [(s, s.at(day)) for s in sites]
+    def _day(self, every: _Series, day: int, share: _Share) -> QuoteDay:
+        at = [(s, s.at(day)) for s in every.asked()]
+        free = every.free(day)
         return QuoteDay(
             day=to_date(day),
             supply_milli=sum(s.supply[i] for s, i in at if s.today + i == day),
             demand_milli=sum(s.demand[i] for s, i in at if s.today + i == day),
-            projected_milli=sum(s.projected[i] for s, i in at),
-            atp_milli=share.of(sum(s.atp[i] for s, i in at)),
-            promise_milli=max(0, share.of(sum(max(0, s.atp[i]) for s, i in at))),
-            is_unlimited=self._is_beyond_fence(sites, day),
+            projected_milli=sum(s.projected[i] for s, i in at) - free.kept(every.sites),
+            atp_milli=share.of(free.atp(every.sites)),
+            promise_milli=max(0, share.of(free.promise(every.sites))),
+            is_unlimited=self._is_beyond_fence(every.asked(), day),
         )
 
     def _is_beyond_fence(self, sites: Sequence[_Site], day: int) -> bool:
         fence = self.policy.infinite_after_days
         return fence is not None and any(day >= s.today + fence for s in sites)
 
-    def _site_quote(self, s: _Site, shown: range, share: _Share, most: int) -> SiteQuote:
-        days = [self._day([s], day, share) for day in shown]
+    def _site_quote(self, every: _Series, s: _Site, shown: range, share: _Share, most: int) -> SiteQuote:
+        own = every.of(s.site)
+        days = [self._day(own, day, share) for day in shown]
         return SiteQuote(s.site, to_date(s.today), days[0].atp_milli, min(most, days[0].promise_milli), days)
 
 
@@ -213,29 +247,27 @@ class Cart:
         return replace(row, sites=sites)
 
     def _answer(self, line: CheckLine, row: Atp, qty: int) -> CheckAnswer:
-        sites = [
-            self.quotes.series(site, row.safety_stock_milli, "lookahead")
-            for site in self.quotes.sites(row, line.site, self.channel)
-        ]
+        every = self.quotes.all_series(row, self.quotes.sites(row, line.site, self.channel), "lookahead")
         share = self.quotes.share(row, self.channel)
-        first = min((s.today for s in sites), default=0)
+        first = min((s.today for s in every.asked()), default=0)
         wanted = max(first, to_day(line.day)) if line.day else first
-        free = max(0, share.of(sum(max(0, s.atp[s.at(wanted)]) for s in sites)))
-        parts, promised = self._steps(sites, share, wanted, qty)
+        free = max(0, share.of(every.free(wanted).promise(every.sites)))
+        parts, promised = self._steps(every, share, wanted, qty)
         is_available = free >= qty
         if is_available:
             self.taken.setdefault(line.item, []).extend(parts)
         reason = None if is_available else "not all of it can be promised by then" if promised else "no supply covers it"
         return CheckAnswer(line.item, row.uom, qty, is_available, min(free, qty), promised, parts, reason)
 
-    def _steps(self, sites: Sequence[_Site], share: _Share, wanted: int, qty: int) -> tuple[list[CheckPart], date | None]:
+    def _steps(self, every: _Series, share: _Share, wanted: int, qty: int) -> tuple[list[CheckPart], date | None]:
         """(day, site, quantity) steps from the day wanted on, and the day that covers all of it; fewest parcels first."""
         parts: list[CheckPart] = []
         given: dict[str, int] = {}
         for day in range(wanted, wanted + self.quotes.policy.horizon_days):
-            room = max(0, share.of(sum(max(0, s.atp[s.at(day)]) for s in sites)))
+            there = every.free(day)
+            room = max(0, share.of(there.promise(every.sites)))
             more = min(qty, room) - sum(given.values())
-            free = [(max(0, s.atp[s.at(day)]) - given.get(s.site, 0), s.site) for s in sites]
+            free = [(max(0, there.at(site)) - given.get(site, 0), site) for site in every.sites]
             for units, site in sorted(free, key=lambda f: (-f[0], f[1])):
                 used = min(units, more)
                 if used > 0:
@@ -245,9 +277,9 @@ class Cart:
             if sum(given.values()) >= qty:
                 return parts, to_date(day)
         fence = self.quotes.policy.infinite_after_days
-        if fence is None or not sites:
+        if fence is None or not every.sites:
             return parts, None
-        return parts, max(to_date(wanted), to_date(sites[0].today) + timedelta(days=fence))
+        return parts, max(to_date(wanted), to_date(every.asked()[0].today) + timedelta(days=fence))
 
 
 def _refused(line: CheckLine, reason: str) -> CheckAnswer:

@@ -102,6 +102,7 @@ class SiteSettings(_Part):
     physical_owner: PhysicalOwner = "wms"
     past_due: Literal["drop"] | Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] = "drop"
     timezone: Zone | None = None
+    safety_stock: dict[str, Quantity] = {}
 
 
 class ChannelSettings(_Part):

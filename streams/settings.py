@@ -7,11 +7,13 @@ api = "127.0.0.1:8080"           # CROSSDOCK_API
 channels = ["web", "marketplace", "crm", "edi", "phone"]
 horizon_days = 30
 policy = "lookahead"
+safety_stock = "network"         # an item's safety stock is kept back once, over all sites; "site": each site keeps all of it
 
 [site.DC2]
 physical_owner = "erp"           # no WMS there: the ERP's balances are its stock
 past_due = 2                     # late supply is expected in two days; "drop" (the default) does not count on it
 timezone = "America/Chicago"     # instead of the ERP's
+safety_stock = { "00010000" = "25" } # this site's own, by item; it counts towards the network's
 
 [channel.web]
 webhook_secret = "change me"     # this channel may call POST /v1/webhooks/web, signed with it
@@ -120,7 +122,7 @@ from streams.setting_parts import (
     milliseconds,
 )
 from tables.deliveries import EndpointPolicies
-from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, OrderPolicy, Policy, SitePolicy
+from tables.policy import MAX_HORIZON_DAYS, AtpPolicy, ChannelPolicy, OrderPolicy, Policy, SafetyPolicy, SitePolicy
 
 FILE = Path("crossdock.toml")
 PREFIX = "CROSSDOCK_"
@@ -142,6 +144,7 @@ class Settings(BaseSettings):
     channels: tuple[ChannelName, ...] = ("web", "marketplace", "crm", "edi", "phone")
     horizon_days: Annotated[int, Field(ge=1, le=MAX_HORIZON_DAYS)] = 30
     policy: AtpPolicy = "lookahead"
+    safety_stock: SafetyPolicy = "network"
     infinite_after_days: Annotated[int, Field(ge=0, le=MAX_HORIZON_DAYS)] | None = None
     site: dict[str, SiteSettings] = Field(default_factory=dict)
     channel: dict[str, ChannelSettings] = Field(default_factory=dict)
@@ -275,6 +278,7 @@ class Settings(BaseSettings):
         return Policy(
             horizon_days=self.horizon_days,
             atp_policy=self.policy,
+            safety_stock=self.safety_stock,
             infinite_after_days=self.infinite_after_days,
             sites={name: _site(site) for name, site in self.site.items()},
             channels={name: _channel(channel) for name, channel in self.channel.items()},
@@ -311,7 +315,8 @@ class Settings(BaseSettings):
 
 
 def _site(site: SiteSettings) -> SitePolicy:
-    return SitePolicy(site.physical_owner, None if site.past_due == "drop" else site.past_due, site.timezone)
+    past_due = None if site.past_due == "drop" else site.past_due
+    return SitePolicy(site.physical_owner, past_due, site.timezone, site.safety_stock)
 
 
 def _channel(channel: ChannelSettings) -> ChannelPolicy:

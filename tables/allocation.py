@@ -19,7 +19,8 @@ from tables.calendars import to_date
 from tables.line_book import LineBook
 from tables.policy import MAX_HORIZON_DAYS
 from tables.promise import Demand, Item, Queued
-from tables.site_book import USABLE, SiteBook
+from tables.safety import Free, Safety, safety_of
+from tables.site_book import USABLE, SiteBook, lowest
 
 REVIEWED_AT_ONCE = 200  # backorders looked at by one event: the rest follow in events of their own
 NOTHING: Mapping[str, int] = {}
@@ -36,7 +37,7 @@ def candidates(book: Book, site: str | None, channel: str) -> Sequence[str]:
     return book.overview.sites if allowed is None else [s for s in allowed if s in book.overview.sites]
 
 
-def channel_room(book: Book, channel: str, sites: Sequence[str], safety_milli: int) -> int | None:
+def channel_room(book: Book, channel: str, sites: Sequence[str], free: Free) -> int | None:
     """What a channel may still take of the item in all, or none if nothing limits it.
 
     min(ATP of its sites - sum of other channels' unconsumed floors, its cap - consumed). Consumed: open demand and holds.
@@ -50,7 +51,7 @@ def channel_room(book: Book, channel: str, sites: Sequence[str], safety_milli: i
     for site in book.overview.sites:
         for name, qty in book.page(site).channels:
             consumed[name] = consumed.get(name, 0) + qty
-    room = sum(max(0, book.available(site, safety_milli)) for site in sites)
+    room = free.promise(sites)
     room -= sum(max(0, floor - consumed.get(c, 0)) for c, floor in floors.items())
     if cap is not None:
         room = min(room, cap - consumed.get(channel, 0))
@@ -91,25 +92,50 @@ def periods(
 
 def earliest(book: Book, sites: Sequence[str], qty: int, safety_milli: int) -> tuple[str, int | None]:
     """The site and day whose expected stock first covers a quantity; no day if none does within the horizon."""
-    best: tuple[int, str] | None = None
-    for site in sites:
-        day = _first_covering(book, site, qty, safety_milli)
-        if day is not None and (best is None or (day, site) < best):
-            best = (day, site)
+    safety = safety_of(book.policy, book.item, safety_milli, book.overview.sites)
+    found = _shared(book, sites, qty, safety) if safety.shared else [(_first_covering(book, x, qty, safety), x) for x in sites]
+    best = min([(day, site) for day, site in found if day is not None], default=None)
     if best is not None:
         return best[1], best[0]
     return (sites[0] if sites else ""), None
 
 
-def _first_covering(book: Book, site: str, qty: int, safety_milli: int) -> int | None:
+def _first_covering(book: Book, site: str, qty: int, safety: Safety) -> int | None:
     page, today, past_due = book.page(site), book.today(site), book.policy.site(site).past_due_days
     fence = book.policy.infinite_after_days
     if fence is None and not _is_expecting(page, today, past_due):
-        return today if book.available(site, safety_milli) >= qty else None  # without supply no later day is better
-    supply, demand, expired = periods(page, today, past_due)
-    series = atp("lookahead", page.hand[USABLE] - safety_milli, supply, demand, expired)
-    d = first_day(series[:MAX_HORIZON_DAYS], qty, fence)
+        # Without supply no later day is better.
+        return today if lowest(page, today, past_due, safety.own.get(site, 0)) >= qty else None
+    d = first_day(_series(book, site, safety)[:MAX_HORIZON_DAYS], qty, fence)
     return None if d is None else today + d
+
+
+def _series(book: Book, site: str, safety: Safety) -> list[int]:
+    page = book.page(site)
+    supply, demand, expired = periods(page, book.today(site), book.policy.site(site).past_due_days)
+    return atp("lookahead", page.hand[USABLE] - safety.own.get(site, 0), supply, demand, expired)
+
+
+def _shared(book: Book, sites: Sequence[str], qty: int, safety: Safety) -> list[tuple[int | None, str]]:
+    """The first day of each site where all together keep the safety stock: what one expects may free what another has."""
+    every = sorted({*book.overview.sites, *sites})
+    expecting = [x for x in every if _is_expecting(book.page(x), book.today(x), book.policy.site(x).past_due_days)]
+    if book.policy.infinite_after_days is None and not expecting:
+        free = book.free(sites, sum(safety.own.values()) + safety.shared)
+        return [(book.today(site) if free.at(site) >= qty else None, site) for site in sites]
+    series = {site: _series(book, site, safety) for site in every}
+    fence = book.policy.infinite_after_days
+    found: dict[str, int] = {}
+    last = MAX_HORIZON_DAYS
+    for d in range(MAX_HORIZON_DAYS):
+        if d > last:
+            break  # where it is a day earlier by its calendar, the day after may be as early
+        free = Free({site: series[site][d] for site in every}, safety.shared)
+        for site in sites:
+            if site not in found and (free.at(site) >= qty or (fence is not None and d >= fence)):
+                found[site] = d
+                last = min(last, d + 1)
+    return [(book.today(site) + found[site] if site in found else None, site) for site in sites]
 
 
 def _is_expecting(page: SiteBook, today: int, past_due_days: int | None) -> bool:
@@ -123,9 +149,12 @@ def place(book: Book, item: Item, line: LineBook, qty: int) -> None:
     """
     safety = item.safety_stock_milli
     sites = candidates(book, line.site, line.channel)
-    room = channel_room(book, line.channel, sites, safety)
-    asked = qty if room is None else min(qty, room)
-    found = choose([(site, book.available(site, safety)) for site in sites], asked)
+    free = book.free(sites, safety)
+    room = channel_room(book, line.channel, sites, free)
+    asked = min(qty, free.promise(sites))
+    if room is not None:
+        asked = min(asked, room)
+    found = choose([(site, free.at(site)) for site in sites], asked)
     rest = qty - sum([part.qty_milli for part in found])
     if rest and not line.allow_partial:
         found, rest = (), qty

@@ -6,12 +6,12 @@ change a number without its ledger line. A balance moves by `move` and `count` a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from schemas.base import Event
 from schemas.bounds import MAX_SUM_MILLI, bounded_ms
-from schemas.errors import AlreadyApplied, Refused
+from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.frozen import replace
 from schemas.inventory import LedgerChange, LedgerEntry, SourceMark
 from schemas.quantity import show
@@ -19,6 +19,7 @@ from tables.calendars import day_at, day_end_ms
 from tables.notes import cleared, note
 from tables.policy import Policy
 from tables.promise import Balance, Deadline, Item, Movement, Overview, PromiseTables, Stock
+from tables.safety import Free, safety_of
 from tables.site_book import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SiteBook, lowest, missing
 from tables.spans import covers, widened
 
@@ -73,7 +74,17 @@ class Book:
 
     def available(self, site: str, safety_milli: int) -> int:
         """What can be promised there today, signed."""
-        return lowest(self.page(site), self.today(site), self.policy.site(site).past_due_days, safety_milli)
+        return self.free((site,), safety_milli).at(site)
+
+    def free(self, sites: Sequence[str], safety_milli: int) -> Free:
+        """What sites can promise today (and all others, if the item's safety stock is kept by all together)."""
+        safety = safety_of(self.policy, self.item, safety_milli, self.overview.sites)
+        alone = {}
+        for site in {*self.overview.sites, *sites} if safety.shared else sites:
+            policy = self.policy.site(site)
+            own = safety.own.get(site, 0)
+            alone[site] = lowest(self.page(site), self.today(site), policy.past_due_days, own)
+        return Free(alone, safety.shared)
 
     # --- stock -----------------------------------------------------------------------------------------------------------
 
@@ -358,3 +369,17 @@ def known_item(tables: PromiseTables, item: str) -> Item | None:
     """The item's master row, if the ERP has it (a deleted one is not known)."""
     row = tables.items.get((item,))
     return None if row is None or row.is_deleted else row
+
+
+def check_site(tables: PromiseTables, site: str, event_id: str) -> None:
+    """Raises `NotYet` for a site the ERP, which owns them, has not sent (or has deleted): nothing is made there until it does."""
+    if not is_known_site(tables, site):
+        raise NotYet(
+            f"UnknownSite(site={site!r}): the ERP has not sent this site; {event_id} is applied when it does", f"site:{site}"
+        )
+
+
+def is_known_site(tables: PromiseTables, site: str) -> bool:
+    """Whether the ERP has sent the site, and has it still."""
+    row = tables.sites.get((site,))
+    return row is not None and not row.is_deleted

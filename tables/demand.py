@@ -22,7 +22,7 @@ from schemas.inventory import (
 from schemas.operations import ExceptionNoted
 from schemas.quantity import show
 from tables.allocation import answered, book_parts, give_back, place, review, take, unbook_backorder, unbook_parts, write
-from tables.book import Book, known_item
+from tables.book import Book, check_site, known_item
 from tables.calendars import plan_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
@@ -37,7 +37,7 @@ LineFact = StockPicked | PickShorted | DemandSubstituted | StockShipped
 
 
 def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Iterator[Any]:
-    """Bring a line's promise to what is wanted now, and answer."""
+    """Bring a line's promise to what is wanted now, and answer. Raises `NotYet` for an unknown item or site."""
     item = t.items.get((e.item,))
     if item is None:
         raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; order {e.order_id} is promised when it does")
@@ -45,6 +45,8 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     held = t.demands.get(key)
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
+    if e.site is not None and e.wanted_milli:
+        check_site(t, e.site, f"order {e.order_id}")
     book = Book(p, t, e.item, e)
     line = LineBook(e.order_id, e.line, held)
     is_measured = True

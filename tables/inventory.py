@@ -24,7 +24,7 @@ from schemas.inventory import (
 )
 from schemas.operations import ExceptionNoted
 from tables.allocation import review
-from tables.book import Book, known_item
+from tables.book import Book, check_site, known_item
 from tables.calendars import day_at, plan_day
 from tables.items import store_erp_balance
 from tables.line_book import LineBook
@@ -48,11 +48,12 @@ class Opened(Frozen, frozen=True):
 def opened(p: Policy, t: PromiseTables, e: StockEvent, line: LineBook | None = None) -> Opened:
     """Open the book for a warehouse fact, told in the units of an order's line if it is about one.
 
-    Raises `NotYet` for an unknown item and a unit it does not have, `Refused` for a quantity that does not convert.
+    Raises `NotYet` for an unknown item or site and a unit the item does not have, `Refused` for what does not convert.
     """
     item = known_item(t, e.item)
     if item is None:
         raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.event_id} is retried when it does")
+    check_site(t, e.site, e.event_id)
     units = units_of(item) if line is None else line.measured(item)
     try:
         qty = convert(e.item, units, e.qty_milli, e.uom)
@@ -108,6 +109,7 @@ def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[Any]:
         if p.site(site).physical_owner != "wms":
             yield not_the_owner(e, site)
             return
+    check_site(t, e.to_site, e.event_id)
     o = opened(p, t, e)
     source = t.balances.get((e.item, e.site, e.status, o.lot))
     expires = source.expires_day if source is not None else None
@@ -157,9 +159,19 @@ def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[An
 
 
 def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[Any]:
-    """The ERP's balance: kept for reconciliation, and physical truth where the site has no WMS."""
+    """The ERP's balance: kept for reconciliation, and physical truth where the site has no WMS.
+
+    Raises `NotYet` where it would make stock of an item or at a site that the ERP has not sent.
+    """
+    is_stock = p.site(e.site).physical_owner == "erp"
+    if is_stock and not e.is_deleted:
+        check_site(t, e.site, e.event_id)
+        if known_item(t, e.item) is None:
+            raise NotYet(
+                f"UnknownItem(item={e.item!r}): the ERP has not sent this item; its balance at {e.site} is taken when it does"
+            )
     row = store_erp_balance(t, e)
-    if row is None or p.site(e.site).physical_owner != "erp":
+    if not is_stock:
         return
     book = Book(p, t, e.item, e)
     book.set_on_hand(e.site, 0 if row.is_deleted else row.on_hand_milli)

@@ -26,6 +26,7 @@ from tables.notes import note
 from tables.order_handoffs import record
 from tables.order_lines import settle_line
 from tables.order_rules import conclude, remember
+from tables.order_sites import check_site
 from tables.order_workings import in_base
 from tables.orders import Answer, Executed, Line, OrderTables, ShippedLine, Substitute, Unit
 
@@ -162,6 +163,7 @@ def _applicable(t: OrderTables, e: LineExecution) -> tuple[Line, Executed, int]:
         raise NotYet(f"line {e.line} of order {e.order_id} has not arrived; {type(e).__name__} waits for it")
     if (e.order_id, e.event_id) in t.seen:
         raise AlreadyApplied
+    check_site(t, e.site, e.event_id)
     return line, line.executed, _measure(line, e, e.qty_milli)
 
 

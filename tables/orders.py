@@ -29,6 +29,7 @@ from tables.order_process import (
 from tables.order_states import State
 from tables.spans import Span
 from tables.table import Table
+from tables.versions import Version
 
 LARGE = 50
 """An order of more lines is brought on once for many events about single lines (see `tables.order_run`)."""
@@ -308,6 +309,13 @@ class ShippedLine(Frozen, frozen=True):
     told_position: int
 
 
+class KnownSite(Frozen, frozen=True):
+    """A site the ERP has sent."""
+
+    version: Version
+    is_deleted: bool
+
+
 class SeenFact(Frozen, frozen=True):
     """A fact that has been applied."""
 
@@ -324,7 +332,7 @@ class Reached(Frozen, frozen=True):
 
 @dataclass(slots=True)
 class OrderTables:
-    """All tables of the order fold. The first part of each key is the order id, but for deadlines."""
+    """All tables of the order fold. The first part of each key is the order id, but for sites and deadlines."""
 
     orders: Table[tuple[str], Order]
     placements: Table[tuple[str], Placement]
@@ -352,4 +360,5 @@ class OrderTables:
     waits: Table[tuple[str, str], Wait]  # order id, what is waited for
     concerns: Table[tuple[str, str], Concern]  # order id, fingerprint
     put_offs: Table[tuple[str], PutOff]
+    sites: Table[tuple[str], KnownSite]  # site
     deadlines: Table[tuple[int, str, str], OrderDeadline]  # due at ms, what, order id

@@ -9,6 +9,7 @@ from typing import Literal
 AtpPolicy = Literal["lookahead", "projected", "backward", "backward_accumulate", "discrete", "cumulative"]
 ATP_POLICIES: tuple[AtpPolicy, ...] = ("lookahead", "projected", "backward", "backward_accumulate", "discrete", "cumulative")
 PhysicalOwner = Literal["wms", "erp"]
+SafetyPolicy = Literal["network", "site"]
 MAX_HORIZON_DAYS = 180
 DAY_MS = 86_400_000
 
@@ -16,12 +17,13 @@ DAY_MS = 86_400_000
 @dataclass(frozen=True, slots=True)
 class SitePolicy:
     """How a site is run. `physical_owner`: whose word on its stock counts. `past_due_days`: supply that is past due is
-    expected that many days from today; none drops it. `timezone` overrides the ERP's.
+    expected that many days from today; none drops it. `timezone` overrides the ERP's. `safety_stock`: kept back here, by item.
     """
 
     physical_owner: PhysicalOwner = "wms"
     past_due_days: int | None = None
     timezone: str | None = None
+    safety_stock: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Policy:
     """All choices together. `infinite_after_days`: the lead-time fence, from that day on any quantity can be promised.
 
     `remembered_movements`: so many movements of a balance are kept one by one (twice as many before the older half goes);
-    `request_memory_ms`: so long the same request key gets the same answer.
+    `request_memory_ms`: so long the same request key gets the same answer. `safety_stock`: see `tables.safety`.
     """
 
     horizon_days: int = 30
@@ -58,6 +60,7 @@ class Policy:
     default_channel: ChannelPolicy = ChannelPolicy()
     remembered_movements: int = 512
     request_memory_ms: int = DAY_MS
+    safety_stock: SafetyPolicy = "network"
 
     def site(self, site: str) -> SitePolicy:
         """How a site is run."""

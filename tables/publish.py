@@ -9,6 +9,7 @@ from tables.book import zone_of
 from tables.calendars import day_at, to_date
 from tables.policy import AtpPolicy, Policy
 from tables.promise import Overview, PromiseTables, Stock
+from tables.safety import Free, Safety, safety_of
 from tables.site_book import SiteBook, lowest
 
 
@@ -22,7 +23,10 @@ def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | N
     safety = master.safety_stock_milli if master is not None and not master.is_deleted else 0
     rows = [(site, t.stock[(item, site)]) for site in overview.sites]
     as_of_ms = max([overview.as_of_ms, *[row.as_of_ms for _, row in rows]])
-    sites = [_site(p, site, row, safety, day_at(as_of_ms, zone_of(p, t, site))) for site, row in rows]
+    kept = safety_of(p, item, safety, overview.sites)
+    days = {site: day_at(as_of_ms, zone_of(p, t, site)) for site in overview.sites}
+    free = Free({site: today_atp(p, site, row, kept.own[site], days[site]) for site, row in rows}, kept.shared)
+    sites = [_site(site, row, free, kept, days[site]) for site, row in rows]
     return Atp(
         item=item,
         version=version,
@@ -31,11 +35,13 @@ def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | N
         uom=master.base_uom if master is not None else "",
         item_status="unknown" if master is None else "deleted" if master.is_deleted else master.status,
         safety_stock_milli=safety,
-        atp_milli=sum([site.atp_milli for site in sites]),
-        promise_milli=sum([site.promise_milli for site in sites]),
+        atp_milli=free.atp(overview.sites),
+        promise_milli=free.promise(overview.sites),
         sites=sites,
         marks=_furthest([overview.marks, *[row.marks for _, row in rows]]),
         suspects=list(overview.suspects),
+        safety_policy=p.safety_stock,
+        shared_safety_milli=kept.shared,
     )
 
 
@@ -50,8 +56,8 @@ def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:
     return list(found.values())
 
 
-def _site(p: Policy, site: str, row: Stock, safety: int, today: int) -> SiteAtp:
-    value = today_atp(p, site, row, safety, today)
+def _site(site: str, row: Stock, free: Free, kept: Safety, today: int) -> SiteAtp:
+    value = free.at(site)
     return SiteAtp(
         site,
         to_date(today),
@@ -68,11 +74,13 @@ def _site(p: Policy, site: str, row: Stock, safety: int, today: int) -> SiteAtp:
         [DayNet(to_date(d.day), d.supply_milli, d.demand_milli) for d in row.days],
         [Expiry(to_date(day), qty) for day, qty in row.expiries],
         [ChannelHold(channel, qty) for channel, qty in row.channels],
+        kept.own[site],
+        free.kept((site,)),
     )
 
 
 def today_atp(p: Policy, site: str, row: Stock, safety: int, today: int) -> int:
-    """ATP of today by the default policy."""
+    """ATP of today by the default policy, `safety` kept back there."""
     if p.atp_policy == "lookahead":
         return lowest(SiteBook(row), today, p.site(site).past_due_days, safety)
     return series(p.atp_policy, row, safety, today, p.site(site).past_due_days, 1)[0]
@@ -84,10 +92,10 @@ def series(policy: AtpPolicy, row: Stock, safety: int, today: int, past_due_days
     return atp(policy, row.usable_milli - safety, supply, demand, expired)[:days]
 
 
-def is_oversold_today(site: SiteAtp, safety_milli: int) -> bool:
+def is_oversold_today(site: SiteAtp) -> bool:
     """Whether a site promises more today than is usable there (safety stock kept back) or expected in by today: never true.
 
     Supply that is past due is expected today only where the site's policy says so; here it counts either way.
     """
     expected = sum([entry.supply_milli for entry in site.days if entry.day <= site.today])
-    return site.promise_milli > max(0, site.usable_milli - safety_milli + expected)
+    return site.promise_milli > max(0, site.usable_milli - site.safety_milli + expected)

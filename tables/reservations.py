@@ -17,7 +17,7 @@ from schemas.inventory import ReleaseReservation, ReserveStock
 from schemas.operations import Reply
 from schemas.quantity import show
 from tables.allocation import candidates, channel_room, choose, review
-from tables.book import Book, known_item
+from tables.book import Book, is_known_site, known_item
 from tables.calendars import to_date
 from tables.policy import Policy
 from tables.promise import HeldPart, Holding, Item, PromiseTables, Request, Reservation
@@ -37,6 +37,9 @@ def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Any]
         yield _answered(
             book, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, f"the ERP has not sent item {e.item}")
         )
+    elif e.site is not None and not is_known_site(t, e.site):
+        problem = _problem("Unknown site", 404, f"the ERP has not sent site {e.site}")
+        yield _answered(book, e.request_id, e.body_hash, 404, problem)
     else:
         yield _decide(book, item, e)
     yield from book.close(f"reservation {e.reservation_id} of {e.channel}")
@@ -52,9 +55,10 @@ def _decide(book: Book, item: Item, e: ReserveStock) -> Reply:
         return _answered(book, e.request_id, e.body_hash, 422, _problem("Cannot reserve", 422, f"{error.reason}; {error.hint}"))
     safety = item.safety_stock_milli
     sites = [site for site in candidates(book, None, e.channel) if e.site in (None, site)]
-    free = [(site, units) for site in sites if (units := book.available(site, safety)) > 0]
-    room = channel_room(book, e.channel, sites, safety)
-    most = sum([units for _, units in free])
+    can = book.free(sites, safety)
+    free = [(site, units) for site in sites if (units := can.at(site)) > 0]
+    room = channel_room(book, e.channel, sites, can)
+    most = can.promise(sites)
     if room is not None:
         most = min(most, room)
     if most < qty:

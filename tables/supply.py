@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.errors import AlreadyApplied
+from schemas.errors import AlreadyApplied, NotYet
 from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.allocation import review
-from tables.book import Book, known_item
+from tables.book import Book, check_site, known_item
 from tables.calendars import plan_day
 from tables.policy import Policy
 from tables.promise import PromiseTables, Supply
@@ -29,11 +29,15 @@ def _book(book: Book, row: Supply, sign: int) -> None:
 
 
 def supply_changed(p: Policy, t: PromiseTables, e: SupplyChanged) -> Iterator[Any]:
-    """The line as it is now. Promises made on it are reviewed: dates move with it."""
+    """The line as it is now; promises made on it are reviewed. Raises `NotYet` for an unknown item or site."""
     key = (e.item, e.document, e.line)
     held = t.supplies.get(key) or _UNKNOWN
     if e.revision <= held.revision:
         raise AlreadyApplied
+    if e.is_open:
+        check_site(t, e.site, e.event_id)
+        if known_item(t, e.item) is None:
+            raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.document} is expected when it does")
     book = Book(p, t, e.item, e)
     _book(book, held, -1)
     row = Supply(e.revision, e.site, e.supplier, e.ordered_milli, e.received_milli, held.received_milli, e.expected_on, e.is_open)

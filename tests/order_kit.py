@@ -37,8 +37,9 @@ from schemas.orders import (
 from streams.engine.flow import Fold
 from streams.orders import orders_fold
 from tables.order_status import order_status
-from tables.orders import OrderTables
+from tables.orders import KnownSite, OrderTables
 from tables.table import DictTable, in_memory
+from tables.versions import Version
 from tests.records_kit import as_dict
 
 orders = orders_fold()
@@ -307,6 +308,7 @@ class World:
     def __init__(self, promise: FakePromise | None = None, fold: Fold[OrderTables] = orders) -> None:
         self.fold = fold
         self.tables = in_memory(OrderTables)
+        self.tables.sites.update({(site,): KnownSite(Version(), False) for site in ("DC1", "DC2", "EU1")})  # type: ignore[attr-defined]
         self.promise = promise or FakePromise()
         self.parked: list[Any] = []
         self.asked: list[RequestAllocation] = []

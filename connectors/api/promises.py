@@ -187,6 +187,7 @@ def _quoted(row: Atp, quote: Quote) -> dict[str, Any]:
         "atp": number(quote.atp_milli),
         "promise": number(quote.promise_milli),
         "safety_stock": number(row.safety_stock_milli),
+        "safety_policy": row.safety_policy,
         "suspects": row.suspects,
         "days": [_day(day) for day in quote.days],
     }
@@ -208,6 +209,8 @@ def _inputs(site: SiteAtp) -> dict[str, Any]:
     statuses = ("usable", "held", "quality", "damaged", "staged")
     return {
         "on_hand": {status: number(getattr(site, f"{status}_milli")) for status in statuses},
+        "safety_stock": number(site.safety_milli),
+        "safety_kept_for_network": number(site.kept_milli),
         "demand": number(site.demand_milli),
         "reserved": number(site.reserved_milli),
         "backordered": number(site.backordered_milli),

@@ -17,9 +17,10 @@ from schemas.bounds import bounded_ms
 from schemas.customers import ErpCustomersNews
 from schemas.documents import ErpDocumentsNews
 from schemas.errors import BadMessage
-from schemas.frozen import replace
-from schemas.inventory import ErpItemsNews
+from schemas.frozen import fields, replace
+from schemas.inventory import ErpItemsNews, SiteChanged
 from schemas.operations import ExceptionNoted
+from schemas.orders import OrderSiteChanged
 from schemas.records import Record, Translation
 
 _WRITTEN = {"": Logical("string"), TEXT: Logical("string"), BASE64: Logical("bytes")}
@@ -91,6 +92,8 @@ def _change(record: Record, table: ErpTable, payload: Payload, source: Source, l
             seen = with_decimals(seen, table, payload.after or {})
         event = _event(record, table, payload, source, logicals, seen)
         events: list[Any] = [*_history_news(event, table, source, known, seen), event]
+        if isinstance(event, SiteChanged):
+            events.append(OrderSiteChanged(**{f.name: getattr(event, f.name) for f in fields(OrderSiteChanged)}))
         if seen.decimals == BASE64 and known.is_guessed and not known.decimals:
             events.insert(0, _misread(event, table))
     except BadMessage as bad:

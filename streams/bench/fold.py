@@ -17,6 +17,7 @@ from typing import Any
 
 from schemas import topics
 from schemas.codec import Codec
+from schemas.inventory import SiteChanged
 from schemas.records import Record
 from streams.bench.traffic import Traffic
 from streams.engine.embedded import EmbeddedLog
@@ -64,10 +65,16 @@ class Bench:
         self.worker = Worker(self.log, [promise_fold(Policy())], self.codec, group="bench", limits=limits)
 
     def outgoing(self, events: Iterator[Any]) -> list[Outgoing]:
-        """Encoded records for the inbox."""
+        """Encoded records for the inbox; a site's goes to every partition."""
         name, partitions = topics.PROMISE_INBOX.name, topics.PROMISE_INBOX.partitions
-        encode = self.codec.encode
-        return [Outgoing(name, partition_of(key := e.item.encode(), partitions), key, encode(e)) for e in events]
+        encode, found = self.codec.encode, list[Outgoing]()
+        for e in events:
+            if isinstance(e, SiteChanged):
+                found += [Outgoing(name, partition, e.site.encode(), encode(e)) for partition in range(partitions)]
+            else:
+                key = e.item.encode()
+                found.append(Outgoing(name, partition_of(key, partitions), key, encode(e)))
+        return found
 
     def load(self, count: int) -> None:
         """Append so many events."""
@@ -100,7 +107,7 @@ def bench_fold(
     found = FoldBench(keys=keys)
     with tempfile.TemporaryDirectory(prefix="crossdock-bench-") as directory:
         bench = Bench(Path(directory), keys, seed)
-        bench.log.append(bench.outgoing(bench.traffic.items()))
+        bench.log.append(bench.outgoing(bench.traffic.masters()))
         bench.drain()
         calm_collector()
         _throughput(bench, events, found, progress)

@@ -90,6 +90,10 @@ def _stock(client: httpx.Client, item: str, units: int) -> None:
     source = {"connector": "postgresql", "snapshot": "false", "lsn": 2, "sequence": '["1","2"]', "ts_ms": 1, "table": "item"}
     value = {"before": None, "after": key | row, "source": source, "op": "c", "ts_ms": 1}
     _post(client, "/v1/ingest/erp", {"topic": "erp.public.item", "key": key, "value": value}, 202)
+    site = {"site_code": "DC1"}
+    place = {"before": None, "after": site | {"name": "DC1", "timezone": "UTC"}, "op": "c", "ts_ms": 1}
+    value = place | {"source": source | {"table": "site"}}
+    _post(client, "/v1/ingest/erp", {"topic": "erp.public.site", "key": site, "value": value}, 202)
     number = time.time_ns() // 1_000_000  # beyond those of a measurement before
     fact = {
         "event_id": f"W-{number}",

@@ -31,8 +31,20 @@ class Traffic:
         self._to_pick: list[_Line] = []
         self._to_ship: list[_Line] = []
 
-    def items(self) -> Iterator[Any]:
-        """The item master."""
+    def masters(self) -> Iterator[Any]:
+        """Sites and the item master."""
+        for site in SITES:
+            yield say.SiteChanged(
+                **self._head("erp"),
+                commit_position=self.number,
+                is_base=False,
+                is_read=False,
+                is_deleted=False,
+                extra={},
+                site=site,
+                name=site,
+                timezone="UTC",
+            )
         for n in range(self.keys):
             yield say.ItemChanged(
                 **self._head("erp"),

@@ -50,9 +50,10 @@ def atp(
 def _show_atp(shown: dict[str, Any]) -> None:
     console = out()
     whose = f" for channel {shown['channel']}" if shown["channel"] else ""
+    kept = " a site" if shown["safety_policy"] == "site" else ""
     console.print(
         f"[bold]{shown['item']}[/]: [bold green]{number(shown['promise'])} {shown['uom']}[/] can be promised today{whose} "
-        f"(policy {shown['policy']}, ATP {number(shown['atp'])}, safety stock {number(shown['safety_stock'])} a site)"
+        f"(policy {shown['policy']}, ATP {number(shown['atp'])}, safety stock {number(shown['safety_stock'])}{kept})"
     )
     if shown["is_suspect"]:
         console.print(f"[yellow]May be wrong: messages about it are in quarantine: {', '.join(shown['suspects'])}[/]")

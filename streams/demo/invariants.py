@@ -137,10 +137,10 @@ def _never_oversold(app: App) -> tuple[int, Iterator[str]]:
         for row in rows:
             for site in row.sites:
                 where = f"{row.item} at {site.site}"
-                if is_oversold_today(site, row.safety_stock_milli):
+                if is_oversold_today(site):
                     yield f"{where} promises {show(site.promise_milli)} of {show(site.usable_milli)}"
                 is_told = f"oversold:{row.item}:{site.site}" in told or (row.item, site.site) in negative
-                if site.days and site.atp_milli + row.safety_stock_milli < 0 and not is_told:
+                if site.days and site.atp_milli + site.safety_milli + site.kept_milli < 0 and not is_told:
                     yield f"{where} is short by {show(-site.atp_milli)} and nobody was told"
 
     return sum(len(row.sites) for row in rows), violations()

@@ -169,11 +169,12 @@ def atp(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
     masters = oracle.table("item")
     published = system.atp()
     owner = system.policy.site
+    sites = _sites(system)
     for turn, ((item, site), row) in enumerate(system.promise("stock"), len(oracle.warehouse) + len(oracle.rows)):
         master = masters.get((item,))
         safety = master["safety_stock"] if master else ZERO
         demand = promises.days[item, site]
-        expected = oracle.atp(item, site, demand, "lookahead", safety)[0]
+        expected = _free(oracle, promises, item, site, sites[item], safety)
         shown = next((s for s in published[item].sites if s.site == site), None) if item in published else None
         if shown is None or units(shown.atp_milli) != expected:
             found = None if shown is None else units(shown.atp_milli)
@@ -184,6 +185,21 @@ def atp(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
         by_day = oracle.atp(item, site, demand, name, safety)
         if series_ != by_day:
             yield f"{name} ATP of {item} at {site}: expected {_show(by_day[:8])}, found {_show(series_[:8])}"
+
+
+def _sites(system: Observed) -> dict[str, list[str]]:
+    """The sites each item is at."""
+    sites: dict[str, list[str]] = defaultdict(list)
+    for (item, site), _ in system.promise("stock"):
+        sites[item].append(site)
+    return sites
+
+
+def _free(oracle: Oracle, promises: Promised, item: str, site: str, sites: Iterable[str], safety: Decimal) -> Decimal:
+    """What a site can promise today: the safety stock is kept by all sites together, so by this one as far as no other has it."""
+    alone = {where: oracle.atp(item, where, promises.days[item, where])[0] for where in {*sites, site}}
+    elsewhere = sum((qty for where, qty in alone.items() if where != site and qty > 0), ZERO)
+    return alone[site] - max(ZERO, safety - elsewhere)
 
 
 def order_lines(oracle: Oracle, system: Observed) -> Iterator[str]:
@@ -255,14 +271,12 @@ def both_folds(system: Observed) -> Iterator[str]:
 def nobody_waits_for_what_is_there(oracle: Oracle, system: Observed, promises: Promised) -> Iterator[str]:
     """Whoever takes parts and is due does not wait while units nobody else was promised stand where he may have them from."""
     items = oracle.table("item")
-    sites: dict[str, list[str]] = defaultdict(list)
-    for (item, site), _ in system.promise("stock"):
-        sites[item].append(site)
+    sites = _sites(system)
     for (item, order_id, line), demand in system.promise("demands"):
         if not demand.backordered_milli or not demand.allow_partial or (item,) not in items:
             continue
         for site in sites[item] if demand.site is None else [demand.site]:
-            free = oracle.atp(item, site, promises.days[item, site], "lookahead", items[(item,)]["safety_stock"])[0]
+            free = _free(oracle, promises, item, site, sites[item], items[(item,)]["safety_stock"])
             if free > 0 and _day(demand.need_day) <= oracle.today(site):
                 waits = _show(units(demand.backordered_milli))
                 yield f"line {line} of {order_id} waits for {waits} {item}, while {_show(free)} are free at {site}"

@@ -128,13 +128,27 @@ def test_warehouse_events_that_cannot_be_are_kept_with_their_reason(server: Serv
             ({"occurred_at": "1970-01-01T00:00:00Z"}, "before the year 2000"),
             ({"occurred_at": "2199-01-01T00:00:00Z"}, "in the future"),
             ({"qty": 1.5}, "qty 1.5"),
-            ({"uom": "KG"}, "KG"),
             ({"type": "stock.teleported"}, "stock.teleported"),
             ({"item": None}, "item"),
         ]
     ):
         server.send("wms", [json.dumps(good | {"event_id": f"X{n}", "sequence": 2 + n} | change).encode()])
         _told(server, "dead_letter", says)
+
+
+def test_what_names_a_unit_or_a_site_nobody_has_sent_waits(server: Server) -> None:
+    """It makes no stock; it is shown, and taken when the ERP sends what it names."""
+    good = json.loads(count("10000", 2))
+    for n, (change, says) in enumerate([({"uom": "KG"}, "has no unit KG"), ({"site": "DC-1"}, "UnknownSite(site='DC-1')")]):
+        server.send("wms", [json.dumps(good | {"event_id": f"Y{n}", "sequence": 20 + n} | change).encode()])
+        _told(server, "waiting", says)
+    assert "DC-1" not in server.client.get(f"/v1/atp/{ITEM}").text
+    answer = server.client.post(
+        "/v1/reservations",
+        json={"item": ITEM, "qty": "1", "channel": "web", "ttl_s": 60, "site": "DC-1"},
+        headers={"Idempotency-Key": "nowhere"},
+    )
+    assert answer.status_code == 404 and "has not sent site DC-1" in answer.json()["detail"]
 
 
 def test_a_gap_in_the_feed_is_told_and_closes_when_it_is_filled(server: Server) -> None:

@@ -36,7 +36,7 @@ def test_what_the_fold_holds_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     """Four times the events, each order with an id of its own: worker, log and traffic hold no more than before."""
     monkeypatch.setattr(bench_traffic, "OPEN_LINES", 20)
     bench = Bench(tmp_path, 10, seed=1, limits=Limits(cache_rows=32))
-    bench.log.append(bench.outgoing(bench.traffic.items()))
+    bench.log.append(bench.outgoing(bench.traffic.masters()))
     held = []
     for _ in range(24):
         bench.load(250)

@@ -77,8 +77,9 @@ def waits_in_vain(b: Bench) -> list[str]:
     for (_, order_id, _), d in b.t.demands.under("SKU-1"):
         if d.backordered_milli:
             sites = candidates(book, d.site, d.channel)
-            free = sum(max(0, book.available(at, 0)) for at in sites)
-            room = channel_room(book, d.channel, sites, 0)
+            there = book.free(sites, 0)
+            free = there.promise(sites)
+            room = channel_room(book, d.channel, sites, there)
             if min(free, free if room is None else room) >= (1 if d.allow_partial else d.backordered_milli):
                 found.append(order_id)
     return found

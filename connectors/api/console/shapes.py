@@ -70,7 +70,7 @@ def warnings(row: Atp) -> list[str]:
     found = []
     if row.suspects:
         found.append("suspect")
-    if any(site.atp_milli + row.safety_stock_milli < 0 and site.days for site in row.sites):
+    if any(site.atp_milli + site.safety_milli + site.kept_milli < 0 and site.days for site in row.sites):
         found.append("oversold")
     if any(site.usable_milli < 0 for site in row.sites):
         found.append("negative")

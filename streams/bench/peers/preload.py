@@ -1,4 +1,4 @@
-"""The item master of workload (b), which crossdock knows before it takes a warehouse's word about an item.
+"""Sites and the item master of workload (b), which crossdock knows before it takes a warehouse's word about them.
 
 Its rows are written into the fold's changelog, as a load of the ERP's items before the measurement would leave them there.
 """
@@ -13,13 +13,13 @@ from confluent_kafka import KafkaException
 from schemas.topics import Topic
 from streams.bench.peers.cluster import CannotMeasure, Cluster
 from streams.bench.peers.jobs import PARTITIONS
-from streams.bench.peers.traffic import item_of
+from streams.bench.peers.traffic import SITES, item_of
 from streams.engine.kafka_clients import KafkaSettings
 from streams.engine.kafka_store import row_prefix
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.partitions import partition_of
 from streams.engine.table import FoldTables, Journal
-from tables.promise import Item, PromiseTables
+from tables.promise import Item, PromiseTables, Site
 from tables.versions import Version
 
 _CHUNK = 10_000
@@ -50,6 +50,12 @@ def preload_items(cluster: Cluster, group: str, keys: int) -> None:
     producer.begin_transaction()
     prefix = row_prefix("promise")
     tables = FoldTables(PromiseTables, _NoRows(), Journal())
+    for site in SITES:
+        tables.tables.sites[(site,)] = Site(Version(), is_deleted=False, name=site, timezone="UTC", extra={})
+    for key, row in tables.changes():
+        for partition in range(PARTITIONS):
+            producer.produce(topic, row, prefix + key, partition)
+    tables.dropped()
     for first in range(0, keys, _CHUNK):
         items = [item_of(n) for n in range(first, min(first + _CHUNK, keys))]
         for item in items:

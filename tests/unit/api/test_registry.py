@@ -22,7 +22,8 @@ from tests.registry_kit import client_of, plain, reader_of, served
 from tests.unit.api.fakes import Client, Fake, ports
 
 CODEC = Codec()
-ATP_ID = next(int(number) for number, entry in load_index().items() if entry["name"] == "Atp")
+ATP_IDS = [int(number) for number, entry in load_index().items() if entry["name"] == "Atp"]
+ATP_ID, NEWEST = ATP_IDS[-1], len(ATP_IDS)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_confluents_client_finds_its_way(registry: str) -> None:
 
 
 ATP_TEXT = next(schema.text for schema in catalog() if schema.id == ATP_ID)
-ATP_FOUND = {"subject": "crossdock.Atp", "version": 1, "id": ATP_ID, "schema": ATP_TEXT}
+ATP_FOUND = {"subject": "crossdock.Atp", "version": NEWEST, "id": ATP_ID, "schema": ATP_TEXT}
 ANSWERS = {
     "": {},
     "/": {},
@@ -93,13 +94,13 @@ ANSWERS = {
     f"/schemas/ids/{ATP_ID}?fetchMaxId=true": {"schema": ATP_TEXT, "maxId": max(schema.id for schema in catalog())},
     f"/schemas/ids/{ATP_ID}/schema": json.loads(ATP_TEXT),
     f"/schemas/ids/{ATP_ID}/subjects": ["crossdock.Atp"],
-    f"/schemas/ids/{ATP_ID}/versions": [{"subject": "crossdock.Atp", "version": 1}],
+    f"/schemas/ids/{ATP_ID}/versions": [{"subject": "crossdock.Atp", "version": NEWEST}],
     "/schemas?subjectPrefix=crossdock.Atp&latestOnly=true": [ATP_FOUND],
     f"/schemas?offset={ATP_ID - 1}&limit=1": [ATP_FOUND],
     "/schemas/types": ["AVRO"],
     "/subjects?subjectPrefix=crossdock.Atp": ["crossdock.Atp"],
-    "/subjects/crossdock.Atp/versions": [1],
-    "/subjects/crossdock.Atp/versions/1": ATP_FOUND,
+    "/subjects/crossdock.Atp/versions": list(range(1, NEWEST + 1)),
+    f"/subjects/crossdock.Atp/versions/{NEWEST}": ATP_FOUND,
     "/subjects/crossdock.Atp/versions/-1": ATP_FOUND,
     "/subjects/crossdock.Atp/versions/latest/schema": json.loads(ATP_TEXT),
     "/subjects/crossdock.Atp/versions/1/referencedby": [],

@@ -60,7 +60,16 @@ def test_lookahead_promises_nothing_a_later_day_needs() -> None:
 
 
 def test_safety_stock_is_kept_back_at_each_site() -> None:
-    assert series(record(site("DC1", 20), site("DC2", 3), safety=5)) == [15] * 4
+    assert series(record(site("DC1", 20, safety_milli=5_000), site("DC2", 3, safety_milli=5_000))) == [15] * 4
+
+
+def test_safety_stock_is_kept_back_once_by_all_sites_together() -> None:
+    """A site gives what the others still hold the safety stock for, on each day anew."""
+    row = replace(record(site("DC1", 20, (2, 10, 0)), site("DC2", 3)), shared_safety_milli=5_000)
+    assert series(row) == [18, 18, 28, 28]
+    assert series(row, AtpQuery(days=4, site="DC1")) == [18, 18, 28, 28]
+    assert series(row, AtpQuery(days=4, site="DC2")) == [3, 3, 3, 3]
+    assert quotes().quote(row, AtpQuery(days=1)).atp_milli == 18_000
 
 
 def test_lots_that_expire_are_not_promised_beyond_their_day() -> None:

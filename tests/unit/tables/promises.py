@@ -17,20 +17,24 @@ from schemas.orders import LineAnswered
 from schemas.quantity import parse_milli, show
 from streams.promise import promise_fold
 from tables.policy import Policy
-from tables.promise import PromiseTables
+from tables.promise import PromiseTables, Site
 from tables.publish import publish_atp
 from tables.table import DictTable, in_memory
+from tables.versions import Version
 
+SITES = ("DC1", "DC2", "DC3", "EU1")
 NOON = 1_793_620_800_000  # 2026-11-02T12:00:00Z
 
 
 class Bench:
     """One item's world. Quantities are written as people write them ("24"), instants as minutes from noon."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, sites: Iterable[str] = SITES) -> None:
         self.policy = policy or Policy()
         self.fold = promise_fold(self.policy)
         self.t = in_memory(PromiseTables)
+        for site in sites:
+            self.t.sites[(site,)] = Site(Version(), False, site, "UTC", {})
         self.minute = 0
         self.number = 0
         self.said: list[Any] = []

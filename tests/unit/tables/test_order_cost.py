@@ -79,7 +79,10 @@ def _steps(lines: int) -> int:
     yard = Yard(A=lines * 10)
     yard.world = CountedWorld(fold=yard.world.fold)
     for field in fields(yard.tables):
-        setattr(yard.tables, field.name, Counted())
+        counted = Counted()
+        for key, row in getattr(yard.tables, field.name).under():
+            counted[key] = row
+        setattr(yard.tables, field.name, counted)
     Counted.steps = 0
     yard.tell(order(*[(n, "A", 2) for n in range(1, lines + 1)], price="1"))
     _rest(yard)

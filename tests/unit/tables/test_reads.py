@@ -41,7 +41,7 @@ def reads_of(script: Callable[[Bench, int], None], times: int) -> int:
     """Rows read by what a script tells, so many times."""
     bench, reads = Bench(Policy(remembered_movements=8)), list[str]()
     for f in fields(bench.t):
-        table = Counted()
+        table = Counted(getattr(bench.t, f.name))
         table.reads = reads
         setattr(bench.t, f.name, table)
     bench.item()
