@@ -271,7 +271,10 @@ class ReleaseReservation(Event, frozen=True, kw_only=True):
 
 
 class CheckPrice(Event, frozen=True, kw_only=True):
-    """Compare a line's price with the item's reference in a price list, as of a day. Answered by `PriceChecked`."""
+    """Compare a line's price with the item's reference in a price list, as of a day. Answered by `PriceChecked`.
+
+    `is_unpriced`: the line says no price, and what is asked for is the reference.
+    """
 
     item: str
     order_id: str
@@ -282,6 +285,7 @@ class CheckPrice(Event, frozen=True, kw_only=True):
     currency: str
     uom: str | None
     day: date
+    is_unpriced: bool = False
 
 
 class ReviewBackorders(Event, frozen=True, kw_only=True):
@@ -379,7 +383,8 @@ class Atp(Frozen, frozen=True, kw_only=True):
     `safety_stock_milli` is the item's; by `safety_policy` `network` all sites together keep it back, `shared_safety_milli` of it
     beyond the sites' own, by `site` each keeps all of it (see `tables.safety`). Let `alone` be a site's `atp_milli` +
     `kept_milli`: `atp_milli` = their sum - `shared_safety_milli`, signed; `promise_milli` = max(0, the sum of their
-    max(0, alone) - `shared_safety_milli`). `suspects`: dead letters about this item that were not replayed yet.
+    max(0, alone) - `shared_safety_milli`). `suspects`: dead letters about this item that were not replayed yet, and
+    balances below zero as `negative:<site>:<status>`.
     """
 
     item: str

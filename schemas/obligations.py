@@ -13,10 +13,14 @@ import msgspec
 
 from schemas.errors import BadMessage
 from schemas.frozen import Frozen
+from schemas.orders import SitePart
 
 
 class ObligedLine(Frozen, frozen=True):
-    """So much of an order line at a site. `line` is the order's line number, in the ERP and the WMS too."""
+    """So much of an order line at a site. `line` is the order's line number, in the ERP and the WMS too.
+
+    `substitute`: the units left as so much (`substitute_milli`) of another item. `parts`: the sites the units come from.
+    """
 
     line: int
     item: str
@@ -25,6 +29,9 @@ class ObligedLine(Frozen, frozen=True):
     uom: str
     unit_price: Decimal | None = None
     currency: str | None = None
+    substitute: str | None = None
+    substitute_milli: int = 0
+    parts: tuple[SitePart, ...] = ()
 
 
 class PostOrder(Frozen, frozen=True):
@@ -88,6 +95,32 @@ class InvoicePosted(Frozen, frozen=True):
     invoice_no: str
 
 
+class RequestCount(Frozen, frozen=True):
+    """An item to count at a site: the warehouse did not find what should be there. The count comes by its feed."""
+
+    order_id: str
+    site: str
+    item: str
+
+
+class CountRequested(Frozen, frozen=True):
+    """The warehouse will count."""
+
+
+class RequestCreditNote(Frozen, frozen=True):
+    """Units that were billed and came back, to credit in addition to what was asked before."""
+
+    order_id: str
+    order_no: str
+    lines: list[ObligedLine]
+
+
+class CreditNotePosted(Frozen, frozen=True):
+    """The ERP has credited them."""
+
+    credit_no: str
+
+
 class NotifyStatus(Frozen, frozen=True):
     """The order's status as it is now; `sequence` rises with each notice of the order, so a late one can be left out."""
 
@@ -109,6 +142,8 @@ KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "release_order": (ReleaseOrder, OrderReleased),
     "withdraw_release": (WithdrawRelease, ReleaseWithdrawn),
     "request_invoice": (RequestInvoice, InvoicePosted),
+    "request_count": (RequestCount, CountRequested),
+    "request_credit_note": (RequestCreditNote, CreditNotePosted),
     "notify_status": (NotifyStatus, StatusNotified),
 }
 """Kind -> what is asked, what is answered."""

@@ -95,7 +95,7 @@ class CreditAnswered(Event, frozen=True, kw_only=True):
     """Whether a customer may have the order. `verdict`: granted, held. Answered anew whenever that changes (`answer` rises).
 
     `reason` of a hold: unknown_customer, credit_hold, credit_limit, customer_inactive; `sentence` says it in words.
-    `price_list`: the customer's ("" while unknown).
+    `price_list`: the customer's ("" while unknown). `is_limited`: whether the customer has a credit limit.
     """
 
     order_id: str
@@ -107,6 +107,7 @@ class CreditAnswered(Event, frozen=True, kw_only=True):
     sentence: str
     terms: str
     price_list: str
+    is_limited: bool = False
 
 
 class PriceChecked(Event, frozen=True, kw_only=True):
@@ -295,6 +296,8 @@ class LineShipped(LineExecution, frozen=True, kw_only=True):
 class LineReturned(LineExecution, frozen=True, kw_only=True):
     """Units of the line came back."""
 
+    lot: str | None = None
+
 
 # --- what the order fold says ----------------------------------------------------------------------------------------------
 
@@ -321,6 +324,17 @@ class ChangeAnswered(ChangeOutcome, frozen=True, kw_only=True):
     cause: str
 
 
+class SubstituteStatus(Frozen, frozen=True):
+    """Another item that serves a part of a line: so much of it, for so much of the line. `is_accepted`: by order or person."""
+
+    item: str
+    qty_milli: int
+    serves_milli: int
+    shipped_milli: int
+    returned_milli: int
+    is_accepted: bool
+
+
 class LineStatus(Frozen, frozen=True):
     """One line: its state and how much of it stands where, in thousandths of the base unit."""
 
@@ -340,6 +354,7 @@ class LineStatus(Frozen, frozen=True):
     invoiced_milli: int
     promised_on: date | None
     reason: str | None
+    substitutes: list[SubstituteStatus] = []
 
 
 class OrderStatus(Frozen, frozen=True, kw_only=True):

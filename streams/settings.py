@@ -81,6 +81,7 @@ dead_letters = 5000
 
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
+short_pause_s = 3600             # a warehouse that found nothing of a line is not sent for it again before
 price_tolerance = "0.01"
 """
 
@@ -303,6 +304,7 @@ class Settings(BaseSettings):
             ship_ms=milliseconds(order.ship_s),
             invoice_ms=milliseconds(order.invoice_s),
             invoice_pause_ms=milliseconds(order.invoice_pause_s),
+            short_pause_ms=milliseconds(order.short_pause_s),
         )
 
     def to_endpoint_policies(self) -> EndpointPolicies:

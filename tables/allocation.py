@@ -142,9 +142,10 @@ def _is_expecting(page: SiteBook, today: int, past_due_days: int | None) -> bool
     return any(entry.supply_milli and (entry.day >= today or past_due_days is not None) for entry in page.days)
 
 
-def place(book: Book, item: Item, line: LineBook, qty: int) -> None:
+def place(book: Book, item: Item, line: LineBook, qty: int, avoid: str | None = None) -> None:
     """Cover a quantity more of a line and book it: from stock, and the rest on the first day that covers it.
 
+    A site to `avoid` (it has just not found units it should have) gives only what no other site has.
     The line has no backorder booked; its own earlier parts stay as they are.
     """
     safety = item.safety_stock_milli
@@ -154,7 +155,11 @@ def place(book: Book, item: Item, line: LineBook, qty: int) -> None:
     asked = min(qty, free.promise(sites))
     if room is not None:
         asked = min(asked, room)
-    found = choose([(site, free.at(site)) for site in sites], asked)
+    places = [(site, free.at(site)) for site in sites]
+    found = choose([place for place in places if place[0] != avoid], asked)
+    if avoid is not None:
+        left = asked - sum([part.qty_milli for part in found])
+        found = (*found, *choose([place for place in places if place[0] == avoid], left))
     rest = qty - sum([part.qty_milli for part in found])
     if rest and not line.allow_partial:
         found, rest = (), qty

@@ -43,7 +43,7 @@ def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
     reason, sentence = ("", "") if stays or e.is_released else _verdict(t, e.customer, e.amount, others)
     new = _told(t, e.customer, new, reason, sentence)
     _keep(t, e.customer, e.order_id, held, new)
-    yield _answer(e, e.customer, e.order_id, new)
+    yield _answer(t, e, e.customer, e.order_id, new)
     if t.accounts[(e.customer,)].granted_amount < before.granted_amount:
         yield from review(t, e.customer, e, is_whole=False)
 
@@ -66,7 +66,7 @@ def review(t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, af
         new = _told(t, customer, replace(held, answer=held.answer + 1), reason, sentence)
         if new != replace(held, answer=new.answer, sentence=new.sentence):  # the same in other words is no news
             _keep(t, customer, order_id, held, new)
-            yield _answer(cause, customer, order_id, new)
+            yield _answer(t, cause, customer, order_id, new)
     if next(t.waiting.range((customer, place + 1, ""), (customer, _LAST, "")), None) is not None and place != after:
         yield ReviewCredit(
             **_header(cause, f"credit:{customer}:review:{place}:{cause.trace_id}", place),
@@ -154,7 +154,8 @@ def _less(a: Decimal, b: Decimal) -> Decimal:
     return EXACT.subtract(a, b)
 
 
-def _answer(cause: Event, customer: str, order_id: str, credit: Credit) -> CreditAnswered:
+def _answer(t: CustomerTables, cause: Event, customer: str, order_id: str, credit: Credit) -> CreditAnswered:
+    row = t.customers.get((customer,))
     return CreditAnswered(
         **_header(cause, f"credit:{customer}:{order_id}:{credit.revision}:{credit.answer}", credit.answer),
         order_id=order_id,
@@ -166,6 +167,7 @@ def _answer(cause: Event, customer: str, order_id: str, credit: Credit) -> Credi
         sentence=credit.sentence,
         terms=credit.terms,
         price_list=credit.price_list,
+        is_limited=row is not None and row.credit_limit is not None,
     )
 
 

@@ -30,6 +30,7 @@ from tables.notes import note
 from tables.policy import Policy
 from tables.posting import await_posting, told
 from tables.promise import Item, PromiseTables
+from tables.returning import match_returns
 from tables.shipping import picked_more, ship
 from tables.units import convert, units_of
 
@@ -249,14 +250,14 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
 
 
 def _replace_lost(o: Opened, line: LineBook, lost: int, site: str) -> None:
-    """Units that were not there: backordered again if the order allows it, else given up."""
+    """Units that were not there: from another site at once if it has them, else backordered, or given up if the order says so."""
     if not lost:
         return
     take(o.book, line, lost, site)
     if line.allow_backorder:
         waiting = line.backordered_milli
         unbook_backorder(o.book, line)
-        place(o.book, o.item, line, waiting + lost)
+        place(o.book, o.item, line, waiting + lost, avoid=site)
     else:
         line.wanted_milli -= lost
 
@@ -296,6 +297,7 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]
     yield from _review_if_freed(o, line)
     if old is not None and old != new:
         yield _corrected(e, old, new)
+    yield from match_returns(o.book, e.order_id, e.line)
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 

@@ -42,7 +42,15 @@ CODES: dict[str, Code] = {
     "waiting": Code("warning", "master data", DAY_MS, "Send what is waited for: the item, the unit or the order named"),
     # master data and ownership
     "unknown_item": Code("warning", "master data", DAY_MS, "Create the item in the ERP, or correct the number at its source"),
-    "price_mismatch": Code("warning", "sales", DAY_MS, "Confirm the price with the channel, or correct the price reference"),
+    "price_mismatch": Code(
+        "warning", "sales", DAY_MS, "Agree the price with the channel, or correct the price list; then release the hold"
+    ),
+    "price_missing": Code(
+        "warning",
+        "sales",
+        4 * HOUR_MS,
+        "Add the price to the customer's price list in the ERP, then release the hold: the price is looked up again",
+    ),
     "duplicate_customer": Code("info", "master data", 5 * DAY_MS, "Compare the customers; merge them in the ERP if they are one"),
     "authority_conflict": Code(
         "warning", "integration", DAY_MS, "Correct the system that does not own the fact; the owner's value stands"
@@ -102,6 +110,24 @@ CODES: dict[str, Code] = {
         "warehouse lead",
         DAY_MS,
         "Ask the warehouse which quantity left; if these are two parcels, let it number them apart and send them again",
+    ),
+    "over_returned": Code(
+        "warning",
+        "warehouse lead",
+        DAY_MS,
+        "Look at the goods: correct the return's order, line or lot in the warehouse system, or count in what is really there",
+    ),
+    "substitution": Code(
+        "critical",
+        "sales",
+        4 * HOUR_MS,
+        "Ask the customer: if the substitute is welcome, release the hold and it is billed; if not, have it sent back",
+    ),
+    "credit_refused": Code(
+        "critical",
+        "billing",
+        4 * HOUR_MS,
+        "Correct what the ERP refuses, then release the hold credit_refused: it is asked again",
     ),
     "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
     "late_milestone": Code("warning", "order desk", 4 * HOUR_MS, "See in the order's trace what it waited for"),

@@ -32,6 +32,7 @@ from tables.notes import note
 from tables.policy import Policy
 from tables.posting import counted, posted
 from tables.promise import Item, PromiseTables
+from tables.returning import take_return
 from tables.supply import receive
 from tables.units import UnknownUnit, convert, units_of
 
@@ -147,14 +148,17 @@ def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]
 
 
 def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[Any]:
-    """Units came back: into `quality`, where nobody can be promised them."""
+    """Units came back: into `quality`, where nobody can be promised them. Those of an order's line no more than had left."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
         return
     held = None if e.order_id is None or e.line is None else t.demands.get((e.item, e.order_id, e.line))
     line = None if held is None else LineBook(e.order_id or "", e.line or 0, held)
     o = opened(p, t, e, line)
-    o.book.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    if e.order_id is not None and e.line is not None:
+        yield from take_return(o.book, e, e.order_id, e.line, o.lot, o.qty)
+    else:
+        o.book.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
     yield from o.book.close(f"returned from {e.order_id}" if e.order_id else "returned")
 
 

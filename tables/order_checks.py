@@ -9,7 +9,7 @@ from schemas.bounds import bounded_ms
 from schemas.customers import RequestCredit
 from schemas.frozen import replace
 from schemas.inventory import CheckPrice
-from schemas.quantity import MILLI
+from schemas.quantity import MILLI, show
 from tables.amounts import EXACT, MOST
 from tables.calendars import to_date
 from tables.notes import several
@@ -17,12 +17,18 @@ from tables.order_context import CLOSED, Run, is_current
 from tables.order_posting import differs
 from tables.order_process import Credit, PriceCheck
 from tables.order_states import State
-from tables.orders import Line, Placed
+from tables.orders import Line, Placed, Substitute
 
 NOTHING = Decimal(0)
 CENTS = Decimal("0.0001")
 DAY_MS = 86_400_000
-REFUSALS = {"post_order": "erp_refused", "release_order": "wms_refused", "request_invoice": "invoice_refused"}
+REFUSALS = {
+    "post_order": "erp_refused",
+    "release_order": "wms_refused",
+    "request_invoice": "invoice_refused",
+    "request_credit_note": "credit_refused",
+}
+BILLING = ("invoice_refused", "credit_refused")
 """The reason a person finds, by the kind of obligation that was refused."""
 
 
@@ -77,11 +83,17 @@ def _is_settled(line: Line) -> bool:
 
 
 def _amount(run: Run, number: int, line: Line) -> Decimal:
-    """The line's price for what is wanted of it."""
+    """The line's price for what is wanted of it: its own, or where it says none, the price list's."""
     placed = run.t.placed.get((run.order_id, number))
-    if placed is None or placed.unit_price is None:
+    if placed is None:
         return NOTHING
-    amount = EXACT.divide(EXACT.multiply(placed.unit_price, Decimal(line.wanted_milli)), Decimal(units_milli(placed, line)))
+    price = placed.unit_price
+    if price is None:
+        check = run.t.price_checks.get((run.order_id, number))
+        price = check.reference if check is not None else None
+    if price is None:
+        return NOTHING
+    amount = EXACT.divide(EXACT.multiply(price, Decimal(line.wanted_milli)), Decimal(units_milli(placed, line)))
     return EXACT.quantize(max(min(amount, MOST), -MOST), CENTS)
 
 
@@ -92,16 +104,19 @@ def units_milli(placed: Placed, line: Line) -> int:
 
 
 def ask_prices(run: Run) -> Iterator[CheckPrice]:
-    """Have each priced line compared with the customer's price list, once that is known."""
+    """Have each priced line compared with the customer's price list, once that is known.
+
+    A line without a price is priced by it, if the customer has a credit limit: leaving it out would let any amount pass.
+    """
     credit = run.t.credits.get((run.order_id,))
     if credit is None or not credit.price_list:
         return
     for number, line in run.live():
         placed = run.t.placed.get((run.order_id, number))
-        if placed is None or placed.unit_price is None:
+        if placed is None or (placed.unit_price is None and not credit.is_limited):
             continue
         held = run.t.price_checks.get((run.order_id, number))
-        if held is not None and held.price_list == credit.price_list:
+        if held is not None and (held.price_list, held.unit_price) == (credit.price_list, placed.unit_price):
             continue
         check = PriceCheck(held.revision + 1 if held else 1, credit.price_list, placed.unit_price)
         run.t.price_checks[run.order_id, number] = check
@@ -122,7 +137,8 @@ def _check_price(run: Run, number: int, line: Line, placed: Placed, check: Price
         line=number,
         revision=check.revision,
         price_list=check.price_list,
-        unit_price=check.unit_price,
+        unit_price=NOTHING if check.unit_price is None else check.unit_price,
+        is_unpriced=check.unit_price is None,
         currency=placed.currency or "",
         uom=placed.uom,
         day=to_date(bounded_ms(run.order.placed_at_ms) // DAY_MS),
@@ -137,7 +153,7 @@ def decide(run: Run) -> None:
         _forget_refused(run, {reason for reason, _ in refusals})
     standing = [*causes(run)] if live else []
     overridden = tuple(reason for reason in run.process.overridden if reason in standing)
-    refused = [reason for reason, _ in refusals if reason != "invoice_refused"]
+    refused = [reason for reason, _ in refusals if reason not in BILLING]
     holds = tuple(sorted({*refused, *(reason for reason in standing if reason not in overridden)}))
     if live and _is_pending(run, live):
         decision = "checking"
@@ -153,7 +169,7 @@ def _stands(run: Run, refusal: str, live: list[tuple[int, Line]]) -> bool:
     """Whether what was refused is still wanted."""
     if refusal == "erp_refused":
         return differs(run) or not all(is_current(line) for _, line in run.lines if line.wish is not None)
-    return refusal == "invoice_refused" or bool(live)
+    return refusal in BILLING or bool(live)
 
 
 def _forget_refused(run: Run, standing: set[str]) -> None:
@@ -178,10 +194,51 @@ def causes(run: Run) -> Iterator[str]:
     lines = dict(run.lines)
     if any(row.is_match is False and number in lines and lines[number].state not in CLOSED for (_, number), row in checks):
         yield "price_mismatch"
+    if next(_unpriced(run), None) is not None:
+        yield "price_missing"
+    if next(disputed(run), None) is not None:
+        yield "substitution"
     if run.order.is_held:
         yield "erp_hold"
     if run.process.was_in_erp and run.order.erp_order_no is None:
         yield "erp_deleted"
+
+
+def _unpriced(run: Run) -> Iterator[tuple[int, Line]]:
+    """Lines of a customer with a credit limit that have no price, and for which the price list has none."""
+    credit = run.t.credits.get((run.order_id,))
+    if credit is None or not credit.is_limited:
+        return
+    for number, line in run.live():
+        placed = run.t.placed.get((run.order_id, number))
+        if placed is not None and placed.unit_price is None:
+            check = run.t.price_checks.get((run.order_id, number))
+            is_asked = check is not None and (check.is_match is not None or check.revision > 1)  # asked again: missing until then
+            if not credit.price_list or (check is not None and is_asked and check.reference is None):
+                yield number, line
+
+
+def disputed(run: Run) -> Iterator[tuple[int, str, Substitute]]:
+    """Substitutes that the order does not allow and nobody has accepted: line, item, what is known of it."""
+    for number, line in run.lines:
+        if line.executed.substituted_milli or line.shipped_milli > line.executed.shipped_milli:
+            for key, other in run.t.substitutes.under(run.order_id, number):
+                if other.is_disputed():
+                    yield number, key[2], other
+
+
+def accept_substitutes(run: Run) -> None:
+    """A person accepts what went out instead."""
+    for number, item, other in list(disputed(run)):
+        run.t.substitutes[run.order_id, number, item] = replace(other, is_accepted=True)
+
+
+def look_up_again(run: Run) -> None:
+    """Prices that were missing are asked for once more: somebody may have added them."""
+    for number, _ in list(_unpriced(run)):
+        held = run.t.price_checks.get((run.order_id, number))
+        if held is not None:
+            run.t.price_checks[run.order_id, number] = replace(held, price_list="")
 
 
 def _is_pending(run: Run, live: list[tuple[int, Line]]) -> bool:
@@ -205,6 +262,19 @@ def words(run: Run, reason: str) -> str:
             f"line {n}: {row.unit_price} against {'no price' if row.reference is None else row.reference}" for n, row in rows
         ]
         return f"Order {order_id} is held: prices differ from price list {rows[0][1].price_list} ({several(parts)})."
+    if reason == "price_missing":
+        items = several([f"line {number}: {line.item}" for number, line in _unpriced(run)])
+        held = run.t.credits[(order_id,)]
+        source = f"price list {held.price_list}" if held.price_list else "no price list"
+        return f"Order {order_id} is held: it says no price, and {source} has one, for {items}."
+    if reason == "substitution":
+        rows_ = [
+            f"{show(max(x.substitute_milli, x.shipped_milli))} of {item} for {run.t.lines[order_id, number].item} (line {number})"
+            for number, item, x in disputed(run)
+        ]
+        return (
+            f"Order {order_id} is held, and not billed: the warehouse took {several(rows_)}, and the order takes no substitute."
+        )
     if reason == "erp_refused":
         return f"Order {order_id} is held: the ERP refuses it: {told}"
     if reason == "wms_refused":

@@ -21,6 +21,7 @@ _NUMBERED = {
     "release_order": "release",
     "withdraw_release": "withdraw",
     "request_invoice": "invoice",
+    "request_credit_note": "credit",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.frozen import replace
+from schemas.operations import ExceptionNoted
 from schemas.orders import (
     LineAnswered,
     LineExecution,
@@ -28,7 +29,7 @@ from tables.order_lines import settle_line
 from tables.order_rules import conclude, remember
 from tables.order_sites import check_site
 from tables.order_workings import in_base
-from tables.orders import Answer, Executed, Line, OrderTables, ShippedLine, Substitute, Unit
+from tables.orders import Answer, Executed, Line, Lot, OrderTables, ShippedLine, Substitute, Unit
 
 
 def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[Any]:
@@ -103,12 +104,27 @@ def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[Any]:
     _, done, qty = _applicable(t, e)
     record(t, e, qty, 0)
     key = (e.order_id, e.line, e.substitute_item)
-    other = t.substitutes.get(key) or Substitute()
+    other = t.substitutes.get(key) or _unknown(t, e)
     t.substitutes[key] = replace(
         other, served_milli=other.served_milli + qty, substitute_milli=other.substitute_milli + e.substitute_milli
     )
     after = replace(done, picked_milli=done.picked_milli + qty, substituted_milli=done.substituted_milli + qty)
     yield from _apply(t, e, after)
+    yield from _tell_of_substitute(t, e, e.substitute_item)
+
+
+def _unknown(t: OrderTables, e: LineExecution) -> Substitute:
+    """Another item of which nothing was heard before. An order nobody placed here says nothing against it."""
+    placement = t.placements.get((e.order_id,))
+    return Substitute(is_accepted=placement is None or placement.allow_substitute)
+
+
+def _tell_of_substitute(t: OrderTables, e: LineExecution, item: str) -> Iterator[ExceptionNoted]:
+    """A person hears of one that is not allowed. Where the order is run, it is a hold as well (see `tables.order_checks`)."""
+    if (e.order_id,) not in t.processes and t.substitutes[e.order_id, e.line, item].is_disputed():
+        ordered = t.lines[e.order_id, e.line].item
+        sentence = f"Line {e.line} of order {e.order_id}: {item} goes out for {ordered}, though the order takes no substitute."
+        yield note(e, "substitution", f"substitution:{e.order_id}:{e.line}:{item}", sentence, item=item, order_id=e.order_id)
 
 
 def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[Any]:
@@ -124,9 +140,13 @@ def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[Any]:
         done = replace(done, shipped_milli=done.shipped_milli + more)
     else:
         key = (e.order_id, e.line, e.item)
-        other = t.substitutes.get(key) or Substitute()
+        other = t.substitutes.get(key) or _unknown(t, e)
         t.substitutes[key] = replace(other, shipped_milli=other.shipped_milli + more)
+    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or Lot()
+    t.lots[e.order_id, e.line, e.item, e.lot or ""] = replace(lot, shipped_milli=lot.shipped_milli + more)
     yield from _apply(t, e, done)
+    if not is_own:
+        yield from _tell_of_substitute(t, e, e.item)
 
 
 def _more_shipped(t: OrderTables, e: LineShipped, qty: int) -> int:
@@ -140,13 +160,17 @@ def _more_shipped(t: OrderTables, e: LineShipped, qty: int) -> int:
 
 
 def line_returned(t: OrderTables, e: LineReturned) -> Iterator[Any]:
-    """Units came back."""
+    """Units came back. No more than had left counts, in all and of a lot (see `tables.order_returns`)."""
     line, done, qty = _applicable(t, e)
-    if _is_own(t, e, line):
+    is_own = _is_own(t, e, line)
+    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or Lot()
+    more = qty if is_own else e.qty_milli
+    t.lots[e.order_id, e.line, e.item, e.lot or ""] = replace(lot, returned_milli=lot.returned_milli + more)
+    if is_own:
         done = replace(done, returned_milli=done.returned_milli + qty)
     else:
         key = (e.order_id, e.line, e.item)
-        other = t.substitutes.get(key) or Substitute()
+        other = t.substitutes.get(key) or _unknown(t, e)
         t.substitutes[key] = replace(other, returned_milli=other.returned_milli + e.qty_milli)
     yield from _apply(t, e, done)
 

@@ -11,13 +11,11 @@ from collections.abc import Iterator
 
 from schemas.deliveries import ObligationRaised
 from schemas.frozen import replace
-from schemas.obligations import ObligedLine, ReleaseOrder, ReleaseWithdrawn, WithdrawRelease
+from schemas.obligations import ObligedLine, ReleaseOrder, ReleaseWithdrawn, RequestCount, WithdrawRelease
 from schemas.orders import LineExecution, LinePicked, LineShipped, LineShorted, LineSubstituted
 from tables.order_context import Run, is_current
 from tables.order_process import Handoff, Task, TaskLine
 from tables.orders import Line, OrderTables
-
-SHORT_PAUSE_MS = 3_600_000
 
 
 def record(t: OrderTables, e: LineExecution, qty: int, short: int) -> None:
@@ -82,6 +80,20 @@ def _instruct(t: OrderTables, order_id: str, row: TaskLine, qty: int) -> None:
     key = (order_id, row.line, row.site)
     held = t.handoffs.get(key) or Handoff()
     t.handoffs[key] = replace(held, instructed_milli=held.instructed_milli + qty)
+
+
+def ask_counts(run: Run) -> Iterator[ObligationRaised]:
+    """Have a warehouse count what it did not find, once for each time: its books or its shelf are wrong."""
+    endpoint = run.policy.orders.wms
+    if endpoint is None:
+        return
+    for number, line in run.lines:
+        if line.executed.short_milli:
+            for site, row in handoffs(run, number).items():
+                if row.short_milli > row.counted_milli:
+                    run.t.handoffs[run.order_id, number, site] = replace(row, counted_milli=row.short_milli)
+                    body = RequestCount(run.order_id, site, line.item)
+                    yield run.raised(endpoint, f"{run.order_id}/count/{number}/{site}/{row.short_milli}", body)
 
 
 # --- withdrawing ---------------------------------------------------------------------------------------------------------
@@ -158,7 +170,7 @@ def _line_releases(run: Run, number: int, line: Line) -> Iterator[TaskLine]:
         if run.policy.sites.site(part.site).physical_owner != "wms":
             continue
         held = sites.get(part.site) or Handoff()
-        if run.now_ms < _rests_until_ms(held):
+        if run.now_ms < _rests_until_ms(run, held):
             continue
         told = held.instructed_milli - held.withdrawn_milli
         units = min(room, part.qty_milli, part.qty_milli + gone.get(part.site, 0) - told)
@@ -167,13 +179,13 @@ def _line_releases(run: Run, number: int, line: Line) -> Iterator[TaskLine]:
             room -= units
 
 
-def _rests_until_ms(held: Handoff) -> int:
+def _rests_until_ms(run: Run, held: Handoff) -> int:
     """A warehouse that found nothing is not sent again at once: what is promised may have yet to arrive."""
-    return held.short_at_ms + SHORT_PAUSE_MS if held.short_at_ms else 0
+    return held.short_at_ms + run.policy.orders.short_pause_ms if held.short_at_ms else 0
 
 
 def release_again_ms(run: Run) -> Iterator[int]:
     """When warehouses that found nothing may be sent again."""
     for number, line in run.live():
         if line.allocated_milli:
-            yield from (at for row in handoffs(run, number).values() if (at := _rests_until_ms(row)) > run.now_ms)
+            yield from (at for row in handoffs(run, number).values() if (at := _rests_until_ms(run, row)) > run.now_ms)

@@ -16,9 +16,10 @@ from schemas.inventory import RequestAllocation
 from schemas.orders import SitePart
 from tables.order_exceptions import conditions
 from tables.order_process import PutOff
+from tables.order_returns import returned_milli
 from tables.order_states import path
 from tables.order_workings import Sources, work_out
-from tables.orders import ErpLine, Line, Order, OrderTables, Wish
+from tables.orders import ErpLine, InvoiceLine, Line, Order, OrderTables, Wish
 
 ERP_EXTRA = 1_000_000
 """An ERP line that no channel line matches keeps its number; if a channel line has that number, this is added."""
@@ -101,16 +102,16 @@ def _settle(
     if erp_line_no is not None and order.erp_order_no is not None:
         erp = t.erp_lines[order_id, order.erp_order_no, erp_line_no]
         bills = t.invoice_lines.under(order_id, order.erp_order_no, erp_line_no)
-        invoiced = sum(bill.qty_milli for _, bill in bills if not bill.is_void)
+        invoiced = _invoiced(t, order_id, number, [bill for _, bill in bills if not bill.is_void])
     others = [other for _, other in t.substitutes.under(order_id, number)]
     shipped = sum(other.serves(other.shipped_milli) for other in others)
-    returned = sum(other.serves(other.returned_milli) for other in others)
     placed = t.placed.get((order_id, number))
     held = t.lines.get((order_id, number))
     if held is None:
         fresh = t.orders[(order_id,)]
         t.orders[(order_id,)] = replace(fresh, line_count=fresh.line_count + 1)
     old = held or Line()
+    returned = returned_milli(t, order_id, number, old, max(0, erp.shipped_milli - shipped) if erp else 0)
     sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced)
     instructed: list[SitePart] = []
     if (order_id,) in t.processes:
@@ -123,6 +124,15 @@ def _settle(
     for revision, wish in enumerate(wishes, old.revision + 1):
         yield _request(order_id, order, number, wish, revision, erp, instructed, cause)
     yield from conditions(order_id, number, old, new, cause)
+
+
+def _invoiced(t: OrderTables, order_id: str, number: int, bills: list[InvoiceLine]) -> int:
+    """What bills say of a line: a substitute is billed as what it is, and counts by what it serves."""
+    by_item: dict[str, int] = {}
+    for bill in bills:
+        by_item[bill.item] = by_item.get(bill.item, 0) + bill.qty_milli
+    others = {item: t.substitutes.get((order_id, number, item)) for item in by_item}
+    return sum([qty if (other := others[item]) is None else other.serves(qty) for item, qty in by_item.items()])
 
 
 def _run(t: OrderTables, order_id: str, number: int, line: Line, s: Sources) -> tuple[Sources, list[SitePart]]:

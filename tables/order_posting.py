@@ -8,6 +8,7 @@ from decimal import Decimal
 from schemas.deliveries import ObligationRaised
 from schemas.frozen import Frozen, replace
 from schemas.obligations import ObligedLine, PostOrder
+from schemas.orders import SitePart
 from schemas.quantity import MILLI
 from tables.amounts import EXACT
 from tables.order_context import CLOSED, Run, is_current
@@ -154,7 +155,22 @@ def _line(run: Run, row: TaskLine, entry: Entry) -> ObligedLine:
         uom=line.unit.uom or "",
         unit_price=price,
         currency=placed.currency if placed else None,
+        parts=_parts(row.qty_milli, line),
     )
+
+
+def _parts(qty_milli: int, line: Line) -> tuple[SitePart, ...]:
+    """The sites the units come from, if there are several: allocated, left already, or expected."""
+    answer = line.answer
+    if answer is None:
+        return ()
+    units: dict[str, int] = {part.site: part.qty_milli for part in answer.parts}
+    for gone in answer.gone:
+        units[gone.site] = units.get(gone.site, 0) + gone.shipped_milli
+    if answer.backordered_milli and answer.backorder_site is not None:
+        units[answer.backorder_site] = units.get(answer.backorder_site, 0) + answer.backordered_milli
+    found = tuple([SitePart(site, qty) for site, qty in sorted(units.items()) if qty])
+    return found if len(found) > 1 and sum([part.qty_milli for part in found]) == qty_milli else ()
 
 
 def _forget_told(run: Run) -> None:

@@ -34,7 +34,7 @@ class Credit(Frozen, frozen=True):
     """What the customers fold was asked last, and what it answered last.
 
     `released_amount`: up to this amount a person lets the order go on, none if nobody does; `is_released`: it was told so.
-    `good_for`: the amount the answer is about.
+    `good_for`: the amount the answer is about. `is_limited`: the customer has a credit limit, so each line needs a price.
     """
 
     revision: int
@@ -49,14 +49,15 @@ class Credit(Frozen, frozen=True):
     reason: str = ""
     sentence: str = ""
     price_list: str = ""
+    is_limited: bool = False
 
 
 class PriceCheck(Frozen, frozen=True):
-    """A line's price, as it was asked about and what was answered. `is_match` is none until then."""
+    """A line's price (none: unsaid), as it was asked about and what was answered. `is_match` is none until then."""
 
     revision: int
     price_list: str
-    unit_price: Decimal
+    unit_price: Decimal | None
     is_match: bool | None = None
     reference: Decimal | None = None
 
@@ -83,7 +84,8 @@ class Handoff(Frozen, frozen=True):
     """Units of a line at a warehouse, adding up: what it was told to ship, and what it said it did.
 
     `withdrawn_milli`: given back when asked. `sure_milli`: it could not give back more, so of this much all is picked or short.
-    `short_at_ms`: when it last found nothing of what it was sent for, 0 if never.
+    `short_at_ms`: when it last found nothing of what it was sent for, 0 if never. `counted_milli`: short units for which it was
+    asked to count.
     """
 
     instructed_milli: int = 0
@@ -94,6 +96,7 @@ class Handoff(Frozen, frozen=True):
     shipped_milli: int = 0
     sure_milli: int = 0
     short_at_ms: int = 0
+    counted_milli: int = 0
 
     def taken_milli(self) -> int:
         """Units picked, shipped or served by another item, reported or sure to be."""
@@ -116,11 +119,13 @@ class Billed(Frozen, frozen=True):
 
 
 class TaskLine(Frozen, frozen=True):
-    """Units of a line (at a site) that a task is about."""
+    """Units of a line (at a site) that a task is about. `item`, `item_milli`: as so much of a substitute, if they are."""
 
     line: int
     site: str
     qty_milli: int
+    item: str = ""
+    item_milli: int = 0
 
 
 class Task(Frozen, frozen=True):

@@ -27,11 +27,11 @@ from schemas.orders import (
     ReleaseHold,
 )
 from tables.milestones import reach
-from tables.order_billing import bill, unbill
+from tables.order_billing import bill, credit, unbill, uncredit
 from tables.order_changes import DONE, answer, change_of, refuse, settle_changes
-from tables.order_checks import REFUSALS, ask_credit, ask_prices, causes, decide
+from tables.order_checks import REFUSALS, accept_substitutes, ask_credit, ask_prices, causes, decide, look_up_again
 from tables.order_context import Run, RunPolicy
-from tables.order_handoffs import give_back, hand_over, take_back
+from tables.order_handoffs import ask_counts, give_back, hand_over, take_back
 from tables.order_lines import settle, settle_line
 from tables.order_posting import forget_revision, post
 from tables.order_process import OrderDeadline, PutOff, Task
@@ -123,7 +123,9 @@ def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_
     decide(run)
     yield from post(run)
     yield from hand_over(run)
+    yield from ask_counts(run)
     yield from bill(run)
+    yield from credit(run)
     yield from keep_stages(run)
     yield from settle_changes(t, order_id, cause)
     if run.process != before:
@@ -172,6 +174,7 @@ def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[Any]:
         reason=e.reason,
         sentence=e.sentence,
         price_list=e.price_list,
+        is_limited=e.is_limited,
     )
     yield from conclude(t, e.order_id, e)
 
@@ -210,11 +213,17 @@ def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[
             t.tasks[e.order_id, kind] = replace(task, is_refused=False)
             if kind == "request_invoice":
                 unbill(t, e.order_id, task)
+            elif kind == "request_credit_note":
+                uncredit(t, e.order_id, task)
     _release_credit(t, e.order_id, standing)
+    if "price_missing" in standing:
+        look_up_again(run)
+    if "substitution" in standing:
+        accept_substitutes(run)
     t.processes[(e.order_id,)] = replace(
         process,
         refusals=tuple(row for row in process.refusals if row[0] not in refused),
-        overridden=tuple(sorted({*process.overridden, *standing} - _CREDIT_REASONS)),
+        overridden=tuple(sorted({*process.overridden, *standing} - _CREDIT_REASONS - {"substitution"})),
     )
     sentence = f"Order {e.order_id} goes on in spite of {', '.join([*refused, *standing])}: released by {e.person}."
     yield from answer(t, e, e.order_id, change, "release", None, DONE, sentence)

@@ -29,6 +29,8 @@ LATE = {
 _CREDIT = "credit_hold"
 _HELD = {
     "price_mismatch": "price_mismatch",
+    "price_missing": "price_missing",
+    "substitution": "substitution",
     "erp_refused": "erp_refused",
     "wms_refused": "wms_refused",
     "erp_hold": "erp_hold",
@@ -148,6 +150,9 @@ def _concerns(run: Run, late: list[str]) -> Iterator[tuple[str, str]]:
     refused = dict(run.process.refusals).get("invoice_refused")
     if refused is not None:
         yield "invoice_refused", f"Order {order_id}: the ERP refuses to bill what has shipped: {refused}"
+    refused = dict(run.process.refusals).get("credit_refused")
+    if refused is not None:
+        yield "credit_refused", f"Order {order_id}: the ERP refuses to credit what came back: {refused}"
     undated = [
         f"{show(line.backordered_milli)} of {line.item}"
         for _, line in run.live()

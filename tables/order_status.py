@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from schemas.orders import LineStatus, OrderStatus
+from schemas.orders import LineStatus, OrderStatus, SubstituteStatus
 from tables.order_identity import others
 from tables.order_process import Process
 from tables.order_states import LineTally, status_of
-from tables.orders import Executed, Line, Order, OrderTables
+from tables.orders import Executed, Line, Order, OrderTables, Substitute
 
 _NOTHING_DONE = Executed()
 
@@ -30,7 +30,7 @@ def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | N
         placed_at_ms=order.placed_at_ms,
         requested_on=order.requested_on,
         erp_order_nos=[no for (_, no), erp in t.erp_orders.under(order_id) if not erp.is_deleted],
-        lines=[_line_status(number, line) for number, line in lines],
+        lines=[_line_status(t, order_id, number, line) for number, line in lines],
         decision=process.decision if process else "",
         holds=list(process.holds) if process else [],
         changes=list(recent.outcomes) if recent else [],
@@ -68,7 +68,7 @@ def _status(order: Order, lines: list[Line], process: Process | None) -> str:
     return status_of(tallies, is_held=is_held, is_cancelled=is_cancelled)
 
 
-def _line_status(number: int, line: Line) -> LineStatus:
+def _line_status(t: OrderTables, order_id: str, number: int, line: Line) -> LineStatus:
     return LineStatus(
         line=number,
         item=line.item,
@@ -86,4 +86,21 @@ def _line_status(number: int, line: Line) -> LineStatus:
         invoiced_milli=line.invoiced_milli,
         promised_on=line.answer.promised_on if line.answer and line.backordered_milli else None,
         reason=line.reason,
+        substitutes=[_substitute(key[2], row) for key, row in t.substitutes.under(order_id, number)] if _has_others(line) else [],
+    )
+
+
+def _has_others(line: Line) -> bool:
+    done = line.executed
+    return done.substituted_milli > 0 or line.shipped_milli > done.shipped_milli or line.returned_milli > done.returned_milli
+
+
+def _substitute(item: str, row: Substitute) -> SubstituteStatus:
+    return SubstituteStatus(
+        item=item,
+        qty_milli=max(row.substitute_milli, row.shipped_milli),
+        serves_milli=max(row.served_milli, row.serves(row.shipped_milli)),
+        shipped_milli=row.shipped_milli,
+        returned_milli=row.returned_milli,
+        is_accepted=row.is_accepted,
     )

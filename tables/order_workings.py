@@ -25,7 +25,7 @@ class Sources(Frozen, frozen=True):
     erp_line_no: int | None
     is_listed: bool
     substitutes_shipped_milli: int
-    substitutes_returned_milli: int
+    returned_milli: int
     invoiced_milli: int
     instructed_milli: int = 0  # units warehouses were told to ship, and neither gave back nor missed
     committed_milli: int = 0  # the same, or what they took if that is more
@@ -139,7 +139,7 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
         declined_milli=declined,
         picked_milli=picked,
         shipped_milli=shipped,
-        returned_milli=old.executed.returned_milli + s.substitutes_returned_milli,
+        returned_milli=s.returned_milli,
         cancelled_by=cancelled_by,
     )
 

@@ -289,12 +289,20 @@ class Substitute(Frozen, frozen=True):
     """Another item that serves a line: `served_milli` of the line by `substitute_milli` of it, of which so much has shipped.
 
     Shipments and returns of it are kept as they come and count by that ratio, one to one while the substitution is unknown.
+    `is_accepted`: the order allows it, or a person does; `billed_milli`, `credited_milli`: what the ERP was asked for of it.
     """
 
     served_milli: int = 0
     substitute_milli: int = 0
     shipped_milli: int = 0
     returned_milli: int = 0
+    is_accepted: bool = False
+    billed_milli: int = 0
+    credited_milli: int = 0
+
+    def is_disputed(self) -> bool:
+        """Whether it went out, or will, for an order that takes no substitute, and nobody has accepted it."""
+        return not self.is_accepted and max(self.substitute_milli, self.shipped_milli) > self.returned_milli
 
     def serves(self, qty_milli: int) -> int:
         """How much of the line a quantity of the substitute stands for."""
@@ -314,6 +322,13 @@ class KnownSite(Frozen, frozen=True):
 
     version: Version
     is_deleted: bool
+
+
+class Lot(Frozen, frozen=True):
+    """Units of a line's item that left as a lot, and came back as it."""
+
+    shipped_milli: int = 0
+    returned_milli: int = 0
 
 
 class SeenFact(Frozen, frozen=True):
@@ -341,6 +356,8 @@ class OrderTables:
     substitutes: Table[tuple[str, int, str], Substitute]  # order id, line, item
     erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
     erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
+    lots: Table[tuple[str, int, str, str], Lot]  # order id, line, item, lot ("": none was named)
+    credited: Table[tuple[str, int], Billed]  # order id, line: of its own item
     twins: Table[tuple[str, str], Twin]  # order id, customer
     passed_on: Table[tuple[str, str], PassedOn]  # order id, ERP order number
     recent_changes: Table[tuple[str], Recent]

@@ -24,7 +24,8 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
 
     It matches if it differs by no more than `price_tolerance` of the reference. Where there is no reference (no price in that
     list and currency on that day, or a unit the item does not have) there is nothing to compare, and it matches. A price
-    without a currency is compared with the list's, if that has the item in one currency only.
+    without a currency is compared with the list's, if that has the item in one currency only. A line that says no price is told
+    the reference.
     Raises `NotYet` while the item is unknown.
     """
     item = known_item(t, e.item)
@@ -47,7 +48,7 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
         unit_price=e.unit_price,
         currency=e.currency,
         reference=reference,
-        is_match=reference is None or _is_within(e.unit_price, reference, p.price_tolerance),
+        is_match=e.is_unpriced or reference is None or _is_within(e.unit_price, reference, p.price_tolerance),
     )
 
 

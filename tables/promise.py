@@ -197,6 +197,15 @@ class Shipment(Frozen, frozen=True):
     implied_milli: int
 
 
+class Returned(Frozen, frozen=True):
+    """Units of a line came back; `accepted_milli` of them had left before, and are stock."""
+
+    site: str
+    lot: str
+    qty_milli: int
+    accepted_milli: int
+
+
 class ShipmentLine(Frozen, frozen=True):
     """A line of a shipment: one fact, whatever the number of messages that tell of it.
 
@@ -340,6 +349,7 @@ class PromiseTables:
     movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
+    returns: Table[tuple[str, str, int, int, str], Returned]  # item, order id, line, came back at, event id
     shipments: Table[tuple[str, str, int, str, int, str], Shipment]  # item, order id, line, site, shipped at, event id
     shipment_lines: Table[tuple[str, str, int, str, str, str, int], ShipmentLine]  # item, order, line, site, shipment, lot, part
     unpicked: Table[tuple[str, str, int, str], Unpicked]  # item, order id, line, site

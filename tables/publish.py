@@ -39,10 +39,25 @@ def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | N
         promise_milli=free.promise(overview.sites),
         sites=sites,
         marks=_furthest([overview.marks, *[row.marks for _, row in rows]]),
-        suspects=list(overview.suspects),
+        suspects=[*overview.suspects, *_below_zero(rows)],
         safety_policy=p.safety_stock,
         shared_safety_milli=kept.shared,
     )
+
+
+def _below_zero(rows: list[tuple[str, Stock]]) -> list[str]:
+    """Balances that cannot be: less than nothing of a status at a site."""
+    return [f"negative:{site}:{name}" for site, row in rows for name, qty in _balances(row) if qty < 0]
+
+
+def _balances(row: Stock) -> list[tuple[str, int]]:
+    return [
+        ("usable", row.usable_milli),
+        ("held", row.held_milli),
+        ("quality", row.quality_milli),
+        ("damaged", row.damaged_milli),
+        ("staged", row.staged_milli),
+    ]
 
 
 def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:

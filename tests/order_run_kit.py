@@ -16,6 +16,8 @@ from schemas.deliveries import ObligationRaised, ObligationSettled
 from schemas.frozen import replace
 from schemas.inventory import CheckPrice, RequestAllocation
 from schemas.obligations import (
+    CountRequested,
+    CreditNotePosted,
     InvoicePosted,
     NotifyStatus,
     ObligedLine,
@@ -24,6 +26,8 @@ from schemas.obligations import (
     PostOrder,
     ReleaseOrder,
     ReleaseWithdrawn,
+    RequestCount,
+    RequestCreditNote,
     RequestInvoice,
     StatusNotified,
     WithdrawRelease,
@@ -38,6 +42,7 @@ from schemas.orders import (
     InvoiceLinePosted,
     LineAnswered,
     LinePicked,
+    LineReturned,
     LineShipped,
     LineShorted,
     LineSubstituted,
@@ -67,6 +72,7 @@ def order(
     uom: str | None = None,
     partial: bool = True,
     backorder: bool = True,
+    substitute: bool = True,
 ) -> OrderPlaced:
     """An order of the shop: (line, item, units)."""
     return OrderPlaced(
@@ -84,7 +90,7 @@ def order(
         ],
         allow_partial=partial,
         allow_backorder=backorder,
-        allow_substitute=True,
+        allow_substitute=substitute,
     )
 
 
@@ -115,6 +121,8 @@ class Erp:
     lines: dict[int, ErpRow] = field(default_factory=dict)
     revisions: list[int] = field(default_factory=list)
     invoices: int = 0
+    billed: list[tuple[str, int]] = field(default_factory=list)
+    credited: dict[int, int] = field(default_factory=dict)
     refuse: str | None = None
     version: int = 0
     created: int = 0
@@ -152,15 +160,25 @@ class Erp:
             return "refused", self.refuse
         for row in asked.lines:
             held = self.lines.get(row.line)
-            if not self.is_there or held is None or held.status == "X" or held.invoiced + row.qty_milli > held.ordered:
+            units = row.qty_milli
+            if not self.is_there or held is None or held.status == "X" or held.invoiced + units > held.ordered:
                 return "refused", f"line {row.line} cannot be billed"
         self.invoices += 1
         for row in asked.lines:
             held = self.lines[row.line]
-            shipped = held.shipped + row.qty_milli
-            self._set(row.line, dataclasses.replace(held, shipped=shipped, invoiced=held.invoiced + row.qty_milli))
+            units = row.qty_milli
+            self._set(row.line, dataclasses.replace(held, shipped=held.shipped + units, invoiced=held.invoiced + units))
             self._invoice(row)
         return "done", InvoicePosted(f"INV{self.invoices}")
+
+    def give_back(self, asked: RequestCreditNote) -> tuple[str, Any]:
+        if self.refuse is not None:
+            return "refused", self.refuse
+        for row in asked.lines:
+            units = row.qty_milli
+            self.credited[row.line] = self.credited.get(row.line, 0) + units
+            assert self.credited[row.line] <= self.lines[row.line].invoiced, "no more is credited than was billed"
+        return "done", CreditNotePosted("CR1")
 
     # --- what its people do
 
@@ -253,17 +271,19 @@ class Erp:
 
     def _invoice(self, row: ObligedLine) -> None:
         self.version += 1
+        item, qty = (row.substitute, row.substitute_milli) if row.substitute else (row.item, row.qty_milli)
+        self.billed.append((item, qty // 1000))
         self.feed.append(
             InvoiceLinePosted(
                 **head(f"erp invoice {self.version}", self.version),
                 order_id=ORDER,
                 order_no=self.no,
                 invoice_no=f"INV{self.invoices}",
-                invoice_line=row.line,
+                invoice_line=len(self.billed),
                 order_line_no=row.line,
                 revision=1,
-                item=row.item,
-                qty_milli=row.qty_milli,
+                item=item,
+                qty_milli=qty,
                 amount=Decimal(1),
                 posted_at_ms=NOON,
                 is_void=False,
@@ -329,6 +349,10 @@ class Wms:
         fact = self._fact(line, site, qty) | {"item": item}
         self.said.append(LineShipped(**fact, shipment=f"S{self.number}", carrier=None, tracking=None, lot=None))
 
+    def take_back(self, line: int, units: int, site: str = "DC1", item: str | None = None, lot: str | None = None) -> None:
+        fact = self._fact(line, site, units * 1000) | {"item": item or self.items[line]}
+        self.said.append(LineReturned(**fact, lot=lot))
+
     def work_off(self) -> None:
         """Pick and ship all there is."""
         for (line, site), qty in list(self.todo.items()):
@@ -364,6 +388,7 @@ class Yard:
         self.obligations: list[ObligationRaised] = []
         self.parked: list[Any] = []
         self.notices: list[NotifyStatus] = []
+        self.counts: list[tuple[str, str]] = []
         self.now = NOON
         for item in ("A", "B", "Z"):
             self.bench.item(item, pack_uom="CS")
@@ -476,6 +501,11 @@ class Yard:
                 outcome, answer = self.erp.put(body)
             case RequestInvoice():
                 outcome, answer = self.erp.bill(body)
+            case RequestCount():
+                self.counts.append((body.site, body.item))
+                outcome, answer = "done", CountRequested()
+            case RequestCreditNote():
+                outcome, answer = self.erp.give_back(body)
             case ReleaseOrder():
                 outcome, answer = self.wms.release(body)
             case WithdrawRelease():
@@ -522,7 +552,7 @@ class Yard:
 
     def kinds(self) -> list[str]:
         """Kinds of all obligations, notices left out."""
-        return [x.kind for x in self.obligations if x.kind != "notify_status"]
+        return [x.kind for x in self.obligations if x.kind not in ("notify_status", "request_count")]
 
     def bodies(self, kind: str) -> list[Any]:
         return [body_of(x.kind, x.body) for x in self.obligations if x.kind == kind]

@@ -14,7 +14,15 @@ import msgspec
 from connectors.outbound import EndpointFailed, call, read
 from schemas.errors import BadMessage
 from schemas.frozen import replace
-from schemas.obligations import ObligedLine, OrderReleased, ReleaseOrder, ReleaseWithdrawn, WithdrawRelease
+from schemas.obligations import (
+    CountRequested,
+    ObligedLine,
+    OrderReleased,
+    ReleaseOrder,
+    ReleaseWithdrawn,
+    RequestCount,
+    WithdrawRelease,
+)
 from schemas.quantity import parse_milli, show
 
 
@@ -56,6 +64,11 @@ class WmsClient:
         lines = [{"line": x.line, "site": x.site, "qty": show(x.qty_milli)} for x in withdrawal.lines]
         answer = await self._post("/withdrawals", {"order": withdrawal.order_id, "lines": lines}, key, (200,))
         return ReleaseWithdrawn(_given_back(withdrawal.lines, read(answer, _Withdrawal).withdrawn))
+
+    async def request_count(self, count: RequestCount, key: str) -> CountRequested:
+        """An item to count at a site."""
+        await self._post("/counts", {"order": count.order_id, "site": count.site, "item": count.item}, key, (200, 202))
+        return CountRequested()
 
     async def _post(self, path: str, body: Any, key: str, expect: tuple[int, ...]) -> bytes:
         data = msgspec.json.encode(body)

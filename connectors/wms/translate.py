@@ -205,7 +205,7 @@ def _returned(m: wire.Returned, h: Header) -> list[Any]:
         return [stock]
     return [
         stock,
-        LineReturned(**h, order_id=m.order, line=m.line, item=m.item, site=m.site, uom=m.uom, qty_milli=m.qty),
+        LineReturned(**h, order_id=m.order, line=m.line, item=m.item, site=m.site, uom=m.uom, qty_milli=m.qty, lot=m.lot),
     ]
 
 

@@ -32,6 +32,13 @@ class ErpOptions:
     own_change_ms: int = 1_000
 
 
+class SiteUnits(msgspec.Struct, frozen=True):
+    """So much of a line from a site."""
+
+    site: str
+    qty: str
+
+
 class AskedLine(msgspec.Struct, frozen=True):
     """A line as it shall be. One of nothing is not delivered (any more)."""
 
@@ -40,6 +47,7 @@ class AskedLine(msgspec.Struct, frozen=True):
     site: str | None
     qty: str
     unit_price: str | None = None
+    sites: list[SiteUnits] = []
 
 
 class AskedOrder(msgspec.Struct, frozen=True):
@@ -53,10 +61,12 @@ class AskedOrder(msgspec.Struct, frozen=True):
 
 
 class BilledLine(msgspec.Struct, frozen=True):
-    """So much of a line to bill."""
+    """So much of a line to bill or to credit: as the item ordered, or as so much (`item_qty`) of another that stands for it."""
 
     line: Number
     qty: str
+    item: str | None = None
+    item_qty: str | None = None
 
 
 class AskedInvoice(msgspec.Struct, frozen=True):
@@ -76,6 +86,7 @@ class Line(msgspec.Struct, frozen=True):
     shipped: int = 0
     invoiced: int = 0
     status: str = "O"
+    sites: dict[str, str] = {}
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -92,6 +103,14 @@ class Order(msgspec.Struct, frozen=True):
     lines: dict[int, Line]
     status: str = "OPEN"
     is_stopped: bool = False
+
+
+class Credit(msgspec.Struct, frozen=True):
+    """What a credit note gives back of an order, by line."""
+
+    credit_no: str
+    order_no: str
+    lines: dict[int, int]
 
 
 class Invoice(msgspec.Struct, frozen=True):
@@ -113,6 +132,7 @@ class Erp:
         self._orders: Rows[Order] = store.rows("order", Order)
         self._numbers: Rows[str] = store.rows("number", str)
         self._invoices: Rows[Invoice] = store.rows("invoice", Invoice)
+        self._credits: Rows[Credit] = store.rows("credit", Credit)
         self._answers: Rows[Answer] = store.rows("answer", Answer)
         self._due: Rows[str] = store.rows("own_change", str)
         self._counters: Rows[int] = store.rows("counter", int)
@@ -125,6 +145,10 @@ class Erp:
     def post_invoice(self, key: str, order_no: str, body: Any, now: int) -> Answer:
         """Bill units of an order."""
         return answered(self._answers, key, lambda: self._bill(order_no, read(AskedInvoice, body), now))
+
+    def post_credit(self, key: str, order_no: str, body: Any, now: int) -> Answer:
+        """Credit units of an order that came back."""
+        return answered(self._answers, key, lambda: self._credit(order_no, read(AskedInvoice, body)))
 
     def advance(self, now: int) -> list[dict[str, Any]]:
         """What the ERP's people do by now; and the change feed's messages that are due, each once."""
@@ -148,6 +172,7 @@ class Erp:
                     str(number): {
                         "item": line.item,
                         "site": line.site,
+                        **({"sites": line.sites} if line.sites else {}),
                         "ordered": plain(line.ordered),
                         "shipped": plain(line.shipped),
                         "invoiced": plain(line.invoiced),
@@ -162,7 +187,11 @@ class Erp:
             no: {"order_no": row.order_no, "total": row.total, "lines": {str(n): plain(qty) for n, qty in row.lines.items()}}
             for no, row in self._invoices.scan()
         }
-        return {"orders": orders, "invoices": invoices}
+        credits = {
+            no: {"order_no": row.order_no, "lines": {str(n): plain(qty) for n, qty in row.lines.items()}}
+            for no, row in self._credits.scan()
+        }
+        return {"orders": orders, "invoices": invoices, "credits": credits}
 
     # --- orders
 
@@ -196,7 +225,10 @@ class Erp:
         if asked.site is None or asked.site not in self._master.sites:
             raise Refused(f"Line {asked.line}: site {asked.site!r} is not known.")
         listed = self._master.prices.get((self._master.customers[customer], asked.item))
-        return Line(asked.item, asked.site, milli(asked.qty), _price(asked.unit_price, asked.line) or listed)
+        sites = {part.site: part.qty for part in asked.sites}
+        if sites and (not sites.keys() <= self._master.sites or sum(map(milli, sites.values())) != milli(asked.qty)):
+            raise Refused(f"Line {asked.line}: its sites {', '.join(sites)} are not known, or do not add up to {asked.qty}.")
+        return Line(asked.item, asked.site, milli(asked.qty), _price(asked.unit_price, asked.line) or listed, sites=sites)
 
     def _create(self, order: Order, now: int) -> None:
         """Two transactions: the order comes in open, then its stock is allocated, as our caller found it."""
@@ -284,17 +316,38 @@ class Erp:
         lines = {n: _settled(replace(line, shipped=line.shipped + billed.get(n, 0))) for n, line in order.lines.items()}
         shipped = self._save(order, replace(order, lines=lines), now, 0)
         invoice_no = f"INV-{next_number(self._counters, 'invoice', 900_001)}"
-        self._invoice(invoice_no, shipped, {number: qty for number, qty in billed.items() if qty}, now)
+        self._invoice(invoice_no, shipped, asked.lines, {number: qty for number, qty in billed.items() if qty}, now)
         return Answer(201, {"invoice_no": invoice_no})
 
-    def _invoice(self, invoice_no: str, order: Order, billed: dict[int, int], now: int) -> None:
+    def _credit(self, order_no: str, asked: AskedInvoice) -> Answer:
+        """No more is credited than was billed."""
+        order = self._orders.get(order_no)
+        if order is None:
+            raise Refused(f"Order {order_no!r} is not known.")
+        back: dict[int, int] = {}
+        for line in asked.lines:
+            back[line.line] = back.get(line.line, 0) + milli(line.qty)
+        if not any(back.values()):
+            raise Refused("There is nothing to credit.")
+        for number, qty in back.items():
+            held = order.lines.get(number)
+            before = sum(row.lines.get(number, 0) for _, row in self._credits.scan() if row.order_no == order_no)
+            if held is None or before + qty > held.invoiced:
+                billed = plain(held.invoiced if held else 0)
+                raise Refused(f"Line {number}: {plain(before + qty)} would be credited of {billed} billed.")
+        credit_no = f"CR-{next_number(self._counters, 'credit', 900_001)}"
+        self._credits.put(credit_no, Credit(credit_no, order_no, back))
+        return Answer(201, {"credit_no": credit_no})
+
+    def _invoice(self, invoice_no: str, order: Order, asked: list[BilledLine], billed: dict[int, int], now: int) -> None:
         rows, total = [], Decimal(0)
-        for row_no, (number, qty) in enumerate(sorted(billed.items()), 1):
+        for row_no, (number, item, qty, served) in enumerate(_merged(asked), 1):
             line = order.lines[number]
-            amount = (Decimal(line.price or "0") * qty / MILLI).quantize(_CENT, ROUND_HALF_UP)
+            amount = (Decimal(line.price or "0") * served / MILLI).quantize(_CENT, ROUND_HALF_UP)
             total += amount
             key = {"invoice_no": invoice_no, "line_no": row_no}
-            row = {"order_line_no": number, "item_no": line.item, "qty": fixed(qty), "unit_price": line.price}
+            price = line.price if item is None else str((amount * MILLI / qty).quantize(Decimal("0.0001")))
+            row = {"order_line_no": number, "item_no": item or line.item, "qty": fixed(qty), "unit_price": price}
             rows.append(Change("c", "invoice_line", key, key | row | {"amount": str(amount)}))
         total = total.quantize(_CENT)
         header = {"order_no": order.order_no, "status": "POSTED", "total": str(total), "created_at": iso(now)}
@@ -302,6 +355,16 @@ class Erp:
         self._invoices.put(invoice_no, Invoice(invoice_no, order.order_no, str(total), billed))
         lines = {n: _settled(replace(line, invoiced=line.invoiced + billed.get(n, 0))) for n, line in order.lines.items()}
         self._save(order, replace(order, lines=lines), now, 0, tuple(rows))
+
+
+def _merged(asked: list[BilledLine]) -> list[tuple[int, str | None, int, int]]:
+    """Line, another item than the one ordered, units of it, units of the line: each item of a line once, of something."""
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    for line in asked:
+        key = (line.line, line.item or "")
+        qty, served = found.get(key, (0, 0))
+        found[key] = (qty + milli(line.qty if line.item_qty is None else line.item_qty), served + milli(line.qty))
+    return [(number, item or None, qty, served) for (number, item), (qty, served) in sorted(found.items()) if qty]
 
 
 def _price(text: str | None, line: int) -> str | None:
@@ -334,7 +397,7 @@ def _revised(was: Line | None, new: Line | None) -> Line:
     ordered = max(new.ordered if new else 0, was.shipped)
     if not ordered:
         return _cancelled(was)
-    line = was if new is None else replace(was, item=new.item, site=new.site, price=new.price)
+    line = was if new is None else replace(was, item=new.item, site=new.site, price=new.price, sites=new.sites)
     return _settled(replace(line, ordered=ordered, status="O"))
 
 

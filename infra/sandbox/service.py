@@ -224,8 +224,12 @@ def _erp(system: System, master: Master, options: Options) -> System:
     def bill(request: Request, body: Any, now: int) -> Answer:
         return core.post_invoice(_key(request), request.path_params["order_no"], body, now)
 
+    def credit(request: Request, body: Any, now: int) -> Answer:
+        return core.post_credit(_key(request), request.path_params["order_no"], body, now)
+
     system.route("PUT", "/orders/{channel}/{external_ref:path}", put)
     system.route("POST", "/orders/{order_no:path}/invoices", bill)
+    system.route("POST", "/orders/{order_no:path}/credits", credit)
     return system
 
 
@@ -237,6 +241,7 @@ def _wms(system: System, master: Master, options: Options) -> System:
     system.emits(core, "wms")
     system.route("POST", "/releases", lambda request, body, now: core.release(_key(request), body, now))
     system.route("POST", "/withdrawals", lambda request, body, now: core.withdraw(_key(request), body))
+    system.route("POST", "/counts", lambda request, body, now: core.count(_key(request), body, now))
     system.route("POST", "/receipts", lambda request, body, now: core.receive(body, now))
     return system
 

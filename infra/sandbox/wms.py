@@ -65,6 +65,13 @@ class WithdrawnLine(msgspec.Struct, frozen=True):
     qty: str
 
 
+class CountRequest(msgspec.Struct, frozen=True):
+    """An item to count at a site."""
+
+    site: Name
+    item: Name
+
+
 class Withdrawal(msgspec.Struct, frozen=True):
     """What not to pick any more."""
 
@@ -146,6 +153,10 @@ class Wms:
     def withdraw(self, key: str, body: Any) -> Answer:
         """Give up units, as far as they are not picked; the answer says how many."""
         return answered(self._answers, key, lambda: self._withdraw(read(Withdrawal, body)))
+
+    def count(self, key: str, body: Any, now: int) -> Answer:
+        """Count an item at a site and tell what is there."""
+        return answered(self._answers, key, lambda: self._count_stock(read(CountRequest, body), now))
 
     def advance(self, now: int) -> list[dict[str, Any]]:
         """Work until now; everything there is to tell, in its order, each once."""
@@ -320,6 +331,14 @@ class Wms:
             self._schedule(due, Job("return", at, goods))
 
     # --- its books
+
+    def _count_stock(self, asked: CountRequest, now: int) -> Answer:
+        if asked.site not in self._master.sites or asked.item not in self._master.items:
+            raise Refused(f"Nothing is known of item {asked.item!r} at site {asked.site!r}.")
+        qty = self._stock.get(joined(asked.site, asked.item)) or 0
+        at = iso(self._instant(now))
+        self._tell(at, "stock.snapshot", asked.site, item=asked.item, qty=plain(qty), uom=self._master.items[asked.item])
+        return Answer(202, {"counted": plain(qty)})
 
     def _move(self, site: str, item: str, qty: int) -> None:
         key = joined(site, item)

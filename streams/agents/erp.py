@@ -10,7 +10,11 @@ from streams.agents.delivery import Bounds, Call, deliver
 
 
 async def post_to_erp(dispatches: AsyncIterator[Dispatch], erp: ErpClient, bounds: Bounds) -> AsyncIterator[DispatchAnswered]:
-    """Orders whole, and invoices for what has shipped."""
-    calls: dict[str, Call] = {"post_order": erp.post_order, "request_invoice": erp.request_invoice}
+    """Orders whole, invoices for what has shipped, credit notes for what came back."""
+    calls: dict[str, Call] = {
+        "post_order": erp.post_order,
+        "request_invoice": erp.request_invoice,
+        "request_credit_note": erp.request_credit_note,
+    }
     async for answer in deliver(dispatches, calls, bounds):
         yield answer

@@ -10,7 +10,11 @@ from streams.agents.delivery import Bounds, Call, deliver
 
 
 async def release_to_wms(dispatches: AsyncIterator[Dispatch], wms: WmsClient, bounds: Bounds) -> AsyncIterator[DispatchAnswered]:
-    """Units to pick, and units not to pick any more."""
-    calls: dict[str, Call] = {"release_order": wms.release_order, "withdraw_release": wms.withdraw_release}
+    """Units to pick, units not to pick any more, and items to count."""
+    calls: dict[str, Call] = {
+        "release_order": wms.release_order,
+        "withdraw_release": wms.withdraw_release,
+        "request_count": wms.request_count,
+    }
     async for answer in deliver(dispatches, calls, bounds):
         yield answer

@@ -133,8 +133,36 @@ class Oracle:
         for fact in self.warehouse:
             if fact.count is not None and fact.count[:4] == key and (fact.at_ms, fact.sequence) > since:
                 counted, since = fact.count[4], (fact.at_ms, fact.sequence)
-        later = [m[4] for fact in self.warehouse if fact.at_ms > since[0] for m in fact.moves if m[:4] == key]
+        back = self.accepted_returns()
+        later = [
+            back.get(fact.event_id, m[4]) for fact in self.warehouse if fact.at_ms > since[0] for m in fact.moves if m[:4] == key
+        ]
         return counted + sum(later, ZERO)
+
+    @_until_told
+    def accepted_returns(self) -> dict[str, Decimal]:
+        """How much of each return of an order's line is stock: no more than has left of it, in all and of the lot."""
+        left: dict[tuple[str, int, str], dict[str, Decimal]] = {}
+        for fact in self.warehouse:
+            if fact.kind == "shipment.confirmed":
+                for done, move in zip(fact.executions, fact.moves, strict=True):
+                    lots = left.setdefault((done.order_id, done.line, done.item), {})
+                    lots[move[3]] = lots.get(move[3], ZERO) - move[4]
+        found: dict[str, Decimal] = {}
+        came: dict[tuple[str, int, str], list[WmsFact]] = {}
+        for fact in self.warehouse:
+            if fact.kind == "return.received" and fact.executions:
+                done = fact.executions[0]
+                came.setdefault((done.order_id, done.line, done.item), []).append(fact)
+        for key, facts in came.items():
+            lots = left.get(key, {})
+            rest, used = sum(lots.values(), ZERO), dict[str, Decimal]()
+            for fact in sorted(facts, key=lambda f: (f.at_ms, f"wms:{f.event_id}")):
+                _, _, _, lot, qty = fact.moves[0]
+                most = rest if not lot else min(rest, lots.get(lot, ZERO) + lots.get("", ZERO) - used.get(lot, ZERO))
+                taken = found[fact.event_id] = min(qty, most)
+                rest, used[lot] = rest - taken, used.get(lot, ZERO) + taken
+        return found
 
     @_until_told
     def on_hand(self, item: str, site: str, status: str) -> Decimal:

@@ -116,10 +116,26 @@ class OrderOracle:
         wanted = min(ordered, picked) if is_cancelled else max(ordered - lost, min(ordered, picked))
         return LineTotals(
             item, ordered, ordered - wanted, picked, short, substituted, shipped,
-            self._sum(done, "return.received", None) if not substituted else None, self._invoiced(erp),
+            self._returned(order_id, line, done, shipped) if not substituted else None, self._invoiced(erp),
             may_decline=not takes_backorder and not is_cancelled and erp is None,
             is_cancelled=is_cancelled, is_listed=order is not None or not is_gone,
         )  # fmt: skip
+
+    def _returned(self, order_id: str, line: int, done: list[tuple[str, Execution]], shipped: Decimal) -> Decimal | None:
+        """What left and came back. Unsure if the ERP tells of shipments the warehouse has not told of, and lots were named."""
+        told = self._sum(done, "shipment.confirmed", None)
+        if shipped > told:
+            back = self._sum(done, "return.received", None)
+            return back if back <= told else None
+        accepted = self.told.accepted_returns()
+        facts = [
+            f
+            for f in self.told.warehouse
+            if f.kind == "return.received"
+            for d in f.executions
+            if (d.order_id, d.line) == (order_id, line)
+        ]
+        return sum((accepted[f.event_id] for f in facts), ZERO)
 
     def _executions(self, order_id: str, line: int) -> list[tuple[str, Execution]]:
         facts = self.told.warehouse

@@ -130,10 +130,14 @@ class Systems:
         match name, parts:
             case "erp", ["orders", order_no, "invoices"]:
                 return self.erp.post_invoice(key, order_no, body, now)
+            case "erp", ["orders", order_no, "credits"]:
+                return self.erp.post_credit(key, order_no, body, now)
             case "erp", ["orders", channel, ref]:
                 return self.erp.put_order(key, channel, ref, body, now)
             case "wms", ["releases"]:
                 return self.wms.release(key, body, now)
+            case "wms", ["counts"]:
+                return self.wms.count(key, body, now)
             case "wms", ["withdrawals"]:
                 return self.wms.withdraw(key, body)
             case "crm" | "portal", ["notices"]:

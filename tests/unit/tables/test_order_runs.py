@@ -13,7 +13,7 @@ from schemas.deliveries import ObligationSettled
 from schemas.frozen import replace
 from schemas.inventory import PriceChanged
 from schemas.orders import ErpOrderLineChanged, LineReturned
-from tables.order_handoffs import SHORT_PAUSE_MS
+from tables.orders import Lot
 from tables.policy import DAY_MS, OrderPolicy
 from tests.order_kit import ORDER, cancel, head, set_qty
 from tests.order_run_kit import POLICY, Yard, order
@@ -173,6 +173,44 @@ def test_a_price_that_is_the_reference_passes() -> None:
     y = Yard(A=100)
     priced(y, "2.50")
     assert y.tell(order((1, "A", 10), price="2.50")).rest().decision == "accepted"
+
+
+def test_an_order_without_prices_is_priced_by_the_list_before_its_credit_is_judged() -> None:
+    """Leaving the price out lets nobody past the limit."""
+    y = Yard(A=100)
+    y.desk.erp("C1", credit_limit=Decimal(20))
+    priced(y, "2.50")
+    y.tell(order((1, "A", 10))).rest()
+    assert (y.decision, y.holds) == ("held", ["credit_limit"])
+    assert y.asked("post_order") == []
+    y = Yard(A=100)
+    y.desk.erp("C1", credit_limit=Decimal(25))
+    priced(y, "2.50")
+    assert y.tell(order((1, "A", 10))).rest().decision == "accepted"
+    y.tell(set_qty(1, 11)).rest()
+    assert (y.decision, y.holds) == ("held", ["credit_limit"])
+
+
+def test_a_line_nobody_has_a_price_for_is_held_where_credit_is_limited() -> None:
+    y = Yard(A=100, B=100)
+    y.desk.erp("C1", credit_limit=Decimal(20))
+    priced(y, "2.50")
+    y.tell(order((1, "A", 2), (2, "B", 1))).rest()
+    assert (y.decision, y.holds, y.open()) == ("held", ["price_missing"], {"price_missing"})
+    assert y.release("price_missing").rest().decision == "accepted"
+    y = Yard(B=100)
+    y.desk.erp("C1", credit_limit=Decimal(20), price_list="")
+    assert y.tell(order((2, "B", 1))).rest().holds == ["price_missing"]
+    y = Yard(B=100)
+    assert y.tell(order((2, "B", 1))).rest().decision == "accepted", "nothing is limited"
+
+
+def test_a_price_added_since_is_found_when_the_hold_is_released() -> None:
+    y = Yard(A=100)
+    y.desk.erp("C1", credit_limit=Decimal(20))
+    assert y.tell(order((1, "A", 10))).rest().holds == ["price_missing"]
+    priced(y, "2.50")
+    assert y.release("price_missing").rest().holds == ["credit_limit"]
 
 
 def test_a_release_of_nothing_is_refused() -> None:
@@ -418,9 +456,9 @@ def test_a_warehouse_that_found_nothing_is_sent_again_after_a_while() -> None:
     y.wms.short(1, 4)
     y.rest()
     assert y.asked("release_order") == [{1: 4}]
-    y.pass_ms(SHORT_PAUSE_MS // 2).rest()
+    y.pass_ms(POLICY.short_pause_ms // 2).rest()
     assert y.asked("release_order") == [{1: 4}]
-    y.pass_ms(SHORT_PAUSE_MS).rest()
+    y.pass_ms(POLICY.short_pause_ms).rest()
     assert y.asked("release_order") == [{1: 4}, {1: 4}]
 
 
@@ -559,3 +597,114 @@ def test_an_exhausted_obligation_leaves_the_order_as_it_is_until_it_is_settled()
     assert y.world.status().status == before.status
     assert y.is_accounted_for()
     assert y.rest().status == "released"
+
+
+# --- substitutes and returns -------------------------------------------------------------------------------------------
+
+
+def substituted() -> Yard:
+    """Two of the line's ten units go out as four of another item, which the order does not allow."""
+    y = Yard(A=100, Z=100)
+    y.tell(order((1, "A", 10), substitute=False)).rest()
+    y.wms.substitute(1, 2, "Z", 4)
+    y.wms.pick(1, 8)
+    y.wms.ship(1)
+    y.wms.ship(1, item="Z")
+    return y.rest()
+
+
+def test_a_substitute_nobody_allowed_is_not_billed_until_somebody_accepts_it() -> None:
+    y = substituted()
+    assert (y.status, y.decision, y.holds, y.open()) == ("shipped", "held", ["substitution"], {"substitution"})
+    assert y.asked("request_invoice") == []
+    (other,) = y.world.line(1).substitutes
+    assert (other.item, other.qty_milli, other.serves_milli, other.is_accepted) == ("Z", 4_000, 2_000, False)
+    y.release("substitution").rest()
+    assert (y.status, y.holds, y.open()) == ("invoiced", [], set())
+    assert y.asked("request_invoice") == [{1: 8}] or sorted(y.erp.billed) == [("A", 8), ("Z", 4)]
+    assert y.units()["invoiced"] == 10
+
+
+def test_a_substitute_that_comes_back_is_no_longer_in_the_way() -> None:
+    y = substituted()
+    y.wms.take_back(1, 4, item="Z")
+    y.rest()
+    assert (y.holds, y.units()["returned"]) == ([], 2)
+
+
+def test_an_allowed_substitute_is_named_and_billed_as_what_it_is() -> None:
+    y = Yard(A=100, Z=100)
+    y.tell(order((1, "A", 10))).rest()
+    y.wms.substitute(1, 10, "Z", 5)
+    y.wms.ship(1, item="Z")
+    y.rest()
+    assert (y.status, y.holds, y.erp.billed, y.units()["invoiced"]) == ("invoiced", [], [("Z", 5)], 10)
+
+
+def test_what_comes_back_is_credited_once_it_was_billed() -> None:
+    y = placed((1, "A", 10))
+    y.wms.work_off()
+    y.rest()
+    y.wms.take_back(1, 3)
+    y.rest()
+    assert (y.status, y.units()["returned"], y.asked("request_credit_note")) == ("invoiced", 3, [{1: 3}])
+    y.wms.take_back(1, 9)
+    y.rest()
+    assert (y.units()["returned"], y.asked("request_credit_note"), y.erp.credited) == (10, [{1: 3}, {1: 7}], {1: 10_000})
+
+
+def test_a_refused_credit_is_told_and_asked_for_again() -> None:
+    y = placed((1, "A", 10))
+    y.wms.work_off()
+    y.rest()
+    y.erp.refuse = "the period is closed"
+    y.wms.take_back(1, 3)
+    assert y.rest().open() == {"credit_refused"}
+    y.erp.refuse = None
+    assert y.release("credit_refused").rest().open() == set()
+    assert y.erp.credited == {1: 3_000}
+
+
+def test_a_return_counts_by_lot_where_it_names_one() -> None:
+    y = placed((1, "A", 10))
+    y.wms.work_off()
+    y.rest()
+    y.tables.lots[ORDER, 1, "A", ""] = replace(y.tables.lots[ORDER, 1, "A", ""], shipped_milli=0)
+    y.tables.lots[ORDER, 1, "A", "L1"] = Lot(4_000)
+    y.tables.lots[ORDER, 1, "A", "L2"] = Lot(6_000)
+    y.wms.take_back(1, 6, lot="L1")
+    assert y.rest().units()["returned"] == 4
+
+
+# --- several sites -----------------------------------------------------------------------------------------------------
+
+
+def test_what_one_warehouse_does_not_find_another_ships_at_once() -> None:
+    """The site is not believed first, though its books say it has more; it is asked to count."""
+    y = Yard(A=100)
+    y.receive("A", 20, site="DC2")
+    y.tell(order((1, "A", 10))).rest()
+    y.wms.short(1, 10)
+    y.rest()
+    assert y.promised() == {"DC2": 10}
+    assert [(row.site, row.qty_milli) for row in y.bodies("release_order")[-1].lines] == [("DC2", 10_000)]
+    assert y.counts == [("DC1", "A")]
+
+
+def test_a_warehouse_that_found_nothing_rests_as_long_as_the_settings_say() -> None:
+    y = Yard(policy=OrderPolicy(erp="erp", wms="wms", notify=("portal",), short_pause_ms=60_000), A=100)
+    y.tell(order((1, "A", 10))).rest()
+    y.wms.short(1, 10)
+    y.rest()
+    assert (y.promised(), len(y.bodies("release_order"))) == ({"DC1": 10}, 1)
+    y.pass_ms(61_000).rest()
+    assert len(y.bodies("release_order")) == 2
+
+
+def test_the_erp_is_told_which_sites_a_line_comes_from() -> None:
+    y = Yard(A=6)
+    y.receive("A", 5, site="DC2")
+    y.tell(order((1, "A", 10), (2, "B", 1))).rest()
+    split, whole = y.bodies("post_order")[0].lines
+    assert [(part.site, part.qty_milli) for part in split.parts] == [("DC1", 6_000), ("DC2", 4_000)]
+    assert (split.site, whole.parts) == ("DC1", ())

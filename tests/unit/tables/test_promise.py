@@ -676,3 +676,67 @@ def test_a_receipt_taken_back_is_expected_again(bench: Bench) -> None:
     bench.receive("-10", document="PO-1", document_line=1)
     assert bench.on_hand() == "0"
     assert [day.supply_milli for day in bench.site().days] == [10_000]
+
+
+# --- returns, and what cannot be ---
+
+
+def quality(bench: Bench) -> str:
+    return show(bench.site().quality_milli)
+
+
+def test_no_more_comes_back_as_stock_than_left(bench: Bench) -> None:
+    """What is over is said, and is not stock; a shipment told later explains it."""
+    bench.receive("10")
+    bench.order("5")
+    bench.pick("5", "web:1")
+    bench.ship("3", "web:1")
+    bench.give_back("2", "web:1")
+    assert (quality(bench), bench.open_exceptions()) == ("2", set())
+    bench.give_back("3", "web:1")
+    assert quality(bench) == "3"
+    assert bench.open_exceptions() == {"over_returned:web:1:1:SKU-1"}
+    bench.ship("2", "web:1")
+    assert (quality(bench), bench.open_exceptions()) == ("5", set())
+
+
+def test_a_return_told_before_its_shipment_counts_when_that_is_told(bench: Bench) -> None:
+    bench.receive("10")
+    bench.give_back("2", "web:1")
+    assert (quality(bench), len(bench.open_exceptions())) == ("0", 1)
+    bench.ship("2", "web:1")
+    assert (quality(bench), bench.open_exceptions()) == ("2", set())
+
+
+def test_a_return_is_held_against_its_lot(bench: Bench) -> None:
+    bench.receive("10", lot="L1")
+    bench.receive("10", lot="L2")
+    bench.ship("4", "web:1", lot="L1")
+    bench.ship("6", "web:1", lot="L2")
+    bench.give_back("5", "web:1", lot="L1")
+    bench.give_back("6", "web:1", lot="L2")
+    assert quality(bench) == "10"
+    assert bench.open_exceptions() == {"over_returned:web:1:1:SKU-1"}
+
+
+def test_a_return_that_names_no_order_is_stock_in_quality(bench: Bench) -> None:
+    bench.give_back("2", None)  # type: ignore[arg-type]
+    assert (quality(bench), bench.open_exceptions()) == ("2", set())
+
+
+def test_a_balance_below_zero_makes_the_item_suspect(bench: Bench) -> None:
+    bench.receive("1")
+    assert bench.atp().suspects == []
+    bench.pick("3", "web:1", substitute_for="SKU-9")
+    assert bench.atp().suspects == ["negative:DC1:usable"]
+    bench.receive("2")
+    assert bench.atp().suspects == []
+
+
+def test_a_short_pick_goes_to_another_site_first(bench: Bench) -> None:
+    """The site that did not find its units gives only what no other has."""
+    bench.receive("20")
+    bench.receive("6", site="DC2")
+    bench.order("10")
+    bench.short("0", "10", "web:1")
+    assert shown(bench.last(LineAnswered).allocated) == [("DC1", "4"), ("DC2", "6")]
