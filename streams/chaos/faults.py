@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -157,9 +158,9 @@ def _cut(store: Path, dice: Random) -> None:
         opened.truncate(file.stat().st_size // 2)
 
 
-def _rotten(store: Path, dice: Random) -> None:
+def _rotten(store: Path, dice: Random, kinds: Collection[str] = (".sst", ".log")) -> None:
     """Some bytes of the data files are others."""
-    for file in [path for path in sorted(store.iterdir()) if path.suffix in {".sst", ".log"} and path.stat().st_size]:
+    for file in [path for path in sorted(store.iterdir()) if path.suffix in kinds and path.stat().st_size]:
         size = min(file.stat().st_size, 1 << 20)
         with file.open("r+b") as opened:
             for _ in range(8):
@@ -168,6 +169,40 @@ def _rotten(store: Path, dice: Random) -> None:
 
 
 _DAMAGES: dict[str, Callable[[Path, Random], None]] = {"gone": _gone, "blank": _blank, "cut": _cut, "rotten": _rotten}
+
+
+def rot(site: Site) -> str:
+    """Bytes of a running worker's rows become others: it learns of it where it reads them, and makes the store again."""
+    hand = site.hand()
+    hand.kill()  # what its rows were written to is then, once it is back, in files that can rot
+    hand.start()
+    site.wait(3, 5)
+    stores = sorted({path.parent for path in (hand.directory / "stores").rglob("*.sst")})
+    said = []
+    for store in site.dice.sample(stores, min(4, len(stores))):
+        with suppress(OSError):  # files come and go while it runs
+            _rotten(store, site.dice, {".sst"})
+            said.append(f"{store.parent.name}/{store.name}")
+    site.wait(0.5, 2)
+    return f"{hand.directory.name}: {', '.join(said) or 'it had no files of rows'}"
+
+
+def copied_directory(site: Site) -> str:
+    """A worker is killed, its directory is copied, and both come up: with names of their own, and the rows that were there."""
+    hand = site.hand()
+    site.wait(0.5, 1.5)
+    hand.kill()
+    shutil.rmtree(site.guest.directory, ignore_errors=True)
+    shutil.copytree(hand.directory, site.guest.directory)
+    hand.start()
+    site.guest.start()
+    ran_s = site.wait(SESSION_S + 2, SESSION_S + 5)
+    names = [(one.directory / "name").read_text().split()[0] for one in (hand, site.guest)]
+    died = site.guest.died() or hand.died()
+    site.guest.stop()
+    assert len(set(names)) == len(names), f"a copied directory kept its name {names[0]}"
+    assert died is None, died
+    return f"{hand.directory.name} and its copy ran for {ran_s:.1f} s"
 
 
 def disk_full(site: Site) -> str:
@@ -249,6 +284,8 @@ FAULTS: dict[str, Strike] = {
     "freeze": freeze,
     "storm": storm,
     "damage": damage,
+    "rot": rot,
+    "copied-directory": copied_directory,
     "disk-full": disk_full,
     "stall": stall,
     "cut": cut,
