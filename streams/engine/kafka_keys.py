@@ -10,20 +10,21 @@
 | `k`, topic, record key, offset, partition | record (indexed topics) |
 
 A topic is followed from the first time it is asked for. That call waits until it is caught up; later ones answer with what has
-come so far.
+come so far. A database that cannot be read answers nothing any more: all of it is read anew.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import logging
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 from confluent_kafka import Message
 from confluent_kafka import TopicPartition as Place
@@ -35,13 +36,15 @@ from streams.engine.embedded_files import CannotOpen, number, pack_offset
 from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
-from streams.engine.kafka_store import MAX_AGE_MS
+from streams.engine.kafka_store import MAX_AGE_MS, destroy, when_free
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.keeper import Keeper
 from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
 from streams.engine.records_codec import decode, encode_body, pack_head
 from streams.engine.scans import scan_items, scan_keys_back
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 STALL_S = 60.0
 """Who has not got on for so long hangs."""
 _CHUNK = 5_000
@@ -72,7 +75,10 @@ class KafkaKeys:
         self._settings = settings
         self._topics = topics
         self._admin = admin
+        self._path = path
         self._db = _opened(path)
+        self._damage: str | None = None
+        self._remade = 0
         now_ms = _now_ms()
         self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
         self._lock = threading.Condition()
@@ -96,15 +102,23 @@ class KafkaKeys:
     def latest(self, topic: str, key: bytes) -> Record | None:
         """The newest record of a key in a compacted topic; none if there is none or it was removed."""
         self._follow_compacted(topic)
-        raw = self._db.get(_named(b"l", topic) + key)
-        return None if raw is None else _decoded(topic, raw)
+
+        def read(db: Rdict) -> Record | None:
+            raw = db.get(_named(b"l", topic) + key)
+            return None if raw is None else _decoded(topic, raw)
+
+        return self._asked(read)
 
     def scan(self, topic: str, after: bytes | None, limit: int) -> list[Record]:
         """Newest records of a compacted topic in key order, after a key."""
         self._follow_compacted(topic)
         prefix = _named(b"l", topic)
         low = prefix if after is None else prefix + after + b"\0"
-        return [_decoded(topic, raw) for _, raw in islice(scan_items(self._db, low, _beyond(prefix)), max(limit, 0))]
+
+        def read(db: Rdict) -> list[Record]:
+            return [_decoded(topic, raw) for _, raw in islice(scan_items(db, low, _beyond(prefix)), max(limit, 0))]
+
+        return self._asked(read)
 
     def by_key(self, topic: str, key: bytes, limit: int, before: int | None = None) -> list[Record]:
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
@@ -114,14 +128,28 @@ class KafkaKeys:
         self._follow(topic)
         prefix = _named(b"k", topic) + _KEY_LENGTH.pack(len(key)) + key
         beyond = prefix + (_LAST if before is None else pack_offset(max(before, 0)))
-        found = [self._db.get(entry) for entry in islice(scan_keys_back(self._db, prefix, beyond), max(limit, 0))]
-        return [_decoded(topic, raw) for raw in reversed(found)]
+
+        def read(db: Rdict) -> list[Record]:
+            found = [db.get(entry) for entry in islice(scan_keys_back(db, prefix, beyond), max(limit, 0))]
+            return [_decoded(topic, raw) for raw in reversed(found)]
+
+        return self._asked(read)
 
     def kept(self) -> list[Kept]:
         """How far each followed partition is; `group` is its topic."""
         return [
-            Kept(at.topic, at.partition, "followed", one.position, one.end, one.fresh_ms, one.position - one.start)
-            for at, one in list(self._read.items())
+            Kept(
+                at.topic,
+                at.partition,
+                "followed",
+                one.position,
+                one.end,
+                one.fresh_ms,
+                max(0, one.position - one.start),
+                problem=self._failure,
+                remade=0 if number else self._remade,
+            )
+            for number, (at, one) in enumerate(list(self._read.items()))
         ]
 
     def close(self) -> None:
@@ -131,7 +159,28 @@ class KafkaKeys:
             self._stop.set()
             self._lock.notify_all()
         self._thread.join()
-        self._db.close()
+        if self._db is not _CLOSED:
+            self._db.close()
+
+    def _asked(self, read: Callable[[Rdict], T]) -> T:
+        """What a question to the database gives. One that it cannot answer is the last one until everything is read anew."""
+        if self._damage is None:
+            try:
+                return read(self._db)
+            except Unavailable:
+                raise
+            except Exception as error:
+                self._damaged(error.with_traceback(None))  # its frames hold the database
+        raise Unavailable(f"what was read of topics is damaged, and is read anew: {self._damage or 'just now'}")
+
+    def _damaged(self, error: Exception) -> None:
+        with self._lock:
+            if self._damage is None and self._is_open:
+                _log.error("what was read of topics, in %s, is damaged, and is read anew: %s", self._path, error)
+                self._damage = str(error)
+                with contextlib.suppress(OSError):
+                    _mark(self._path).touch()
+                self._lag()
 
     def _follow_compacted(self, topic: str) -> None:
         if self._topics.cleanup(topic) != "compact":
@@ -185,6 +234,8 @@ class KafkaKeys:
             looked_s = time.monotonic()
             while self._is_open:
                 self._thread.beat()
+                if self._damage is not None:
+                    raise Unavailable(f"what was read of topics is damaged: {self._damage}")
                 if self._joining:
                     with self._lock:
                         joining, self._joining = self._joining, []
@@ -207,6 +258,8 @@ class KafkaKeys:
     def _resume(self) -> None:
         """After a failure, go on where the database says that it was."""
         with self._lock:
+            if self._damage is not None:
+                self._remake()
             if self._failure is None:
                 return
             for at, one in self._read.items():
@@ -214,6 +267,22 @@ class KafkaKeys:
             self._joining = [place(at, one.position) for at, one in self._read.items()]
             self._lag()
             self._failure = None
+
+    def _remake(self) -> None:
+        """An empty database, once the reads that are under way have let go of the damaged one."""
+        identities = {topic: self._topics.identity(topic) for topic in self._behind}
+        closed, self._db = self._db, _CLOSED
+        del closed
+        destroy(self._path)
+        self._db = _opened(self._path)
+        for topic in self._indexed:
+            self._db.put(b"d" + topic.encode(), b"indexed")
+        for topic, identity in identities.items():
+            self._db.put(b"i" + topic.encode(), identity.encode())
+        for one in self._read.values():
+            one.start, one.fresh_ms = 0, None
+        self._damage = None
+        self._remade += 1
 
     def _lag(self) -> None:
         """No topic is known to be read to its end."""
@@ -249,7 +318,12 @@ class KafkaKeys:
         for at, position in positions.items():
             batch.put(_position(*at), pack_offset(position))
         batch.put(_WRITTEN, pack_offset(now_ms))
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            if "Corruption" in str(error):
+                self._damaged(error)
+            raise
         with self._lock:
             for at, position in positions.items():
                 self._read[at].position = position
@@ -273,18 +347,37 @@ class KafkaKeys:
                 batch.put(newest, _encoded(record))
 
 
+class _Closed:
+    """Stands for the database while there is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unavailable("what was read of topics is read anew: try again")
+
+
+_CLOSED: Any = _Closed()
+
+
 def _opened(path: Path) -> Rdict:
-    path.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_keep_log_file_num(2)
+    if _mark(path).exists():
+        _log.warning("what was read of topics, in %s, was found damaged, and is read anew", path)
+        destroy(path)
+    path.mkdir(parents=True, exist_ok=True)
     try:
+        return when_free(path, lambda: Rdict(str(path), options))
+    except (CannotOpen, Unavailable):
+        raise
+    except Exception as error:  # whatever RocksDB finds wrong with it: the brokers have it all
+        _log.warning("what was read of topics, in %s, cannot be opened, and is read anew: %s", path, error)
+        destroy(path)
+        path.mkdir(parents=True, exist_ok=True)
         return Rdict(str(path), options)
-    except Exception as error:
-        if "LOCK" in str(error) and "lock" in str(error).lower():
-            raise CannotOpen(f"{path} is in use by another process: stop it, or give this one a directory of its own") from error
-        shutil.rmtree(path)  # whatever RocksDB finds wrong with it: the brokers have it all
-        return Rdict(str(path), options)
+
+
+def _mark(path: Path) -> Path:
+    return path / "damaged"
 
 
 def _now_ms() -> int:

@@ -196,7 +196,7 @@ class KafkaStore:
 
     def _destroy(self, why: str) -> None:
         self._remake(why)
-        _destroy(self.path)
+        destroy(self.path)
 
     def _remake(self, why: str) -> None:
         """Losing a cache loses nothing, but it is never lost without a word."""
@@ -348,13 +348,13 @@ def open_store(path: Path, identity: str) -> KafkaStore:
 
 def _opened(path: Path) -> Rdict:
     path.mkdir(parents=True, exist_ok=True)
-    return _when_free(path, lambda: Rdict(str(path), _options()))
+    return when_free(path, lambda: Rdict(str(path), _options()))
 
 
-def _destroy(path: Path) -> None:
-    """Not while a reader has it: its handle writes in the directory, too."""
+def destroy(path: Path) -> None:
+    """Remove a database. Not while a reader has it: its handle writes in the directory, too."""
     try:
-        _when_free(path, lambda: Rdict.destroy(str(path)))
+        when_free(path, lambda: Rdict.destroy(str(path)))
     except (CannotOpen, Unavailable):
         raise
     except Exception:  # whatever RocksDB finds wrong with it
@@ -362,7 +362,7 @@ def _destroy(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)  # what is not RocksDB's
 
 
-def _when_free(path: Path, call: Callable[[], T]) -> T:
+def when_free(path: Path, call: Callable[[], T]) -> T:
     """What a call gives that needs the directory's lock, once readers of this process have let go of it."""
     deadline = time.monotonic() + _READERS_S
     while True:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from streams.engine import kafka_keys
 from streams.engine.kafka_keys import KafkaKeys
 from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition, Unavailable
+from tests.contracts.harness import topic
 
 TOPIC = "state.v1"
 
@@ -158,3 +161,60 @@ def test_a_write_that_fails_does_not_lose_what_was_read(
     monkeypatch.setattr(KafkaKeys, "_take", take)
     until(lambda: not keeper.down())
     assert value(keys) == b"new"
+
+
+def rot(path: Path, where: float) -> None:
+    """A byte of the rows is another. Those by key come first, then the newest of each key."""
+    file = max(path.glob("*.sst"), key=lambda file: file.stat().st_size)
+    with file.open("r+b") as opened:
+        opened.seek(int(file.stat().st_size * where))
+        (byte,) = opened.read(1)
+        opened.seek(-1, 1)
+        opened.write(bytes((byte ^ 0xFF,)))
+
+
+@pytest.mark.parametrize("how", ["latest", "scan", "by_key"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_damaged_database_answers_nothing_and_is_read_anew(
+    cluster: Cluster, keeper: Keeper, tmp_path: Path, how: str, is_restarted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a look-up, or by a scan: which does not end early as if there were no more."""
+    count = 3_000
+    dice = Random(1)
+    cluster.records += [(b"%06d" % n, dice.randbytes(100)) for n in range(count)]
+    indexed = topic("s", 1, "compact", is_indexed=True, name=TOPIC)
+
+    def opened() -> KafkaKeys:
+        keys = KafkaKeys(cluster, cluster, cluster, tmp_path / "keys", keeper)  # type: ignore[arg-type]
+        keys.declare([indexed])
+        return keys
+
+    def asked(keys: KafkaKeys) -> int:
+        if how == "scan":
+            return len(keys.scan(TOPIC, None, count))
+        if how == "latest":
+            return sum(keys.latest(TOPIC, key) is not None for key, _ in cluster.records)
+        return sum(len(keys.by_key(TOPIC, key, 5)) for key, _ in cluster.records)
+
+    with contextlib.closing(opened()) as keys:
+        assert asked(keys) == count
+        keys._db.flush()
+    rot(tmp_path / "keys", 0.3 if how == "by_key" else 0.7)
+    with contextlib.closing(opened()) as keys:
+        with pytest.raises(Unavailable, match=r"is damaged, and is read anew: .*\.sst"):
+            asked(keys)
+        assert ".sst" in caplog.text
+        if not is_restarted:
+            until(lambda: answers(lambda: asked(keys), count))
+            assert sum(kept.remade for kept in keys.kept()) == 1
+    with contextlib.closing(opened()) as keys:
+        until(lambda: answers(lambda: asked(keys), count))
+        assert sum(kept.remade for kept in keys.kept()) == 0
+
+
+def answers(call: Callable[[], int], wanted: int) -> bool:
+    try:
+        assert call() == wanted, "half of it"
+    except Unavailable:
+        return False
+    return True
