@@ -39,7 +39,11 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
     verdict = overall(p.verdict for p in found)
     counts = {each: sum(p.verdict is each for p in found) for each in Verdict}
     if is_json:
-        rows = [asdict(p) | {"partition": f"{p.partition.topic}/{p.partition.partition}"} for p in found]
+        rows = [
+            asdict(p)
+            | {"partition": f"{p.partition.topic}/{p.partition.partition}", "is_same": p.is_same, "is_unknown": p.is_unknown}
+            for p in found
+        ]
         told = {"verdict": verdict, "is_same": verdict is Verdict.SAME, "counts": counts}
         as_json(told | {"inputs": sum(p.inputs for p in found), "partitions": rows})
     else:

@@ -131,6 +131,7 @@ def test_verify_is_zero_only_if_everything_was_compared(
     assert isinstance(result.exception, Failed)
     found = json.loads(result.stdout)
     assert (found["verdict"], found["is_same"], found["counts"]["same"], found["counts"][verdict]) == (verdict, False, 1, 1)
+    assert [row["is_unknown"] for row in found["partitions"]] == [False, verdict == "unknown"]
     assert f"promise promise.inbox.v1/1 is {verdict}: the reason" in invoke("verify", "--data", stocked).stdout
 
 
