@@ -28,11 +28,16 @@ class Record(Frozen, frozen=True):
 
 
 class FeedPosition(Frozen, frozen=True):
-    """A source's own numbering of its messages: lets duplicates and gaps be told."""
+    """A source's own numbering of its messages: lets duplicates and gaps be told.
+
+    `event_id` and `content` (a digest): whether a number that comes again is a repetition, or another message under it.
+    """
 
     source: str
     sequence: int
     occurred_at_ms: int
+    event_id: str = ""
+    content: str = ""
 
 
 class Translation(Frozen, frozen=True):

@@ -187,6 +187,9 @@ CODES: dict[str, Code] = {
     "unpublished": Code(
         "critical", "integration", HOUR_MS, "Report the defect; until it is corrected, do not rely on what is published of this"
     ),
+    "sequence_reused": Code(
+        "critical", "integration", HOUR_MS, "Let each warehouse name itself in `instance`, or number its messages each by its own"
+    ),
     "dead_letter": Code("warning", "integration", DAY_MS, "Correct the message or its source, then replay it"),
 }
 OTHER = Code("warning", "operations", DAY_MS, "Read the sentence and the events behind it")

@@ -19,6 +19,9 @@ from schemas.records import FeedPosition
 from tables.table import Table
 
 MAX_GAPS = 1_000
+REMEMBERED = 100_000
+"""So many messages of a source are remembered by what they said: another one under the same number is told from a repetition."""
+MAX_UNDER_ONE = 20
 
 
 class Feed(Frozen, frozen=True):
@@ -37,19 +40,38 @@ class Gap(Frozen, frozen=True):
     first: int
 
 
+class Heard(Frozen, frozen=True):
+    """What came under a number: event id and digest of the content of each message."""
+
+    sequence: int
+    told: tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class FeedTables:
     """All tables of a feed ledger. The first part of each key is the source."""
 
     feeds: Table[tuple[str], Feed]
     gaps: Table[tuple[str, int], Gap]  # source, last missing
+    heard: Table[tuple[str, int], Heard]  # source, sequence modulo `REMEMBERED`
 
 
 def admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
     """Take note of a message's place in its feed; yields exceptions noted and cleared.
 
-    Raises `AlreadyApplied` for one that came before, `Refused` if the numbering has gone back (the source was reset).
+    Raises `AlreadyApplied` for one that came before, `Refused` if the numbering has gone back (the source was reset), or if an
+    event id came before with another content. Another event under a number that was used is taken, and a person told.
     """
+    yield from _admit(t, feed)
+    slot = (feed.source, feed.sequence % REMEMBERED)
+    row = t.heard.get(slot)
+    if row is None or row.sequence < feed.sequence:
+        t.heard[slot] = Heard(feed.sequence, ((feed.event_id, feed.content),))
+    elif row.sequence == feed.sequence:
+        t.heard[slot] = Heard(feed.sequence, (*row.told, (feed.event_id, feed.content)))
+
+
+def _admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
     held = t.feeds.get((feed.source,))
     if held is None:
         t.feeds[(feed.source,)] = Feed(feed.sequence, feed.sequence, feed.occurred_at_ms, 0, 0)
@@ -86,8 +108,8 @@ def _fill(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
     source, sequence = feed.source, feed.sequence
     at, gap = next(t.gaps.range((source, sequence), (source, held.high)), (None, None))
     if at is None or gap is None or gap.first > sequence:
-        _check_not_reset(held, feed)
-        raise AlreadyApplied
+        yield from _again(t, held, feed)
+        return
     last = at[1]
     gaps = held.gaps - 1
     del t.gaps[at]
@@ -100,6 +122,33 @@ def _fill(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
     _keep(t, held, feed)
     if held.gaps == 0:
         yield _cleared(feed)
+
+
+def _again(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
+    """A number that was heard: a repetition, or another message that somebody gave the same number."""
+    row = t.heard.get((feed.source, feed.sequence % REMEMBERED))
+    told = dict(row.told) if row is not None and row.sequence == feed.sequence else {}
+    if not told or told.get(feed.event_id) == feed.content:
+        if not feed.event_id or feed.event_id not in told:
+            _check_not_reset(held, feed)
+        raise AlreadyApplied
+    if feed.event_id in told:
+        raise Refused(
+            f"{feed.event_id} of {feed.source} came before under number {feed.sequence} and said something else",
+            hint="give each warehouse an `instance` of its own; a correction is an event of its own, with its own id and number",
+        )
+    if len(told) >= MAX_UNDER_ONE:
+        raise Refused(
+            f"{len(told)} different events of {feed.source} have the number {feed.sequence}",
+            hint="number the messages of a feed, each by its own; give each warehouse an `instance` of its own",
+        )
+    _keep(t, held, feed)
+    before = ", ".join(told)
+    sentence = (
+        f"Feed {feed.source}: {feed.event_id} has the number {feed.sequence}, which {before} had; both are taken, but gaps and"
+        " repetitions cannot be told while several messages share their numbers"
+    )
+    yield _noted(feed, f"reused:{feed.event_id}", sentence, "sequence_reused")
 
 
 def _open(t: FeedTables, held: Feed, feed: FeedPosition, first: int, last: int) -> Iterator[Any]:
@@ -137,7 +186,7 @@ def _keep(t: FeedTables, held: Feed, feed: FeedPosition) -> None:
     t.feeds[(feed.source,)] = replace(held, newest_at_ms=max(held.newest_at_ms, feed.occurred_at_ms))
 
 
-def _noted(feed: FeedPosition, what: str, sentence: str) -> ExceptionNoted:
+def _noted(feed: FeedPosition, what: str, sentence: str, code: str = "sequence_gap") -> ExceptionNoted:
     return ExceptionNoted(
         event_id=f"feed:{feed.source}:{feed.sequence}:{what}",
         source=feed.source,
@@ -145,8 +194,8 @@ def _noted(feed: FeedPosition, what: str, sentence: str) -> ExceptionNoted:
         occurred_at_ms=feed.occurred_at_ms,
         recorded_at_ms=feed.occurred_at_ms,
         trace_id=f"{feed.source}/{feed.sequence}",
-        fingerprint=f"sequence_gap:{feed.source}",
-        code="sequence_gap",
+        fingerprint=f"{code}:{feed.source}",
+        code=code,
         sentence=sentence,
         item=None,
         order_id=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, TypedDict
 
 from connectors.edge import Header, check_not_ahead, read
@@ -69,7 +70,7 @@ def translate(record: Record) -> Translation:
         recorded_at_ms=record.timestamp_ms,
         trace_id=record.trace_id,
     )
-    feed = FeedPosition(source, m.sequence, m.occurred_at)
+    feed = FeedPosition(source, m.sequence, m.occurred_at, m.event_id, blake2b(repr(m).encode(), digest_size=8).hexdigest())
     if isinstance(m, wire.Moved) and m.to_site == m.site:
         return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same")
     return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed)

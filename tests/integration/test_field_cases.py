@@ -29,6 +29,7 @@ RIGHT = {
     "mistyped-site",
     "moved-to-an-unknown-site",
     "one-instant",
+    "message-numbers-of-two-warehouses",
     "padded-site",
     "receipts-of-an-item-to-come",
     "shipment-in-two-messages",

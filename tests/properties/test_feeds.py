@@ -127,3 +127,32 @@ def test_sources_are_kept_apart() -> None:
     for source in ("wms", "wms:EU", "wm"):
         with pytest.raises(AlreadyApplied):
             list(admit(t, FeedPosition(source, 5, 0)))
+
+
+def say(t: FeedTables, sequence: int, event_id: str, content: str = "c", at_ms: int = 0) -> str:
+    """What becomes of a message."""
+    try:
+        found = [type(e).__name__ for e in admit(t, FeedPosition("wms", sequence, at_ms, event_id, content))]
+    except (AlreadyApplied, Refused) as error:
+        return type(error).__name__
+    return f"taken {' '.join(found)}".strip()
+
+
+def test_another_message_under_a_number_that_was_used_is_no_repetition() -> None:
+    """Two warehouses that count alike lose nothing: each event is taken once, and a person told; a changed one is refused."""
+    t = in_memory(FeedTables)
+    assert [say(t, n, f"A-{n}") for n in (1, 2, 3)] == ["taken"] * 3
+    assert say(t, 2, "B-2", at_ms=9) == "taken ExceptionNoted"
+    assert [say(t, 2, "A-2"), say(t, 2, "B-2", at_ms=9)] == ["AlreadyApplied"] * 2
+    assert say(t, 2, "A-2", "other") == "Refused"
+    assert [say(t, 3, f"C-{n}") for n in range(feeds.MAX_UNDER_ONE)][-2:] == ["taken ExceptionNoted", "Refused"]
+
+
+def test_what_messages_said_is_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "REMEMBERED", 10)
+    t = in_memory(FeedTables)
+    for n in range(100):
+        say(t, n, f"A-{n}")
+    assert len(list(t.heard.under("wms"))) == 10
+    assert say(t, 95, "B-95") == "taken ExceptionNoted"
+    assert say(t, 5, "B-5") == "AlreadyApplied", "too long ago to be told from a repetition"
