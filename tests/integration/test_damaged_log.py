@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
+from typer.testing import CliRunner
 
+from schemas.operations import DeadLetter
 from schemas.records import Record
-from schemas.topics import Topic
+from schemas.topics import ROUTES, Topic
+from streams.cli import app
 from streams.engine.embedded import CannotOpen, EmbeddedLog
 from streams.engine.embedded_files import Files
+from streams.engine.halts import PartitionDamaged, PartitionHalted
 from streams.engine.log import DamagedLog, Outgoing, StoreId, TopicPartition, Transaction
+from streams.settings import BadSettings
+from tests.e2e.app_kit import Server, count, master
+from tests.unit.engine import toys
 
 KEPT = Topic("kept", "key", "tests", 1_000, (), 2, is_indexed=True)
 NEWEST = Topic("newest", "key", "tests", 1_000, (), 1, "compact")
@@ -348,3 +357,68 @@ def test_damaged_records_stop_their_partition_only(tmp_path: Path) -> None:
         with pytest.raises(DamagedLog):
             follower.poll(5_000, 0)
     log.close()
+
+
+def test_damaged_rows_stop_their_partition_and_no_event_is_blamed(tmp_path: Path) -> None:
+    """The worker sets aside what reads them and says which file; no event becomes a dead letter, and the others go on."""
+    log = EmbeddedLog(tmp_path)
+    log.create(toys.ALL_TOPICS)
+    items = [f"SKU-{n}" for n in range(2_000)]
+    log.append([toys.to_inbox(toys.item_changed(item)) for item in items])
+    worker = toys.new_worker(log)
+    toys.drain(worker)
+    worker.close()
+    flushed(log)
+    (name,) = [file["name"] for file in log.files().db.live_files() if b"promise" in file["start_key"] + file["end_key"]]
+    log.close()
+    victim = tmp_path / "log" / name.lstrip("/")
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 3] ^= 16
+    victim.write_bytes(data)
+    log = EmbeddedLog(tmp_path)
+    log.append([toys.to_inbox(toys.received(item, f"W-{item}")) for item in items])
+    worker = toys.new_worker(log)
+    for _ in range(40):
+        with contextlib.suppress(PartitionHalted):
+            worker.step()
+    halts = list(worker.halted.values())
+    assert 0 < len(halts) < toys.PARTITIONS
+    assert all(isinstance(halt, PartitionDamaged) for halt in halts)
+    assert all(victim.name in str(halt) and "crossdock skip" not in str(halt) for halt in halts)
+    behind = {at for at, (position, end) in log.progress("crossdock", parts()).items() if position < end}
+    assert behind == set(worker.halted)
+    assert log.read(TopicPartition(ROUTES[DeadLetter].topic.name, 0), 0, 10) == []
+    worker.close()
+    log.close()
+
+
+def parts() -> list[TopicPartition]:
+    return [TopicPartition(toys.INBOX, index) for index in range(toys.PARTITIONS)]
+
+
+def test_what_an_operator_sees(tmp_path: Path) -> None:
+    """The doctor says what is wrong; run refuses with the sentence, and with --accept-loss serves and says what was lost."""
+    directory = tmp_path / "data"
+    server = Server(directory)
+    server.send("erp", master())
+    server.send("wms", [count("100", 1)])
+    server.wait_for_stock(100)
+    assert server.client.get("/readyz").json()["checks"]["log"] == "is written"
+    server.kill()
+    wal = wals(directory)[-1]
+    wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
+    doctor = CliRunner().invoke(app, ["doctor", "--data", str(directory)])
+    assert doctor.exit_code != 0
+    assert "--accept-loss" in doctor.stdout.replace("\n", " ")
+    refused = CliRunner().invoke(app, ["run", "--data", str(directory), "--api", "127.0.0.1:0"])
+    assert isinstance(refused.exception, BadSettings)
+    assert "commits before what was acknowledged" in str(refused.exception)
+    assert re.search(r"\S+/\d+: offsets \d+ to \d+", str(refused.exception))
+    server = Server(directory, 0, "--accept-loss")
+    server.process.send_signal(signal.SIGINT)
+    said = server.process.communicate(timeout=60)[1].decode()
+    assert "commits are lost" in said
+    assert re.search(r"\S+/\d+: offsets \d+ to \d+", said)
+    server = Server(directory)
+    server.send("wms", [count("100", 2)])
+    assert server.stop() == 0
