@@ -37,6 +37,7 @@ from streams.engine.log import ReadableLog as ReadableLog  # noqa: PLC0414 - its
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
+from tables.audit import Oversale, oversales
 from tables.policy import ATP_POLICIES, Policy
 from tables.promise import Item, Site
 from tables.table import row_types
@@ -314,6 +315,10 @@ class PromiseView:
         self.atp = published.atp
         self.atp_page = published.atp_page
         self.ledger = published.ledger
+
+    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Oversale]:
+        """Each time a site came to promise more than it had."""
+        return list(oversales(entries, site, at_ms))
 
     def policies(self) -> Sequence[str]:
         """The names of the policies."""

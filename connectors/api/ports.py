@@ -179,6 +179,10 @@ class Promises(Protocol):
         """Ledger rows of an item with their offsets, oldest first, before an offset."""
         ...
 
+    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Any]:
+        """Each time a site came to promise more than it had, by these entries (see `tables.audit.Oversale`)."""
+        ...
+
 
 # --- commands ------------------------------------------------------------------------------------------------------------
 

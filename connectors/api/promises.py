@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
-from connectors.api.docs import EXPLAIN, QUOTE, answers
+from connectors.api.docs import AUDIT, EXPLAIN, QUOTE, answers
 from connectors.api.http import ExactRoute
 from connectors.api.ledger import Total, Totals
 from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, CheckIn, ReserveIn
@@ -18,10 +18,12 @@ from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, Quot
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
 from connectors.texts import ID_PATTERN, MAX_ID, MAX_PATH_ID
-from schemas.inventory import Atp, SiteAtp
+from schemas.inventory import Atp, LedgerEntry, SiteAtp
 
 Text = Annotated[str | None, Query(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 Cursor = Annotated[str | None, Query(min_length=1, max_length=MAX_PATH_ID, pattern=ID_PATTERN)]
+AUDIT_PAGES = 100  # of 1,000 ledger rows: a longer ledger is audited by crossdock verify
+Site = Annotated[str | None, Query(max_length=MAX_ID, pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Before = Annotated[int | None, Query(ge=0, le=2**62)]
 
@@ -81,6 +83,30 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         Rows are the newest `limit`; pass `next` as `before` for older ones.
         """
         return await pool.run(lambda: reply(explained(item, before, limit)))
+
+    @routes.get("/v1/items/{item:path}/audit", responses=answers("What was oversold, and by what", AUDIT, 404, 503, 504))
+    async def audit(item: str, site: Site = None, at_ms: Before = None) -> Response:
+        """Each time more of an item was promised at a site than there was, with the event that caused it, from the ledger.
+
+        `is_proved` says whether the whole ledger was read: then no `oversales` is the proof that there was none.
+        """
+        return await pool.run(lambda: reply(_audited(ports, item, site, at_ms)))
+
+
+def _audited(ports: Ports, item: str, site: str | None, at_ms: int | None) -> dict[str, Any]:
+    _known(ports, item)
+    pages: list[list[tuple[int, LedgerEntry]]] = []
+    before: int | None = None
+    while len(pages) < AUDIT_PAGES:
+        page = ports.promises.ledger(item, before, 1_000)
+        pages.append(page)
+        if len(page) < 1_000:
+            break
+        before = page[0][0]
+    entries = [entry for page in reversed(pages) for _, entry in page]
+    is_proved = len(pages[-1]) < 1_000
+    found = list(ports.promises.oversales(entries, site, at_ms)) if is_proved else []
+    return {"item": item, "is_proved": is_proved, "events": len(entries), "oversales": plain(found)}
 
 
 def _formulas(routes: APIRouter, ports: Ports) -> None:

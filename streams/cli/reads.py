@@ -146,6 +146,40 @@ def explain(item: Annotated[str, typer.Argument(help="Item number.")], is_json: 
         raise Failed(f"The ledger of {item} is too long to be added up here: crossdock verify compares its numbers with the log.")
 
 
+def audit(
+    item: Annotated[str, typer.Argument(help="Item number.")],
+    site: Annotated[str | None, typer.Option(help="This site only.")] = None,
+    at_ms: Annotated[int | None, typer.Option("--at", help="As of an instant, in ms since 1970 (UTC).")] = None,
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """The first event after which more was promised than there was, and its cause; or that there is none.
+
+    crossdock audit 00010021 --site DC1
+    """
+    params = {name: value for name, value in (("site", site), ("at_ms", at_ms)) if value is not None}
+    with session(settings_for(data)) as source:
+        shown = read(ask(source, "GET", f"/v1/items/{_path(item)}/audit", params=params))
+    if is_json:
+        as_json(shown)
+    else:
+        _show_audit(shown)
+    if not shown["is_proved"]:
+        raise Failed(f"The ledger of {item} is too long to be audited here: crossdock verify compares its numbers with the log.")
+
+
+def _show_audit(shown: dict[str, Any]) -> None:
+    console = out()
+    if shown["is_proved"] and not shown["oversales"]:
+        console.print(f"{shown['item']}: never more promised than there was, in {shown['events']} events of its ledger.")
+    for found in shown["oversales"]:
+        ended = "and still is" if found["until_ms"] is None else "until a later event"
+        console.print(
+            f"{shown['item']} at {found['site']}: {found['kind']} by {found['cause']} ({found['note']}): "
+            f"{number(found['short'])} more promised than available, {ended}"
+        )
+
+
 def _whole_ledger(source: Session, item: str) -> dict[str, Any]:
     """All pages as one document."""
     pages: list[list[Any]] = []

@@ -44,6 +44,7 @@ from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
 from schemas.operations import ExceptionRow
 from schemas.orders import ChangeAnswered, Milestone, OrderStatus
+from tables.audit import oversales
 
 TODAY = date(2026, 11, 2)
 SITE = SiteAtp("DC1", TODAY, 24_211, 0, 0, 0, 0, 3_000, 0, 0, 21_211, 21_211, [], [], [])
@@ -194,6 +195,9 @@ class Fake:
 
     def ledger(self, item: str, before: int | None, limit: int) -> list[tuple[int, LedgerEntry]]:
         return [e for e in self.entries if before is None or e[0] < before][-limit:]
+
+    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Any]:
+        return list(oversales(entries, site, at_ms))
 
     async def reserve(self, command: ReserveCommand) -> Answer:
         self.commands.append(command)

@@ -85,6 +85,12 @@ def test_an_order_shows_its_lines_and_milestones(stocked: str) -> None:
     assert "order_accepted" in text
 
 
+def test_audit_proves_that_nothing_was_oversold(stocked: str) -> None:
+    shown = answered("audit", ITEM, "--data", stocked)
+    assert shown["is_proved"] is True and shown["events"] > 0 and shown["oversales"] == []
+    assert "never more promised" in invoke("audit", ITEM, "--data", stocked).stdout
+
+
 def test_explain_adds_up(stocked: str) -> None:
     assert answered("explain", ITEM, "--data", stocked)["adds_up"] is True
     text = invoke("explain", ITEM, "--data", stocked).stdout
