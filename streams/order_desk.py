@@ -13,6 +13,7 @@ from streams.commands import said_now, send
 from streams.engine.log import Log
 from streams.views import Published
 from tables.dispatching import EXHAUSTED, UNSENDABLE
+from tables.order_checks import BILLING
 
 GIVEN_UP = frozenset({EXHAUSTED, UNSENDABLE})
 
@@ -31,10 +32,10 @@ class HoldDesk:
         row = self._published.order(order_id)
         if row is None:
             raise NotKnown(f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>.")
-        if row.decision != "held":
+        if reason not in BILLING and row.decision != "held":
             now = row.decision or row.status
             raise Invalid(f"Order {order_id} is not held (it is {now})", "There is nothing to release.", is_conflict=True)
-        if reason and reason not in row.holds:
+        if reason and reason not in (*row.holds, *BILLING):
             known = ", ".join(row.holds)
             raise Invalid(f"Order {order_id} is not held for {reason[:100]!r}", f"It is held for {known}.", is_conflict=True)
         now_ms = self._clock_ms()

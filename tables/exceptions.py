@@ -37,7 +37,12 @@ CODES: dict[str, Code] = {
         "Find supply or another site, or agree a later date with the customers concerned",
     ),
     "negative_balance": Code("critical", "warehouse lead", 4 * HOUR_MS, "Count the item at the site and send the count"),
-    "short_pick": Code("warning", "warehouse lead", 4 * HOUR_MS, "Count the location; check the rest of the line is on its way"),
+    "short_pick": Code(
+        "warning",
+        "warehouse lead",
+        4 * HOUR_MS,
+        "Count the location; see in the order where the missing units come from now, and tell the customer if they are late",
+    ),
     "suspect_item": Code("warning", "inventory planner", 4 * HOUR_MS, "Replay the item's dead letters, or reconcile the item"),
     "waiting": Code("warning", "master data", DAY_MS, "Send what is waited for: the item, the unit or the order named"),
     # master data and ownership
@@ -80,7 +85,13 @@ CODES: dict[str, Code] = {
         "critical", "inventory planner", 4 * HOUR_MS, "Compare both ledgers from the last agreed day, then adjust the wrong one"
     ),
     # orders
-    "credit_hold": Code("warning", "credit control", 4 * HOUR_MS, "Release the customer's credit, or cancel the order"),
+    "credit_hold": Code(
+        "warning",
+        "credit control",
+        4 * HOUR_MS,
+        "Settle it with the customer: once the ERP lifts the hold or the limit the order goes on by itself; or "
+        "release this order alone",
+    ),
     "order_conflict": Code(
         "warning",
         "sales",
@@ -103,8 +114,18 @@ CODES: dict[str, Code] = {
     "change_refused": Code(
         "warning", "sales", 4 * HOUR_MS, "Tell the customer what stays as it is; the sentence says what can be done instead"
     ),
-    "line_refused": Code("warning", "sales", 4 * HOUR_MS, "Tell the customer why, or correct the line and send it again"),
-    "over_shipped": Code("warning", "warehouse lead", DAY_MS, "Confirm the shipment; ask for the surplus back or invoice it"),
+    "line_refused": Code(
+        "warning",
+        "sales",
+        4 * HOUR_MS,
+        "Tell the customer why; what is wanted instead is a new order, or set_qty for the line if its quantity was the reason",
+    ),
+    "over_shipped": Code(
+        "warning",
+        "warehouse lead",
+        DAY_MS,
+        "Ask the warehouse what has left; ask for the surplus back, or raise the line in the ERP if the customer keeps it",
+    ),
     "shipment_corrected": Code(
         "warning",
         "warehouse lead",
@@ -129,7 +150,12 @@ CODES: dict[str, Code] = {
         4 * HOUR_MS,
         "Correct what the ERP refuses, then release the hold credit_refused: it is asked again",
     ),
-    "invoice_before_shipment": Code("critical", "billing", DAY_MS, "Stop the invoice until the shipment is confirmed"),
+    "invoice_before_shipment": Code(
+        "critical",
+        "billing",
+        DAY_MS,
+        "Ask the warehouse for the shipment's confirmation; if nothing has left, void the invoice in the ERP",
+    ),
     "late_milestone": Code("warning", "order desk", 4 * HOUR_MS, "See in the order's trace what it waited for"),
     "erp_refused": Code("warning", "order desk", HOUR_MS, "Correct what the ERP refuses, then release the hold to post again"),
     "wms_refused": Code(
@@ -137,16 +163,39 @@ CODES: dict[str, Code] = {
     ),
     "erp_hold": Code("warning", "order desk", 4 * HOUR_MS, "Take the order off hold in the ERP, or release the hold here"),
     "erp_deleted": Code(
-        "critical", "order desk", HOUR_MS, "Release the hold to have the order in the ERP again, or cancel it in its channel"
+        "critical",
+        "order desk",
+        HOUR_MS,
+        "Ask who deleted it and why: release the hold to have it in the ERP again, or have its channel cancel it",
     ),
-    "invoice_refused": Code("critical", "billing", 4 * HOUR_MS, "Correct the ERP's order, then release invoice_refused"),
-    "not_billable": Code("warning", "billing", DAY_MS, "Ask for the surplus back, or change the order to what has shipped"),
-    "backorder_undated": Code("warning", "inventory planner", DAY_MS, "Order supply, or agree with the customer to cancel"),
+    "invoice_refused": Code(
+        "critical",
+        "billing",
+        4 * HOUR_MS,
+        "Correct what the ERP refuses, then release the hold invoice_refused: it is asked again",
+    ),
+    "not_billable": Code(
+        "warning",
+        "billing",
+        DAY_MS,
+        "Ask for the surplus back, or raise the line in the ERP to what the customer keeps: it is billed then",
+    ),
+    "backorder_undated": Code(
+        "warning",
+        "inventory planner",
+        DAY_MS,
+        "Order supply, or offer the customer another item or a smaller quantity",
+    ),
     "late_backorder": Code("warning", "inventory planner", DAY_MS, "Ask the supplier; agree a later day with the customer"),
     "late_check": Code("warning", "order desk", HOUR_MS, "See what the order waits for: its item, its customer, its prices"),
     "late_release": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether it has the release"),
     "late_invoice": Code("warning", "billing", DAY_MS, "See in the ERP why the invoice has not been posted"),
-    "late_acknowledgement": Code("warning", "order desk", HOUR_MS, "See what the order waits for and acknowledge it"),
+    "late_acknowledgement": Code(
+        "warning",
+        "order desk",
+        HOUR_MS,
+        "Look for the order in the ERP: if it is there, see that its change feed runs; if not, see what its endpoint answered",
+    ),
     "late_shipment_confirmation": Code("warning", "warehouse lead", 4 * HOUR_MS, "Ask the warehouse whether the order has left"),
     # deliveries and feeds
     "endpoint_down": Code("critical", "integration", HOUR_MS, "Bring the system back; what waits for it is sent by itself then"),

@@ -89,6 +89,14 @@ def test_what_is_not_held_cannot_be_released(log: MemoryLog) -> None:
     assert written(log, topics.ORDER_INBOX) == []
 
 
+@pytest.mark.parametrize("reason", ["invoice_refused", "credit_refused"])
+def test_what_the_erp_refused_to_bill_is_asked_again_though_the_order_goes_on(log: MemoryLog, reason: str) -> None:
+    """These hold nothing up, so the order is not held; their advice is to release them all the same."""
+    change, _ = holds(log, order("accepted")).release(ORDER_ID, reason, "dana", "corrected")
+    ((_, command),) = written(log, topics.ORDER_INBOX)
+    assert (command.reason, command.event_id) == (reason, change)
+
+
 def exhausted(fingerprint: str, state: str = "open", *, aggregate: str | None = ORDER_ID) -> ExceptionRow:
     row = exception(fingerprint, state)
     facts = {name: getattr(row, name) for name in ExceptionRow.__struct_fields__}
