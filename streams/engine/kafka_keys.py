@@ -36,7 +36,7 @@ from streams.engine.embedded_files import CannotOpen, number, pack_offset
 from streams.engine.kafka_admin import KafkaAdmin
 from streams.engine.kafka_clients import KafkaSettings, check_message, is_end, place, to_record
 from streams.engine.kafka_follow import SLICE_S, next_messages
-from streams.engine.kafka_store import MAX_AGE_MS, destroy, when_free
+from streams.engine.kafka_store import MAX_AGE_MS, destroy
 from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.keeper import Keeper
 from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
@@ -366,10 +366,11 @@ def _opened(path: Path) -> Rdict:
         destroy(path)
     path.mkdir(parents=True, exist_ok=True)
     try:
-        return when_free(path, lambda: Rdict(str(path), options))
-    except (CannotOpen, Unavailable):
-        raise
-    except Exception as error:  # whatever RocksDB finds wrong with it: the brokers have it all
+        return Rdict(str(path), options)
+    except Exception as error:
+        if "LOCK" in str(error) and "lock" in str(error).lower():
+            raise CannotOpen(f"{path} is in use by another process: stop it, or give this one a directory of its own") from error
+        # Whatever else RocksDB finds wrong with it: the brokers have it all.
         _log.warning("what was read of topics, in %s, cannot be opened, and is read anew: %s", path, error)
         destroy(path)
         path.mkdir(parents=True, exist_ok=True)
