@@ -61,8 +61,10 @@ def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]
     is_news = False
     for name in names:
         held = tables.get((name,)) or _NONE
-        if held.history == e.history or (name != e.table and (not held.history or held.connector != e.connector)):
+        if held.history == e.history:
             continue
+        if name != e.table and (held.connector not in ("", e.connector) or (not held.history and e.epoch <= 1)):
+            continue  # another connector's, or not read yet: its own news come
         if held.history and (e.recorded_at_ms, e.epoch) < (held.begun_ms, held.epoch):
             continue  # an older one, heard of late
         is_news = True

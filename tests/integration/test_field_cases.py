@@ -33,6 +33,12 @@ RIGHT = {
     "padded-site",
     "receipts-of-an-item-to-come",
     "shipment-in-two-messages",
+    "order-dates-at-the-ends",
+    "orders-truncated",
+    "padded-site",
+    "prices-as-whole-numbers",
+    "restored-database",
+    "upper-case-tables",
 }
 PENDING = frozenset(path.stem for path in DATA.glob("*.json")) - RIGHT  # those that are not right yet
 CASES = sorted(path.stem for path in DATA.glob("*.json"))

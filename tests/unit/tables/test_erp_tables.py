@@ -1,0 +1,180 @@
+"""Whole tables of the ERP's in the promise and documents folds: a new history, a truncated table."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from schemas import documents as rows
+from schemas.errors import AlreadyApplied, Refused
+from schemas.frozen import replace
+from schemas.inventory import Atp, ErpBalanceChanged, ErpItemsNews, ItemChanged, ReviewErpItems
+from streams.documents import documents
+from streams.engine.flow import Fold
+from streams.promise import promise_fold
+from tables.policy import Policy, SitePolicy
+from tables.publish import publish_atp
+from tables.table import in_memory
+from tests.properties.erp_world import row_event
+
+POLICY = Policy(default_site=SitePolicy(physical_owner="erp"))
+NOW_MS = 1_795_900_000_000
+ITEM: dict[str, Any] = {
+    "description": None,
+    "description_is_unavailable": False,
+    "base_uom": "EA",
+    "pack_uom": None,
+    "pack_milli": None,
+    "lot_tracked": False,
+    "shelf_life_days": None,
+    "status": "A",
+    "safety_stock_milli": 0,
+    "hazmat_class": None,
+    "updated_at": "",
+    "renumbered_from": None,
+}
+
+
+class Kept:
+    """A fold on dicts that hears its own notes."""
+
+    def __init__(self, fold: Fold[Any]) -> None:
+        self.fold = fold
+        self.t: Any = in_memory(fold.tables)
+        self.notes = 0
+
+    def apply(self, event: Any) -> list[Any]:
+        said = []
+        for caused in list(self.fold.rules[type(event)](self.t, event)):
+            if type(caused) in self.fold.rules:
+                self.notes += 1
+                said += self.apply(caused)
+            else:
+                said.append(caused)
+        return said
+
+    def atp(self, item: str) -> Atp:
+        found = publish_atp(POLICY, self.t, item, 1)
+        assert found is not None
+        return found
+
+
+def promise() -> Kept:
+    return Kept(promise_fold(POLICY))
+
+
+def news(
+    kind: type[Any], table: str, what: str, position: int, *, epoch: int = 1, history: int = 900, at_ms: int = NOW_MS
+) -> Any:
+    return kind(
+        event_id=f"{table}:{what}:{position}",
+        source="erp",
+        source_position=position,
+        occurred_at_ms=NOW_MS,
+        recorded_at_ms=at_ms,
+        trace_id="t",
+        table=table,
+        what=what,
+        connector="erp",
+        epoch=epoch,
+        history=history,
+        commit_position=position - 1,
+    )
+
+
+def of(event: Any, epoch: int, history: int) -> Any:
+    return replace(event, epoch=epoch, history=history)
+
+
+def item(name: str, lsn: int, op: str = "r", *, epoch: int = 1, history: int = 900) -> Any:
+    return of(row_event(ItemChanged, lsn, op, item=name, **ITEM), epoch, history)
+
+
+def balance(name: str, lsn: int, units: int, op: str = "u", *, epoch: int = 1, history: int = 900) -> Any:
+    columns = {"item": name, "site": "DC1", "on_hand_milli": units * 1000, "allocated_milli": 0, "on_order_milli": 0}
+    event = row_event(ErpBalanceChanged, lsn, op, **columns, row_version=1, updated_at="")
+    return of(event, epoch, history)
+
+
+@pytest.mark.parametrize("second", [9_000, 300])
+def test_a_new_history_replaces_what_is_held_wherever_its_positions_start(second: int) -> None:
+    """A is read again; C is not, so nobody can be sure of it until it is."""
+    fold = promise()
+    fold.apply(news(ErpItemsNews, "item", "history", 900))
+    for name in ("A", "C"):
+        fold.apply(item(name, 900))
+        fold.apply(balance(name, 900, 100, "r"))
+    fold.apply(balance("A", 2_000, 90))
+    assert not fold.atp("A").suspects
+    fold.apply(news(ErpItemsNews, "item", "history", second, epoch=2, history=second, at_ms=NOW_MS + 9))
+    assert fold.atp("A").suspects
+    fold.apply(item("A", second, epoch=2, history=second))
+    assert fold.atp("A").suspects  # its balance has not been read yet
+    fold.apply(balance("A", second, 40, "r", epoch=2, history=second))
+    assert (fold.atp("A").promise_milli, fold.atp("A").suspects) == (40_000, [])
+    assert fold.atp("C").suspects
+    with pytest.raises(AlreadyApplied):  # what comes late of before stays behind
+        fold.apply(balance("A", 9_999_999, 80))
+    fold.apply(balance("A", second + 10, 39, epoch=2, history=second))
+    assert fold.atp("A").promise_milli == 39_000
+    with pytest.raises(AlreadyApplied):
+        fold.apply(news(ErpItemsNews, "item", "history", second, epoch=2, history=second, at_ms=NOW_MS + 20))
+    with pytest.raises(AlreadyApplied):
+        fold.apply(news(ErpItemsNews, "item_price", "history", 900, at_ms=NOW_MS - 5))
+
+
+def test_an_older_history_heard_of_late_is_no_news() -> None:
+    """Partitions of the feed are read independently: one may lag behind with the history of before."""
+    fold = promise()
+    fold.apply(news(ErpItemsNews, "item", "history", 9_000, epoch=2, history=9_000, at_ms=NOW_MS + 9))
+    with pytest.raises(AlreadyApplied):
+        fold.apply(news(ErpItemsNews, "item", "history", 900))
+
+
+def test_a_younger_change_at_a_lower_position_is_refused() -> None:
+    fold = promise()
+    fold.apply(item("A", 900))
+    fold.apply(replace(balance("A", 2_000, 90), occurred_at_ms=NOW_MS))
+    with pytest.raises(AlreadyApplied):
+        fold.apply(replace(balance("A", 1_500, 95), occurred_at_ms=NOW_MS - 5))
+    with pytest.raises(Refused, match="began anew"):
+        fold.apply(replace(balance("A", 1_000, 10), occurred_at_ms=NOW_MS + 3_600_000))
+
+
+def test_a_truncated_table_loses_the_rows_of_before() -> None:
+    """In steps; what was written since stays, and what comes late of before stays gone."""
+    fold = promise()
+    names = [f"I{n:03}" for n in range(450)]
+    for n, name in enumerate(names):
+        fold.apply(item(name, 900))
+        fold.apply(balance(name, 1_000 + n, 20))
+    fold.apply(balance("I007", 3_010, 65))
+    fold.apply(news(ErpItemsNews, "inventory_balance", "truncated", 3_000))
+    assert fold.notes == 3
+    assert [name for name in names if fold.atp(name).promise_milli] == ["I007"]
+    assert fold.atp("I007").promise_milli == 65_000
+    with pytest.raises(AlreadyApplied):
+        fold.apply(balance("I008", 2_999, 20))
+    with pytest.raises(AlreadyApplied):
+        fold.apply(balance("I009", 900, 20, "r"))
+    fold.apply(balance("I008", 3_011, 5))
+    assert fold.atp("I008").promise_milli == 5_000
+
+
+def test_a_truncated_table_of_documents_withdraws_its_supply() -> None:
+    fold = Kept(documents)
+    line: dict[str, Any] = {"po_no": "P1", "line_no": 10, "item": "A", "site": "DC1", "ordered_milli": 9_000, "received_milli": 0}
+    fold.apply(row_event(rows.PurchaseOrderRow, 1_000, po_no="P1", supplier="S", status="OPEN"))
+    line_row = row_event(rows.PurchaseOrderLineRow, 1_001, **line, expected_on=date(2026, 12, 5), line_status="O")
+    (supply,) = fold.apply(line_row)
+    assert supply.is_open
+    (withdrawn,) = fold.apply(news(rows.ErpDocumentsNews, "purchase_order_line", "truncated", 3_000, history=0))
+    assert (withdrawn.item, withdrawn.ordered_milli, withdrawn.is_open) == ("A", 0, False)
+
+
+def test_news_of_a_table_that_is_elsewhere_is_refused() -> None:
+    with pytest.raises(Refused):
+        promise().apply(news(ErpItemsNews, "invoice", "truncated", 3_000))
+    assert ReviewErpItems in promise().fold.rules
