@@ -35,7 +35,6 @@ RIGHT = {
     "shipment-in-two-messages",
     "order-dates-at-the-ends",
     "orders-truncated",
-    "padded-site",
     "prices-as-whole-numbers",
     "restored-database",
     "upper-case-tables",

@@ -10,7 +10,7 @@ import pytest
 from schemas import documents as rows
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
-from schemas.inventory import Atp, ErpBalanceChanged, ErpItemsNews, ItemChanged, ReviewErpItems
+from schemas.inventory import Atp, ErpBalanceChanged, ErpItemsNews, ItemChanged, ReviewErpItems, SiteChanged
 from streams.documents import documents
 from streams.engine.flow import Fold
 from streams.promise import promise_fold
@@ -62,7 +62,9 @@ class Kept:
 
 
 def promise() -> Kept:
-    return Kept(promise_fold(POLICY))
+    fold = Kept(promise_fold(POLICY))
+    fold.apply(row_event(SiteChanged, 900, "r", site="DC1", name="", timezone="UTC"))
+    return fold
 
 
 def news(
@@ -93,8 +95,14 @@ def item(name: str, lsn: int, op: str = "r", *, epoch: int = 1, history: int = 9
 
 
 def balance(name: str, lsn: int, units: int, op: str = "u", *, epoch: int = 1, history: int = 900) -> Any:
-    columns = {"item": name, "site": "DC1", "on_hand_milli": units * 1000, "allocated_milli": 0, "on_order_milli": 0}
-    event = row_event(ErpBalanceChanged, lsn, op, **columns, row_version=1, updated_at="")
+    columns: dict[str, Any] = {
+        "item": name,
+        "site": "DC1",
+        "on_hand_milli": units * 1000,
+        "allocated_milli": 0,
+        "on_order_milli": 0,
+    }
+    event = row_event(ErpBalanceChanged, lsn, op, **columns, allocated_milli=0, on_order_milli=0, row_version=1, updated_at="")
     return of(event, epoch, history)
 
 
