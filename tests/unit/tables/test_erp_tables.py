@@ -102,7 +102,7 @@ def balance(name: str, lsn: int, units: int, op: str = "u", *, epoch: int = 1, h
         "allocated_milli": 0,
         "on_order_milli": 0,
     }
-    event = row_event(ErpBalanceChanged, lsn, op, **columns, allocated_milli=0, on_order_milli=0, row_version=1, updated_at="")
+    event = row_event(ErpBalanceChanged, lsn, op, **columns, row_version=1, updated_at="")
     return of(event, epoch, history)
 
 
