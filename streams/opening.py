@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -58,7 +59,7 @@ def _embedded(settings: Settings, may_create: bool, accept_loss: bool) -> Embedd
     if not may_create and not is_there(directory):
         raise BadSettings(f"There is no log in {directory}. Make one with crossdock demo, run or ingest, or name it with --data.")
     try:
-        return EmbeddedLog(directory, clock_ms=TrustedClock(settings.clock.to_policy()), accept_loss=accept_loss)
+        return EmbeddedLog(directory, clock_ms=_clock(settings, directory), accept_loss=accept_loss)
     except (CannotOpen, OSError) as error:
         raise BadSettings(str(error)) from None
 
@@ -70,7 +71,7 @@ def is_there(directory: Path) -> bool:
 
 def _kafka(settings: Settings, directory: Path, may_create: bool) -> KafkaLog:
     try:
-        log = KafkaLog(kafka_settings(settings), directory)
+        log = KafkaLog(replace(kafka_settings(settings), clock_ms=_clock(settings, directory)), directory)
     except KafkaException as error:
         raise BadSettings(f"kafka.clients: {error.args[0].str()}.") from None
     except (CannotOpen, OSError) as error:
@@ -87,10 +88,14 @@ def _kafka(settings: Settings, directory: Path, may_create: bool) -> KafkaLog:
     return log
 
 
+def _clock(settings: Settings, directory: Path) -> TrustedClock:
+    clock = TrustedClock(settings.clock.to_policy())
+    clock.begin(anchor_in(directory), None)
+    return clock
+
+
 def _set(log: ReadableLog, settings: Settings, directory: Path | None) -> None:
     """Have the log's clock go on where the last process left it, or where the log ends. Raises `Unavailable`."""
-    if isinstance(log, KafkaLog):
-        log.clock = TrustedClock(settings.clock.to_policy())
     if isinstance(log, EmbeddedLog | KafkaLog) and isinstance(log.clock, TrustedClock):
         log.clock.begin(anchor_in(directory or settings.directory), newest_ms(log))
 
@@ -102,9 +107,10 @@ def newest_ms(log: ReadableLog) -> int | None:
     for topic in topics.DEFINED:
         for partition in range(topic.partitions) if topic.is_inbox else ():
             at = TopicPartition(topic.name, partition)
-            low, end = log.bounds(at)
-            for record in log.read(at, max(low, end - LOOKED_AT), LOOKED_AT) if end > low else ():
-                (ticks if record.key == topics.CLOCK.encode() else others).append(record.timestamp_ms)
+            with contextlib.suppress(Exception):  # a damaged partition is told of by whoever needs it: the others know the time too
+                low, end = log.bounds(at)
+                for record in log.read(at, max(low, end - LOOKED_AT), LOOKED_AT) if end > low else ():
+                    (ticks if record.key == topics.CLOCK.encode() else others).append(record.timestamp_ms)
     return max(ticks or others, default=None)
 
 

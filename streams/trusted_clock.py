@@ -117,6 +117,7 @@ class TrustedClock:
         """Compare with when the process ran last: its anchor, and the newest instant its log knows of."""
         with self._lock:
             steady = self._steady()
+            self._believe(self._wall() - steady)
             if anchor is not None and anchor.boot_id == self._boot != "" and anchor.steady_ms <= steady:
                 self._offset_ms = anchor.at_ms - anchor.steady_ms
                 self._look()

@@ -49,7 +49,7 @@ class KafkaLog:
         self._topics = KafkaTopics(settings)
         self._admin = KafkaAdmin(settings)
         self.keeper = Keeper()
-        self.clock: Callable[[], int] | None = None
+        self.clock = settings.clock_ms
         self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys", self.keeper)
         self._name = name_in(self._directory)
         self._pages = KafkaPages(settings)
@@ -253,11 +253,12 @@ class Appender:
     def append(self, records: Sequence[Outgoing]) -> list[int]:
         """Offsets of the records. Raises `Unavailable`."""
         call = _Call(len(records))
+        stamp_ms = self._settings.clock_ms()
         with self._lock:  # keeps the records of a call together, and the producer in place
             producer = self._producer
             for at, record in enumerate(records):
                 try:
-                    produce(producer, record, call.noting(at))
+                    produce(producer, record, call.noting(at), stamp_ms)
                 except KafkaException as error:
                     call.failed(error.args[0], len(records) - at)
                     break

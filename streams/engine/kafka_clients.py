@@ -78,6 +78,10 @@ _LOGGER = logging.getLogger("librdkafka")
 _LOGGER.addHandler(logging.NullHandler())  # errors come back from the calls they make fail; who wants more listens to this
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
     """How to reach the brokers, and the times that decide how fast a failure is noticed.
@@ -86,7 +90,8 @@ class KafkaSettings:
     `Unavailable`. `rebalance_ms`: how long a member may take from one poll to the next, and so how long the others wait for it
     in a rebalance; also how long one waits for the answer to its JoinGroup, which a broker that freezes or loses the group may
     never give. A transaction that its worker left open hides later records of its partitions for up to `transaction_ms`.
-    `replication`: of topics that are made (-1: what the brokers have as their default).
+    `replication`: of topics that are made (-1: what the brokers have as their default). `clock_ms`: what records are stamped with
+    and how old rows are is told by.
     """
 
     bootstrap: str
@@ -98,6 +103,7 @@ class KafkaSettings:
     request_s: float = 20.0
     is_static: bool = False
     replication: int = -1
+    clock_ms: Callable[[], int] = field(default=_wall_ms, compare=False)
 
     def of_any(self) -> dict[str, Any]:
         """What every client gets."""

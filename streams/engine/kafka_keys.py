@@ -79,7 +79,7 @@ class KafkaKeys:
         self._db = _opened(path)
         self._damage: str | None = None
         self._remade = 0
-        now_ms = _now_ms()
+        now_ms = self._settings.clock_ms()
         self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
         self._lock = threading.Condition()
         self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
@@ -290,7 +290,7 @@ class KafkaKeys:
 
     def _look(self) -> None:
         """Compare with the ends. While the brokers do not answer, what was read keeps the age it has."""
-        asked_ms = _now_ms()
+        asked_ms = self._settings.clock_ms()
         with contextlib.suppress(Unavailable):
             for at, end in self._admin.ends(list(self._read)).items():
                 one = self._read[at]
@@ -300,7 +300,7 @@ class KafkaKeys:
 
     def _take(self, messages: Sequence[Message]) -> None:
         batch = WriteBatch(raw_mode=True)
-        now_ms = _now_ms()
+        now_ms = self._settings.clock_ms()
         positions: dict[TopicPartition, int] = {}
         ends: list[TopicPartition] = []
         for message in messages:
@@ -379,10 +379,6 @@ def _opened(path: Path) -> Rdict:
 
 def _mark(path: Path) -> Path:
     return path / "damaged"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _named(kind: bytes, topic: str) -> bytes:

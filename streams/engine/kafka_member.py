@@ -340,7 +340,7 @@ class KafkaMember:
 
     def _note_fresh(self) -> None:
         """Its owner has all of a store."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._settings.clock_ms()
         for partition in self._partitions.at(Stage.OWNED):
             if partition.lease.is_held:
                 partition.lease.store.fresh_ms = now_ms

@@ -83,7 +83,7 @@ class KafkaStandby:
         if not self._leases:
             self._stop.wait(SLICE_S)
             return
-        now_ms = _now_ms()
+        now_ms = self._settings.clock_ms()
         messages = next_messages(self._consumer, CHUNK, SLICE_S)
         for index, end in self._catch_up.take(messages, high_in(self._consumer, self._changelog)).items():
             if index in self._leases and self._leases[index].is_held:
@@ -125,7 +125,7 @@ class KafkaStandby:
 
     def _look(self) -> None:
         """Compare with the ends. While the brokers do not answer, the rows keep the age they have."""
-        asked_ms = _now_ms()
+        asked_ms = self._settings.clock_ms()
         try:
             ends = self._admin.ends(map(self._place, self._leases))
         except Unavailable as error:
@@ -140,7 +140,3 @@ class KafkaStandby:
 
     def _place(self, index: int) -> TopicPartition:
         return TopicPartition(self._changelog, index)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

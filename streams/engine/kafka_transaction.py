@@ -105,16 +105,16 @@ class Transactor:
 
     def _produce(self, outgoing: Sequence[Outgoing], changelog: str, changed: Changes, ends: dict[int, int]) -> None:
         """Hand all of it over, plain records by the short way: this is a good part of what a commit costs."""
-        send = self._producer.produce
+        send, stamp_ms = self._producer.produce, self._settings.clock_ms()
         for out in outgoing:
             topic, index, key, value, headers, timestamp_ms = out
             if headers or timestamp_ms is not None:
-                produce(self._producer, out)
+                produce(self._producer, out, None, stamp_ms)
             else:
                 try:
-                    send(topic, value, key, index)
+                    send(topic, value, key, index, timestamp=stamp_ms)
                 except BufferError:
-                    produce(self._producer, out)
+                    produce(self._producer, out, None, stamp_ms)
         for index, rows in changed.items():
             *others, last = rows
             for row_key, row in others:
@@ -161,11 +161,17 @@ class Transactor:
                 self.renew()
 
 
-def produce(producer: Producer, out: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None] | None = None) -> None:
-    """Hand a record to a producer, waiting while its queue is full."""
+def produce(
+    producer: Producer,
+    out: Outgoing,
+    on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    stamp_ms: int | None = None,
+) -> None:
+    """Hand a record to a producer, waiting while its queue is full. `stamp_ms`: its time if it has none of its own."""
     options: dict[str, object] = {}
-    if out.timestamp_ms is not None:
-        options["timestamp"] = out.timestamp_ms
+    timestamp_ms = stamp_ms if out.timestamp_ms is None else out.timestamp_ms
+    if timestamp_ms is not None:
+        options["timestamp"] = timestamp_ms
     if out.headers:
         options["headers"] = list(out.headers)
     if on_delivery is not None:

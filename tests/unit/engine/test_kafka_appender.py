@@ -31,7 +31,7 @@ class Client:
         self._failures = failures
         self._waiting: list[Callable[[None, Delivered], None]] = []
 
-    def produce(self, *record: Any, on_delivery: Callable[[None, Delivered], None]) -> None:
+    def produce(self, *record: Any, on_delivery: Callable[[None, Delivered], None], timestamp: int) -> None:
         self._waiting.append(on_delivery)
 
     def poll(self, timeout_s: float) -> int:
@@ -53,6 +53,7 @@ class Settings:
     """Settings that make such a client."""
 
     request_s = 1.0
+    clock_ms = staticmethod(lambda: 5)
 
     def __init__(self, client: Client) -> None:
         self.producer = lambda **options: client

@@ -61,6 +61,7 @@ class Cluster:
         self.records: list[tuple[bytes, bytes]] = []
         self.raises: Exception | None = None
         self.reads_from = 0
+        self.clock_ms = lambda: time.time_ns() // 1_000_000
 
     def reader(self, wait_ms: int) -> Cluster:
         return self

@@ -171,6 +171,16 @@ def test_a_clock_that_was_behind_and_is_set_right_is_believed_after_a_short_outa
     assert clock.state().is_trusted
 
 
+def test_it_is_begun_anew_when_more_is_known() -> None:
+    """First by an old anchor alone, then by the log as well."""
+    before = Machine().clock().anchor()
+    machine = Machine("two", 100, T0 + 20 * DAY)
+    clock = machine.clock(anchor=before)
+    assert not clock.state().is_trusted
+    clock.begin(before, T0 + 19 * DAY)
+    assert (clock.state().is_trusted, clock()) == (True, machine.true_ms)
+
+
 def test_what_was_never_run_believes_the_machine() -> None:
     assert Machine().clock()() == T0
 
