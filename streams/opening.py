@@ -107,7 +107,9 @@ def newest_ms(log: ReadableLog) -> int | None:
     for topic in topics.DEFINED:
         for partition in range(topic.partitions) if topic.is_inbox else ():
             at = TopicPartition(topic.name, partition)
-            with contextlib.suppress(Exception):  # a damaged partition is told of by whoever needs it: the others know the time too
+            with contextlib.suppress(
+                Exception
+            ):  # a damaged partition is told of by whoever needs it: the others know the time too
                 low, end = log.bounds(at)
                 for record in log.read(at, max(low, end - LOOKED_AT), LOOKED_AT) if end > low else ():
                     (ticks if record.key == topics.CLOCK.encode() else others).append(record.timestamp_ms)
