@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ def until(condition: Callable[[], Any], what: str) -> None:
 
 def test_each_is_begun_again(broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("CROSSDOCK_")]:
+        monkeypatch.delenv(name)
     settings = load(data=tmp_path / "data", log=f"kafka://{broker}")
     with opened_log(settings, may_create=True) as log:
         app = App(settings, log)
