@@ -146,12 +146,22 @@ class Inbound:
             try:
                 await run(door, stop)  # type: ignore[arg-type]
             except (Unavailable, OSError) as error:
-                self._failures.labels(door.name).inc()
+                self._failed(door, error)
                 _log.warning("a door is tried again", door=door.name, reason=f"{type(error).__name__}: {error}")
-            except Exception:
-                self._failures.labels(door.name).inc()
+            except Exception as error:
+                self._failed(door, error)
                 _log.exception("a door has failed and is tried again", door=door.name)
             await _pause(stop, AGAIN_S)
+
+    def _failed(self, door: Door, error: Exception) -> None:
+        """It is counted, and told until a turn of it has gone well; requests are served all the same."""
+        self._failures.labels(door.name).inc()
+        self._keeper.report(f"door {door.name}", f"{type(error).__name__}: {error}"[:300], is_vital=False)
+
+    async def _well(self, door: Door, turns: AsyncIterator[None]) -> AsyncIterator[None]:
+        async for turn in turns:
+            yield turn
+            self._keeper.report(f"door {door.name}", None, is_vital=False)
 
     async def _poll(self, door: PolledDoor, stop: asyncio.Event) -> None:
         if self._is_prompted:
@@ -159,7 +169,7 @@ class Inbound:
         turns = self._prompted(door) if self._is_prompted else _turns(stop, _pauses(door))
         cursor = await asyncio.to_thread(last_cursor, self._log, door.channel)
         async with httpx.AsyncClient(timeout=door.timeout_s, trust_env=False) as client:
-            async for page in poll(turns, lambda at: fetch(client, door.url, at), cursor):
+            async for page in poll(self._well(door, turns), lambda at: fetch(client, door.url, at), cursor):
                 await self._write(door.name, records_of(page, door.channel))
 
     async def _prompted(self, door: PolledDoor) -> AsyncIterator[None]:
@@ -175,7 +185,7 @@ class Inbound:
         folder = Folder(door.path, door.channel, door.declared)
         await asyncio.to_thread(folder.prepare)
         try:
-            async for dropped in drop(_turns(stop, _always(door.every_s)), folder):
+            async for dropped in drop(self._well(door, _turns(stop, _always(door.every_s))), folder):
                 await self._take(door, folder, dropped)
         finally:
             folder.pending.clear()  # what is claimed is taken again by whoever watches next

@@ -98,7 +98,8 @@ class Keeper:
 
     def report(self, name: str, failure: str | None, *, is_vital: bool = True) -> None:
         """Something that others keep is down, or (none) works again."""
-        self._kept.setdefault(name, _Condition(is_vital)).failure = failure
+        if failure is not None or name in self._kept:
+            self._kept.setdefault(name, _Condition(is_vital)).failure = failure
 
     def kill(self, name: str, error: Exception | None = None) -> None:
         """Have a loop die in its next round, for drills and tests. Raises `KeyError` for a name that is not kept."""

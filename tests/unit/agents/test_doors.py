@@ -25,6 +25,7 @@ from schemas.topics import raw_channel
 from streams.agents.drop import Folder, drop
 from streams.agents.inbound import Door, FolderDoor, Inbound, PolledDoor
 from streams.agents.poll import CURSOR, last_cursor, poll, records_of
+from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition
 from streams.engine.memory import MemoryLog
 
@@ -300,3 +301,18 @@ def test_a_prompted_door_asks_when_it_is_told_to_from_where_any_process_was_last
                 inbound.stop()
     timer.run()  # it is over: nothing happens
     assert Inbound(kept, doors, CollectorRegistry()).timers() == []
+
+
+def test_a_door_that_fails_is_told_until_a_turn_of_it_has_gone_well(tmp_path: Path) -> None:
+    """A folder that cannot be: it takes nobody's readiness, and is well by itself once it can be."""
+    keeper, folder = Keeper(), tmp_path / "drop"
+    folder.write_text("a file where the folder should be")
+    inbound = Inbound(log(), [FolderDoor("f", "edi", folder, 0.02)], CollectorRegistry(), keeper=keeper)
+    inbound.start()
+    try:
+        assert eventually(lambda: "door f" in keeper.down(is_vital=False))
+        assert keeper.down(is_vital=True) == {}
+        folder.unlink()
+        assert eventually(lambda: not keeper.down())
+    finally:
+        inbound.stop()
