@@ -288,7 +288,7 @@ class Run:
     def _probe(self) -> list[str]:
         """The number published is the number granted, at a site and in all: all of it to the one who asks first, and no more."""
         plant, wrong, asked = self.plant, [], []
-        published = sorted(self.system.atp().items())
+        published = sorted(row for row in self.system.atp().items() if row[1].item_status not in ("unknown", "deleted"))
         found: list[tuple[str, str | None, int, int]] = []
         for item, atp in published:
             least = 1 if atp.uom == "KG" else 1_000
