@@ -80,6 +80,12 @@ class Known(Frozen, frozen=True):
     is_settled: bool
 
 
+class Newest(Frozen, frozen=True):
+    """The last arrival of an aggregate that is not settled."""
+
+    seq: int
+
+
 class Head(Frozen, frozen=True):
     """The oldest obligation of an aggregate, unless it is exhausted."""
 
@@ -135,6 +141,7 @@ class DeliveryTables:
 
     endpoints: Table[tuple[str], Endpoint]  # endpoint
     obligations: Table[tuple[str, str, int], Obligation]  # endpoint, aggregate, arrival
+    newest: Table[tuple[str, str], Newest]  # endpoint, aggregate
     known: Table[tuple[str, str], Known]  # endpoint, obligation id
     heads: Table[tuple[str, int], Head]  # endpoint, arrival
     ready: Table[tuple[str, int], Ready]  # endpoint, arrival

@@ -22,6 +22,7 @@ from tables.deliveries import (
     EndpointPolicies,
     Head,
     Known,
+    Newest,
     Obligation,
     Ready,
     Stage,
@@ -62,13 +63,14 @@ class Desk:
         self.row = replace(self.row, next_seq=seq + 1, waiting=self.row.waiting + 1)
         self.tables.obligations[self.name, aggregate, seq] = obligation
         self.tables.known[self.name, obligation.obligation_id] = Known(aggregate, seq, is_settled=False)
+        self.tables.newest[self.name, aggregate] = Newest(seq)
         if first is None:
             self._make_head(aggregate, seq, obligation)
 
     def last(self, aggregate: str) -> tuple[int, Obligation] | None:
         """The newest obligation of an aggregate and its arrival."""
-        rows = list(self.tables.obligations.under(self.name, aggregate))
-        return (rows[-1][0][2], rows[-1][1]) if rows else None
+        newest = self.tables.newest.get((self.name, aggregate))
+        return None if newest is None else (newest.seq, self.tables.obligations[self.name, aggregate, newest.seq])
 
     def put_in_place(self, aggregate: str, seq: int, old: Obligation, new: Obligation) -> ObligationSettled:
         """A new obligation takes the place of one that was never sent, and its turn."""
@@ -95,6 +97,8 @@ class Desk:
         following = self._first(at.aggregate, at.seq + 1)
         if following is not None:
             self._make_head(at.aggregate, *following)
+        else:
+            del self.tables.newest[self.name, at.aggregate]
 
     def fail(self, at: Known, held: Obligation, status: int, answer: str, retry_after_ms: int | None) -> Iterator[Any]:
         """An attempt failed: another one follows, later or when the circuit lets it, unless it was the last."""

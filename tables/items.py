@@ -25,6 +25,7 @@ from schemas.inventory import (
 from tables.calendars import is_zone
 from tables.erp_rows import accept, caused_by, merged_extra, unless_equal
 from tables.notes import cleared, note
+from tables.price_index import index_price
 from tables.promise import ErpBalance, Item, OldText, Price, PromiseTables, Site, TextRequest
 from tables.versions import Version
 
@@ -145,6 +146,7 @@ def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[Any]:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
     t.prices[key] = row
+    index_price(t, (e.item, e.price_list, e.currency), e.valid_from)
     yield from ()
 
 

@@ -14,6 +14,7 @@ from schemas.quantity import MILLI
 from tables.amounts import EXACT
 from tables.book import known_item
 from tables.policy import OrderPolicy
+from tables.price_index import price_on
 from tables.promise import Item, PromiseTables
 
 _FINEST = Decimal("1e-9")  # what an event's amount can hold
@@ -54,12 +55,10 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
 
 def _base_price(t: PromiseTables, item: str, price_list: str, currency: str, day: date) -> Decimal | None:
     """The newest price valid on the day. Without a currency: the list's, if it has the item in one only."""
-    found: dict[str, Decimal] = {}
-    prices = t.prices.under(item, price_list, currency) if currency else t.prices.under(item, price_list)
-    for (_, _, priced_in, valid_from), price in prices:
-        if valid_from <= day and not price.is_deleted and (price.valid_to is None or price.valid_to >= day):
-            found[priced_in] = price.unit_price
-    return next(iter(found.values())) if len(found) == 1 else None
+    currencies = [currency] if currency else [key[2] for key, _ in t.price_spans.under(item, price_list)]
+    found = [price_on(t, (item, price_list, priced_in), day) for priced_in in currencies]
+    prices = [price for price in found if price is not None]
+    return prices[0] if len(prices) == 1 else None
 
 
 def _units_milli(item: Item, uom: str | None) -> int | None:

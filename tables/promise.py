@@ -66,6 +66,12 @@ class Price(Frozen, frozen=True):
     extra: dict[str, str]
 
 
+class LastDays(Frozen, frozen=True):
+    """By block of days, ascending: the last day on which a price that begins in it is valid (see `tables.price_index`)."""
+
+    days: tuple[tuple[int, int], ...]
+
+
 class ErpBalance(Frozen, frozen=True):
     """What the ERP says the balance is."""
 
@@ -342,6 +348,8 @@ class PromiseTables:
     old_texts: Table[tuple[str, int], OldText]  # item, source position of its deletion
     text_requests: Table[tuple[str, int], TextRequest]  # old item, source position of the renumbering
     prices: Table[tuple[str, str, str, date], Price]  # item, price list, currency, valid from
+    price_spans: Table[tuple[str, str, str], LastDays]  # item, price list, currency
+    price_blocks: Table[tuple[str, str, str, int], LastDays]  # item, price list, currency, block
     erp_balances: Table[tuple[str, str], ErpBalance]  # item, site
     sites: Table[tuple[str], Site]  # site
     stock: Table[tuple[str, str], Stock]  # item, site

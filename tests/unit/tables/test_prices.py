@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.codec import Codec
 from schemas.errors import NotYet
@@ -15,6 +17,7 @@ from schemas.orders import PriceChecked
 from streams.promise import promise_fold
 from tables.items import price_changed
 from tables.policy import OrderPolicy, Policy
+from tables.price_index import price_on
 from tables.prices import check_price
 from tests.properties.erp_world import row_event
 from tests.unit.tables.promises import Bench
@@ -133,3 +136,21 @@ def test_the_fold_checks_by_its_policy(bench: Prices) -> None:
         fold = promise_fold(Policy(), OrderPolicy(price_tolerance=Decimal(tolerance)))
         (answer,) = fold.rules[CheckPrice](bench.t, event)
         assert answer.is_match is is_match
+
+
+@given(st.lists(st.tuples(st.integers(0, 2_500), st.none() | st.integers(-3, 2_600), st.booleans()), max_size=40), st.data())
+def test_the_index_finds_what_a_look_at_all_prices_finds(
+    changes: list[tuple[int, int | None, bool]], data: st.DataObject
+) -> None:
+    """Prices of any dates, changed and deleted in any order, however far they reach."""
+    bench, first = Prices(), date(2024, 1, 1)
+    for n, (begins, ends, is_deleted) in enumerate(changes):
+        valid_to = None if ends is None else str(first + timedelta(days=ends))
+        bench.price(str(n + 1), str(first + timedelta(days=begins)), valid_to, op="d" if is_deleted else "u")
+    day = first + timedelta(days=data.draw(st.integers(-10, 2_700)))
+    rows = [
+        (key[3], row.unit_price)
+        for key, row in bench.t.prices.under()
+        if key[3] <= day and not row.is_deleted and (row.valid_to is None or row.valid_to >= day)
+    ]
+    assert price_on(bench.t, ("SKU-1", "STD", "USD"), day) == (max(rows)[1] if rows else None)

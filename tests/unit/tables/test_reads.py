@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from schemas.inventory import ItemSuspected, Status, SuspicionCleared
+from schemas.inventory import CheckPrice, ItemSuspected, PriceChanged, Status, SuspicionCleared
 from tables.policy import Policy
 from tables.table import DictTable
+from tests.properties.erp_world import row_event
+from tests.unit.tables.deliveries_kit import Counter
 from tests.unit.tables.promises import Bench
 
 FEW = 60
@@ -134,9 +138,44 @@ def letters(b: Bench, times: int) -> None:
         b.apply(SuspicionCleared(**b.head(source="engine"), item="SKU-1", dead_letter_id=f"D-{n}"))
 
 
+def prices(valid_for: int | None) -> Callable[[Bench, int], None]:
+    """A new price each day, and as many order lines checked against them. `valid_for`: days each is valid, or no end."""
+
+    def script(b: Bench, times: int) -> None:
+        first = date(2020, 1, 1)
+        row_event_of(b, first - timedelta(days=400), None, "9")
+        for n in range(times):
+            day = first + timedelta(days=n)
+            row_event_of(b, day, None if valid_for is None else day + timedelta(days=valid_for - 1), str(10 + n))
+        for n in range(times):
+            day = first + timedelta(days=n if valid_for is None else times + 40)
+            event = CheckPrice(
+                **b.head(), item="SKU-1", order_id=f"web:{n}", line=1, revision=1, price_list="STD", unit_price=Decimal(10),
+                currency="USD", uom=None, day=day,
+            )  # fmt: skip
+            assert b.apply(event) == "applied"
+            assert b.said[-1].reference == (Decimal(9) if valid_for is not None else 10 + n)
+
+    return script
+
+
+def row_event_of(b: Bench, valid_from: date, valid_to: date | None, price: str) -> None:
+    b.number += 1
+    columns: dict[str, Any] = {
+        "item": "SKU-1",
+        "price_list": "STD",
+        "currency": "USD",
+        "valid_from": valid_from,
+        "valid_to": valid_to,
+    }
+    assert b.apply(row_event(PriceChanged, b.number, "u", **columns, unit_price=Decimal(price))) == "applied"
+
+
 @pytest.mark.parametrize(
     "script",
     [
+        pytest.param(prices(None), id="prices-without-end"),
+        pytest.param(prices(1), id="prices-of-a-day"),
         pytest.param(holds, id="holds"),
         *[pytest.param(erp_shipments(tell), id=f"erp-{tell}") for tell in ("pick", "count", "nothing")],
         pytest.param(erp_balances, id="erp-balances"),
@@ -149,4 +188,22 @@ def letters(b: Bench, times: int) -> None:
 def test_ten_times_as_much_costs_ten_times_as_much(script: Callable[[Bench, int], None]) -> None:
     """A rule that scans what has piled up costs a hundred times as much for ten times as many events."""
     few, many = reads_of(script, FEW), reads_of(script, 10 * FEW)
+    assert many < 14 * few, f"{few} rows read for {FEW}, {many} for {10 * FEW}"
+
+
+def test_news_of_an_order_whose_endpoint_is_down_costs_the_same_however_many_wait() -> None:
+    """An order's replaceable obligations behind others that were sent before: only the newest is looked at."""
+
+    def reads_of_backlog(times: int) -> int:
+        counter, reads = Counter(), list[str]()
+        for f in fields(counter.t):
+            table = Counted(getattr(counter.t, f.name))
+            table.reads = reads
+            setattr(counter.t, f.name, table)
+        for n in range(times):
+            counter.owe(f"A{n}", is_replaceable=n % 2 == 0)  # one that may not be replaced stands between
+        assert len(list(counter.t.obligations.under())) == times
+        return len(reads)
+
+    few, many = reads_of_backlog(FEW), reads_of_backlog(10 * FEW)
     assert many < 14 * few, f"{few} rows read for {FEW}, {many} for {10 * FEW}"
