@@ -68,10 +68,11 @@ def _documents(draw: Draw, items: list[str], base: list[int]) -> list[Any]:
     for n, (item, qty) in enumerate(zip(items, base, strict=True)):
         rows.append(erp_line(10 * n + 10, item, qty))
         if draw(st.booleans()):
-            status = draw(st.sampled_from(["O", "P", "X"]))
-            rows.append(
-                erp_line(10 * n + 10, item, draw(st.integers(1, 30)), rev=2, status=status, shipped=draw(st.integers(0, 5)), at=5)
-            )
+            status, now = draw(st.sampled_from(["O", "P", "X"])), draw(st.integers(1, 30))
+            line = erp_line(10 * n + 10, item, now, rev=2, status=status, shipped=draw(st.integers(0, 5)), at=5)
+            # What the documents fold adds of the line's history: no revision needs those before it.
+            changed_at_ms = 0 if now == qty else line.occurred_at_ms
+            rows.append(replace(line, first_item=item, most_milli=1000 * max(qty, now), changed_at_ms=changed_at_ms))
     if draw(st.booleans()):
         rows += [erp("SO0"), erp_line(10, items[0], base[0] + 1, no="SO0"), erp("SO0", rev=2, status="CANCEL")]
     rows.append(erp(rev=2, status="OPEN"))
@@ -120,7 +121,9 @@ def interleave(feeds: Feeds, seed: int, *, repeats: bool) -> list[Any]:
 
 
 def run(events: Sequence[Any], stock: dict[str, int], seed: int | None = None, promise: FakePromise | None = None) -> World:
-    """The events with a promise fold beside. With a seed, requests, answers and stock facts travel with random delays."""
+    """The events with a promise fold beside. With a seed, requests, answers, stock facts and what an order passes on to another
+    travel with random delays; what goes from one order to another arrives as it was sent.
+    """
     w = World(promise or FakePromise(stock))
     states: dict[int, State] = {}
     if seed is None:
@@ -130,9 +133,10 @@ def run(events: Sequence[Any], stock: dict[str, int], seed: int | None = None, p
         return w
     dice = random.Random(seed)
     inbox, to_promise, answers = deque(events), deque[Any](), deque[Any]()
+    passed: dict[tuple[str, str], deque[Any]] = {}
     told: set[str] = set()
-    while inbox or to_promise or answers:
-        lane = dice.choice([lane for lane in (inbox, to_promise, answers) if lane])
+    while lanes := [lane for lane in (inbox, to_promise, answers, *passed.values()) if lane]:
+        lane = dice.choice(lanes)
         event = lane.popleft()
         if lane is to_promise:
             answers.extend(w.promise.ask(event) if isinstance(event, RequestAllocation) else w.promise.execute(event))
@@ -140,7 +144,11 @@ def run(events: Sequence[Any], stock: dict[str, int], seed: int | None = None, p
         if isinstance(event, LineExecution) and event.event_id not in told:
             told.add(event.event_id)
             to_promise.append(event)
-        to_promise.extend(x for x in w.apply(event) if isinstance(x, RequestAllocation))
+        for x in w.apply(event):
+            if isinstance(x, RequestAllocation):
+                to_promise.append(x)
+            elif type(x) in w.fold.rules:
+                passed.setdefault((event.order_id, x.order_id), deque()).append(x)
         checked(w, states)
     return w
 
