@@ -383,7 +383,8 @@ class Atp(Frozen, frozen=True, kw_only=True):
     `safety_stock_milli` is the item's; by `safety_policy` `network` all sites together keep it back, `shared_safety_milli` of it
     beyond the sites' own, by `site` each keeps all of it (see `tables.safety`). Let `alone` be a site's `atp_milli` +
     `kept_milli`: `atp_milli` = their sum - `shared_safety_milli`, signed; `promise_milli` = max(0, the sum of their
-    max(0, alone) - `shared_safety_milli`). `suspects`: dead letters about this item that were not replayed yet, and
+    max(0, alone) - `shared_safety_milli`), and 0 of an item that is not sold: by `item_status` unknown, deleted, or on hold (H).
+    `suspects`: dead letters about this item that were not replayed yet, and
     balances below zero as `negative:<site>:<status>`.
     """
 

@@ -20,7 +20,8 @@ from tables.atp import atp as atp_series
 from tables.atp import projected as projected_series
 from tables.calendars import day_at, to_date, to_day
 from tables.policy import ATP_POLICIES, AtpPolicy, Policy
-from tables.promise import Day, Item, Stock
+from tables.promise import ON_HOLD, Day, Item, Stock
+from tables.publish import NOT_SOLD
 from tables.safety import Free, free_on
 from tables.site_book import SiteBook
 from tables.units import to_base
@@ -109,8 +110,10 @@ class Quotes:
         every = self.all_series(row, sites, policy)
         first = to_day(query.start) if query.start else min((s.today for s in every.asked()), default=self._today(""))
         shown = range(first, first + (query.days or self.policy.horizon_days))
-        days = [self._day(every, day, share) for day in shown]
-        quoted = [self._site_quote(every, s, shown, share, days[0].promise_milli) for s in every.asked()]
+        is_sold = row.item_status not in NOT_SOLD
+        days = [self._day(every, day, share, is_sold=is_sold) for day in shown]
+        most = days[0].promise_milli
+        quoted = [self._site_quote(every, s, shown, share, most, is_sold=is_sold) for s in every.asked()]
         return Quote(policy, query.channel, days[0].atp_milli, days[0].promise_milli, days, quoted)
 
     def sites(self, row: Atp, site: str | None, channel: str | None) -> list[SiteAtp]:
@@ -158,7 +161,7 @@ class Quotes:
             atp_series(policy, opening, supply, demand, expired),
         )
 
-    def _day(self, every: _Series, day: int, share: _Share) -> QuoteDay:
+    def _day(self, every: _Series, day: int, share: _Share, *, is_sold: bool) -> QuoteDay:
         at = [(s, s.at(day)) for s in every.asked()]
         free = every.free(day)
         return QuoteDay(
@@ -167,17 +170,17 @@ class Quotes:
             demand_milli=sum(s.demand[i] for s, i in at if s.today + i == day),
             projected_milli=sum(s.projected[i] for s, i in at) - free.kept(every.sites),
             atp_milli=share.of(free.atp(every.sites)),
-            promise_milli=max(0, share.of(free.promise(every.sites))),
-            is_unlimited=self._is_beyond_fence(every.asked(), day),
+            promise_milli=max(0, share.of(free.promise(every.sites))) if is_sold else 0,
+            is_unlimited=is_sold and self._is_beyond_fence(every.asked(), day),
         )
 
     def _is_beyond_fence(self, sites: Sequence[_Site], day: int) -> bool:
         fence = self.policy.infinite_after_days
         return fence is not None and any(day >= s.today + fence for s in sites)
 
-    def _site_quote(self, every: _Series, s: _Site, shown: range, share: _Share, most: int) -> SiteQuote:
+    def _site_quote(self, every: _Series, s: _Site, shown: range, share: _Share, most: int, *, is_sold: bool) -> SiteQuote:
         own = every.of(s.site)
-        days = [self._day(own, day, share) for day in shown]
+        days = [self._day(own, day, share, is_sold=is_sold) for day in shown]
         return SiteQuote(s.site, to_date(s.today), days[0].atp_milli, min(most, days[0].promise_milli), days)
 
 
@@ -220,7 +223,7 @@ class Cart:
         row, item = self.rows.get(line.item), self.items.get(line.item)
         if row is None or item is None:
             return _refused(line, f"item {line.item} is not known: the ERP has not sent it")
-        if item.is_deleted or item.status == "H":
+        if item.is_deleted or item.status == ON_HOLD:
             return _refused(line, f"item {line.item} is {'deleted' if item.is_deleted else 'on hold'} in the ERP")
         try:
             qty = to_base(item, line.qty_milli, line.uom)

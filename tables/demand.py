@@ -29,7 +29,7 @@ from tables.line_book import LineBook
 from tables.notes import note
 from tables.policy import Policy
 from tables.posting import await_posting, told
-from tables.promise import Item, PromiseTables
+from tables.promise import ON_HOLD, Item, PromiseTables
 from tables.returning import match_returns
 from tables.shipping import picked_more, ship
 from tables.units import convert, units_of
@@ -162,7 +162,7 @@ def _not_sellable(item: Item, line: LineBook) -> str | None:
         return None
     if item.is_deleted:
         return f"item {item.item} is no longer in the ERP's item master"
-    return f"item {item.item} is on hold in the ERP" if item.status == "H" else None
+    return f"item {item.item} is on hold in the ERP" if item.status == ON_HOLD else None
 
 
 def _refuse_backorder(book: Book, item: Item, line: LineBook) -> None:

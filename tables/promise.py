@@ -14,6 +14,9 @@ from tables.spans import Span
 from tables.table import Table
 from tables.versions import Version
 
+ON_HOLD = "H"
+"""The status of an item that the ERP does not let anybody sell."""
+
 
 class Item(Frozen, frozen=True):
     """The item master's row (see `schemas.inventory.ItemChanged`). A deleted item keeps its last facts, for the renumbered one.

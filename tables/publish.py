@@ -8,9 +8,12 @@ from tables.atp import atp
 from tables.book import zone_of
 from tables.calendars import day_at, to_date
 from tables.policy import AtpPolicy, Policy
-from tables.promise import Overview, PromiseTables, Stock
+from tables.promise import ON_HOLD, Item, Overview, PromiseTables, Stock
 from tables.safety import Free, Safety, safety_of
 from tables.site_book import SiteBook, lowest
+
+NOT_SOLD = frozenset({"unknown", "deleted", ON_HOLD})
+"""Statuses of items of which nobody is granted anything, so nothing of them is promised. Their signed ATP is what it would be."""
 
 
 def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | None:
@@ -26,23 +29,32 @@ def publish_atp(p: Policy, t: PromiseTables, item: str, version: int) -> Atp | N
     kept = safety_of(p, item, safety, overview.sites)
     days = {site: day_at(as_of_ms, zone_of(p, t, site)) for site in overview.sites}
     free = Free({site: today_atp(p, site, row, kept.own[site], days[site]) for site, row in rows}, kept.shared)
-    sites = [_site(site, row, free, kept, days[site]) for site, row in rows]
+    status = item_status(master)
+    is_sold = status not in NOT_SOLD
+    sites = [_site(site, row, free, kept, days[site], is_sold=is_sold) for site, row in rows]
     return Atp(
         item=item,
         version=version,
         as_of_ms=as_of_ms,
         policy=p.atp_policy,
         uom=master.base_uom if master is not None else "",
-        item_status="unknown" if master is None else "deleted" if master.is_deleted else master.status,
+        item_status=status,
         safety_stock_milli=safety,
         atp_milli=free.atp(overview.sites),
-        promise_milli=free.promise(overview.sites),
+        promise_milli=free.promise(overview.sites) if is_sold else 0,
         sites=sites,
         marks=_furthest([overview.marks, *[row.marks for _, row in rows]]),
         suspects=[*overview.suspects, *_below_zero(rows)],
         safety_policy=p.safety_stock,
         shared_safety_milli=kept.shared,
     )
+
+
+def item_status(master: Item | None) -> str:
+    """The ERP's status of an item, "deleted" for one that has left its item master, "unknown" for one that it has not sent."""
+    if master is None:
+        return "unknown"
+    return "deleted" if master.is_deleted else master.status
 
 
 def _below_zero(rows: list[tuple[str, Stock]]) -> list[str]:
@@ -71,7 +83,7 @@ def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:
     return list(found.values())
 
 
-def _site(site: str, row: Stock, free: Free, kept: Safety, today: int) -> SiteAtp:
+def _site(site: str, row: Stock, free: Free, kept: Safety, today: int, *, is_sold: bool) -> SiteAtp:
     value = free.at(site)
     return SiteAtp(
         site,
@@ -85,7 +97,7 @@ def _site(site: str, row: Stock, free: Free, kept: Safety, today: int) -> SiteAt
         row.reserved_milli,
         row.backordered_milli,
         value,
-        value if value > 0 else 0,
+        value if value > 0 and is_sold else 0,
         [DayNet(to_date(d.day), d.supply_milli, d.demand_milli) for d in row.days],
         [Expiry(to_date(day), qty) for day, qty in row.expiries],
         [ChannelHold(channel, qty) for channel, qty in row.channels],

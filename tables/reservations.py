@@ -20,7 +20,7 @@ from tables.allocation import candidates, channel_room, choose, review
 from tables.book import Book, is_known_site, known_item
 from tables.calendars import to_date
 from tables.policy import Policy
-from tables.promise import HeldPart, Holding, Item, PromiseTables, Request, Reservation
+from tables.promise import ON_HOLD, HeldPart, Holding, Item, PromiseTables, Request, Reservation
 from tables.units import to_base
 
 HELD = "held"
@@ -34,9 +34,9 @@ def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Any]
         return
     item = known_item(t, e.item)
     if item is None:
-        yield _answered(
-            book, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, f"the ERP has not sent item {e.item}")
-        )
+        is_deleted = (e.item,) in t.items
+        detail = f"item {e.item} is no longer in the ERP's item master" if is_deleted else f"the ERP has not sent item {e.item}"
+        yield _answered(book, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, detail))
     elif e.site is not None and not is_known_site(t, e.site):
         problem = _problem("Unknown site", 404, f"the ERP has not sent site {e.site}")
         yield _answered(book, e.request_id, e.body_hash, 404, problem)
@@ -53,6 +53,8 @@ def _decide(book: Book, item: Item, e: ReserveStock) -> Reply:
         _check_limits(book, e, qty)
     except BadMessage as error:
         return _answered(book, e.request_id, e.body_hash, 422, _problem("Cannot reserve", 422, f"{error.reason}; {error.hint}"))
+    if item.status == ON_HOLD:
+        return _answered(book, e.request_id, e.body_hash, 409, _on_hold(item))
     safety = item.safety_stock_milli
     sites = [site for site in candidates(book, None, e.channel) if e.site in (None, site)]
     can = book.free(sites, safety)
@@ -198,6 +200,13 @@ def _body(item: str, reservation_id: str, row: Reservation) -> str:
     return (
         f'{json.dumps(facts)[:-1]}, "qty": {show(row.qty_milli)}, "sites": [{sites}], "day": "{to_date(day)}",'
         f' "expires_at_ms": {row.expires_at_ms}}}'
+    )
+
+
+def _on_hold(item: Item) -> str:
+    detail = f"item {item.item} is on hold in the ERP, so nothing of it is promised"
+    return json.dumps(
+        {"type": "about:blank", "title": "Not available", "status": 409, "detail": detail, "available": 0, "sites": []}
     )
 
 

@@ -65,7 +65,10 @@ class AtpQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuoteDay:
-    """One day of a series; `promise_milli` = max(0, ATP). `is_unlimited`: past the lead-time fence any quantity is promised."""
+    """One day of a series; `promise_milli` = max(0, ATP), 0 of an item that is not sold.
+
+    `is_unlimited`: past the lead-time fence any quantity is promised.
+    """
 
     day: date
     supply_milli: int

@@ -288,7 +288,7 @@ class Run:
     def _probe(self) -> list[str]:
         """The number published is the number granted, at a site and in all: all of it to the one who asks first, and no more."""
         plant, wrong, asked = self.plant, [], []
-        published = sorted(row for row in self.system.atp().items() if row[1].item_status not in ("unknown", "deleted"))
+        published = sorted(self.system.atp().items())
         found: list[tuple[str, str | None, int, int]] = []
         for item, atp in published:
             least = 1 if atp.uom == "KG" else 1_000
@@ -299,7 +299,8 @@ class Run:
             for name, qty in ((f"all {item} {site}", milli), (f"more {item} {site}", least)):
                 if qty:
                     command = Reserve(name, item, site, "web", units(qty), HOUR_MS)
-                    asked.append((command, 201 if name.startswith("all") else 409))
+                    missing = 404 if self.system.atp()[item].item_status in ("unknown", "deleted") else 409
+                    asked.append((command, 201 if name.startswith("all") else missing))
                     self.asked[name] = command
                     plant.command(command)
         plant.rest()

@@ -178,6 +178,18 @@ def test_what_is_not_sold_is_not_available() -> None:
     assert "nothing at site" in str(cart(record(site("DC1", 30)), want(1, site="DC9"))[0].reason)
 
 
+@pytest.mark.parametrize("status", ["H", "deleted", "unknown"])
+def test_what_is_not_sold_is_not_promised(status: str) -> None:
+    """By no policy, for no channel, on no day, at no site; beyond the lead-time fence neither."""
+    row = replace(record(site("DC1", 30, (2, 10, 0))), item_status=status)
+    policy = Policy(infinite_after_days=2)
+    for query in (AtpQuery(days=4), AtpQuery(policy="projected", days=4), AtpQuery(site="DC1", channel="web", days=4)):
+        found = quotes(policy).quote(row, query)
+        assert {day.promise_milli for day in found.days} == {found.promise_milli, found.sites[0].promise_milli} == {0}
+        assert not any(day.is_unlimited for day in found.days)
+        assert found.atp_milli == 30_000
+
+
 def test_the_formula_alone() -> None:
     assert calculate("lookahead", 20_000, 0, [0, 0, 10_000], [3_000, 0, 0]) == (
         [17_000, 17_000, 27_000],

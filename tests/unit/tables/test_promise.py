@@ -476,6 +476,22 @@ def test_items_on_hold_are_not_sold(bench: Bench) -> None:
     assert (shown(last.allocated), show(last.backordered_milli)) == ([("DC1", "5")], "0")
 
 
+def test_what_is_not_sold_is_not_promised(bench: Bench) -> None:
+    """The number published is the number granted: nothing of an item on hold or deleted. Its signed ATP stays."""
+    bench.receive("5")
+    for changed, status in (({"status": "H"}, 409), ({"is_deleted": True}, 404)):
+        bench.item(**changed)
+        record = bench.atp()
+        assert (record.promise_milli, record.sites[0].promise_milli) == (0, 0)
+        assert (record.atp_milli, record.sites[0].atp_milli) == (5_000, 5_000)
+        reply = bench.reserve("1", f"R-{status}")
+        assert reply.status == status
+        assert "on hold" in reply.body or "no longer" in reply.body
+        bench.item()
+        assert bench.available() == "5"
+    assert bench.reserve("5").status == 201
+
+
 def test_safety_stock_is_kept_back(bench: Bench) -> None:
     """It is not promised; when it changes, so does the promise."""
     bench.receive("10")
