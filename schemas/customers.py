@@ -57,6 +57,8 @@ class RequestCredit(Event, frozen=True, kw_only=True):
 
     `is_closed`: nothing of the order is open any more, and its amount is 0; an open order without prices has amount 0 too.
     `is_released`: a person lets the order go on in spite of the customer's credit; it is granted, and counts.
+    `currency`: the amount's, "" if nobody says it; of prices in several, all of them, joined by "+": then the amount is a plain
+    sum, and nothing can be compared with it.
     """
 
     customer: str
@@ -65,6 +67,7 @@ class RequestCredit(Event, frozen=True, kw_only=True):
     amount: Decimal
     is_closed: bool = False
     is_released: bool = False
+    currency: str = ""
 
 
 class ReviewCredit(Event, frozen=True, kw_only=True):

@@ -94,7 +94,8 @@ class OrderSiteChanged(ErpRow, frozen=True, kw_only=True):
 class CreditAnswered(Event, frozen=True, kw_only=True):
     """Whether a customer may have the order. `verdict`: granted, held. Answered anew whenever that changes (`answer` rises).
 
-    `reason` of a hold: unknown_customer, credit_hold, credit_limit, customer_inactive; `sentence` says it in words.
+    `reason` of a hold: unknown_customer, credit_hold, credit_limit, credit_currency, customer_inactive; `sentence` says it in
+    words.
     `price_list`: the customer's ("" while unknown). `is_limited`: whether the customer has a credit limit.
     """
 
@@ -111,7 +112,11 @@ class CreditAnswered(Event, frozen=True, kw_only=True):
 
 
 class PriceChecked(Event, frozen=True, kw_only=True):
-    """How a line's price compares with the item's reference. `reference` is per `uom` asked for; none if there is none."""
+    """How a line's price compares with the item's reference. `reference` is per `uom` asked for; none if there is none.
+
+    `listed_in`: the currencies in which the list has the item that day. Without a reference, but listed, the price is in none of
+    them, or does not say in which: it cannot be compared.
+    """
 
     order_id: str
     line: int
@@ -121,6 +126,7 @@ class PriceChecked(Event, frozen=True, kw_only=True):
     currency: str
     reference: Decimal | None
     is_match: bool
+    listed_in: list[str] = []
 
 
 # --- the ERP's documents, joined to their header by the documents fold; `revision` rises with each change ----------------

@@ -5,6 +5,9 @@ limit. What is granted stays granted, whatever becomes of the customer, unless i
 of the limit, and is granted, oldest first, as soon as it may. An order of amount 0 (none of its lines has a price) is judged
 like any other, until it is closed.
 
+Amounts add up in one currency only. Where credit is limited, an order in another one than those that go on, or in several, cannot
+be compared and is held; one that a person releases does not stand in the way of others.
+
 No event looks at all orders of a customer: sums are kept, held orders are reviewed in steps, and only if the least of them fits.
 """
 
@@ -22,12 +25,13 @@ from schemas.frozen import replace
 from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
 from tables.amounts import EXACT, shown
-from tables.customers import Account, Credit, Customer, CustomerTables, Waiting
+from tables.customers import Account, Credit, Customer, CustomerTables, Funds, Waiting
 
 STEP = 100
 _NONE = Decimal(0)
 _LAST = 2**62
-_NO_ACCOUNT = Account(_NONE, _NONE, 0, 0)
+_NO_ACCOUNT = Account(0, 0)
+_NO_FUNDS = Funds(_NONE, _NONE, 0, 0)
 
 
 def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
@@ -35,17 +39,26 @@ def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
     held = t.credits.get((e.customer, e.order_id))
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied(f"{e.event_id}: order {e.order_id} has asked with revision {held.revision} already")
-    before = t.accounts.get((e.customer,)) or _NO_ACCOUNT
-    place = held.place if held else before.asked + 1
-    new = Credit(e.revision, e.amount, False, "", "", "", "", (held.answer if held else 0) + 1, place, e.is_closed)
-    stays = e.is_closed or (held is not None and held.is_granted and not held.is_closed and e.amount <= held.amount)
-    others = _less(before.granted_amount, _taken(held))
-    reason, sentence = ("", "") if stays or e.is_released else _verdict(t, e.customer, e.amount, others)
+    currency = held.currency if held else e.currency
+    before = _funds(t, e.customer, currency)
+    place = held.place if held else (t.accounts.get((e.customer,)) or _NO_ACCOUNT).asked + 1
+    answer = held.answer + 1 if held else 1
+    new = Credit(e.revision, e.amount, False, "", "", "", "", answer, place, e.is_closed, e.currency, e.is_released)
+    stays = e.is_closed or (held is not None and _is_no_more(held, e))
+    _drop(t, e.customer, e.order_id, held)
+    reason, sentence = ("", "") if stays or e.is_released else _verdict(t, e.customer, new)
     new = _told(t, e.customer, new, reason, sentence)
-    _keep(t, e.customer, e.order_id, held, new)
+    _add(t, e.customer, e.order_id, new)
     yield _answer(t, e, e.customer, e.order_id, new)
-    if t.accounts[(e.customer,)].granted_amount < before.granted_amount:
+    now = _funds(t, e.customer, currency)
+    if now.granted_amount < before.granted_amount or now.counted < before.counted:
         yield from review(t, e.customer, e, is_whole=False)
+
+
+def _is_no_more(held: Credit, e: RequestCredit) -> bool:
+    """Whether what is asked for was granted already."""
+    is_same = held.currency == e.currency or e.amount == 0
+    return held.is_granted and not held.is_closed and e.amount <= held.amount and is_same
 
 
 def review_credit(t: CustomerTables, e: ReviewCredit) -> Iterator[Any]:
@@ -62,10 +75,11 @@ def review(t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, af
             return
         _, place, order_id = key
         held = t.credits[(customer, order_id)]
-        reason, sentence = _verdict(t, customer, held.amount, t.accounts[(customer,)].granted_amount)
+        reason, sentence = _verdict(t, customer, held)
         new = _told(t, customer, replace(held, answer=held.answer + 1), reason, sentence)
         if new != replace(held, answer=new.answer, sentence=new.sentence):  # the same in other words is no news
-            _keep(t, customer, order_id, held, new)
+            _drop(t, customer, order_id, held)
+            _add(t, customer, order_id, new)
             yield _answer(t, cause, customer, order_id, new)
     if next(t.waiting.range((customer, place + 1, ""), (customer, _LAST, "")), None) is not None and place != after:
         yield ReviewCredit(
@@ -76,8 +90,8 @@ def review(t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, af
         )
 
 
-def _verdict(t: CustomerTables, customer: str, amount: Decimal, granted: Decimal) -> tuple[str, str]:
-    """Why an order of this amount is held, and in words; ("", "") if it is not."""
+def _verdict(t: CustomerTables, customer: str, asked: Credit) -> tuple[str, str]:
+    """Why an order is held, and in words; ("", "") if it is not. It is not among those that go on."""
     row = t.customers.get((customer,))
     if row is None:
         return "unknown_customer", f"Customer {customer} is not known: the ERP has not sent it. The order goes on when it does."
@@ -88,10 +102,33 @@ def _verdict(t: CustomerTables, customer: str, amount: Decimal, granted: Decimal
         return "customer_inactive", f"{who} has status {row.status.strip()!r} in the ERP, so it may not order."
     if row.credit_hold:
         return "credit_hold", f"{who} is on credit hold in the ERP."
-    if row.credit_limit is not None and not _fits(row, amount, granted):
-        limit = f"{who} has a credit limit of {shown(row.credit_limit)}"
-        return "credit_limit", f"{limit}; its orders that go on take {shown(granted)} of it, and this one is {shown(amount)}."
+    if row.credit_limit is None or asked.amount == 0:
+        return "", ""
+    limit = f"{who} has a credit limit of {shown(row.credit_limit)}"
+    currency = asked.currency.replace("+", " and ")
+    if currency != asked.currency:
+        return "credit_currency", f"{limit}; the prices of this order are in {currency}, which do not add up."
+    other = _another_currency(t, customer, asked.currency)
+    if other is not None:
+        theirs, mine = _in(other), _in(currency)
+        return "credit_currency", f"{limit}; its orders that go on are {theirs} and this one is {mine}: they do not add up."
+    granted = _funds(t, customer, asked.currency).granted_amount
+    if not _fits(row, asked.amount, granted):
+        amount = shown(asked.amount)
+        return "credit_limit", f"{limit}; its orders that go on take {shown(granted)} of it, and this one is {amount}."
     return "", ""
+
+
+def _in(currency: str) -> str:
+    return f"in {currency}" if currency else "in a currency nobody says"
+
+
+def _another_currency(t: CustomerTables, customer: str, currency: str) -> str | None:
+    """One that orders which go on are in, but for those a person released."""
+    for (_, other), funds in t.funds.under(customer):
+        if other != currency and funds.counted:
+            return other
+    return None
 
 
 def _fits(row: Customer, amount: Decimal, granted: Decimal) -> bool:
@@ -100,10 +137,15 @@ def _fits(row: Customer, amount: Decimal, granted: Decimal) -> bool:
 
 def _any_may_fit(t: CustomerTables, customer: str) -> bool:
     row = t.customers.get((customer,))
-    least = next(t.waiting_by_amount.under(customer), None)
-    if row is None or not row.is_active or row.credit_hold or least is None:
+    if row is None or not row.is_active or row.credit_hold:
         return False
-    return _fits(row, Decimal(least[0][1]), t.accounts[(customer,)].granted_amount)
+    for (_, currency), funds in t.funds.under(customer):
+        least = next(t.waiting_by_amount.under(customer, currency), None)
+        if least is None or not _fits(row, Decimal(least[0][2]), funds.granted_amount):
+            continue
+        if row.credit_limit is None or ("+" not in currency and _another_currency(t, customer, currency) is None):
+            return True
+    return False
 
 
 def _told(t: CustomerTables, customer: str, credit: Credit, reason: str, sentence: str) -> Credit:
@@ -118,27 +160,53 @@ def _told(t: CustomerTables, customer: str, credit: Credit, reason: str, sentenc
     )
 
 
-def _keep(t: CustomerTables, customer: str, order_id: str, old: Credit | None, new: Credit) -> None:
-    """The order's row, and with it the sums and the queue."""
-    account = t.accounts.get((customer,)) or _NO_ACCOUNT
-    was_held, is_held = old is not None and not old.is_granted, not new.is_granted
-    t.accounts[(customer,)] = Account(
-        open_amount=_more(_less(account.open_amount, old.amount if old else _NONE), new.amount),
-        granted_amount=_more(_less(account.granted_amount, _taken(old)), _taken(new)),
-        held=account.held + is_held - was_held,
-        asked=account.asked + (old is None),
-    )
-    if old is not None and was_held:
+def _funds(t: CustomerTables, customer: str, currency: str) -> Funds:
+    return t.funds.get((customer, currency)) or _NO_FUNDS
+
+
+def _drop(t: CustomerTables, customer: str, order_id: str, old: Credit | None) -> None:
+    """Take an order out of the sums and the queue."""
+    if old is None:
+        return
+    _count(t, customer, old, -1)
+    if not old.is_granted:
         del t.waiting[(customer, old.place, order_id)]
-        del t.waiting_by_amount[(customer, _units(old.amount), old.place, order_id)]
-    if is_held:
+        del t.waiting_by_amount[(customer, old.currency, _units(old.amount), old.place, order_id)]
+
+
+def _add(t: CustomerTables, customer: str, order_id: str, new: Credit) -> None:
+    """The order's row, and with it the sums and the queue."""
+    _count(t, customer, new, 1)
+    if not new.is_granted:
         t.waiting[(customer, new.place, order_id)] = Waiting(new.amount)
-        t.waiting_by_amount[(customer, _units(new.amount), new.place, order_id)] = Waiting(new.amount)
+        t.waiting_by_amount[(customer, new.currency, _units(new.amount), new.place, order_id)] = Waiting(new.amount)
     t.credits[(customer, order_id)] = new
 
 
-def _taken(credit: Credit | None) -> Decimal:
-    return credit.amount if credit is not None and credit.is_granted else _NONE
+def _count(t: CustomerTables, customer: str, credit: Credit, by: int) -> None:
+    """An order more in the sums, or (by -1) one less."""
+    account = t.accounts.get((customer,)) or _NO_ACCOUNT
+    held = account.held + (0 if credit.is_granted else by)
+    t.accounts[(customer,)] = Account(held, max(account.asked, credit.place))
+    if credit.is_closed:
+        return
+    funds = _funds(t, customer, credit.currency)
+    add = _more if by > 0 else _less
+    is_counted = credit.is_granted and credit.amount != 0 and not credit.is_released
+    row = Funds(
+        add(funds.open_amount, credit.amount),
+        add(funds.granted_amount, _taken(credit)),
+        funds.orders + by,
+        funds.counted + (by if is_counted else 0),
+    )
+    if row.orders:
+        t.funds[(customer, credit.currency)] = row
+    else:
+        del t.funds[(customer, credit.currency)]
+
+
+def _taken(credit: Credit) -> Decimal:
+    return credit.amount if credit.is_granted else _NONE
 
 
 def _units(amount: Decimal) -> int:

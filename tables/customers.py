@@ -52,13 +52,8 @@ class Proposal(Frozen, frozen=True):
 
 
 class Account(Frozen, frozen=True):
-    """A customer's orders in sums. `open_amount`: of all that are open; `granted_amount`: of those that may go on.
+    """A customer's orders in numbers. `held`: how many are held; `asked`: how many orders have asked for credit so far."""
 
-    `held`: how many are held; `asked`: how many orders have asked for credit so far.
-    """
-
-    open_amount: Decimal
-    granted_amount: Decimal
     held: int
     asked: int
 
@@ -79,6 +74,20 @@ class Credit(Frozen, frozen=True):
     answer: int
     place: int
     is_closed: bool = False
+    currency: str = ""
+    is_released: bool = False
+
+
+class Funds(Frozen, frozen=True):
+    """A customer's orders in one currency, in sums. `open_amount`: of all that are open; `granted_amount`: of those that go on.
+
+    `orders`: how many are open; `counted`: how many go on, have another amount than 0, and were not released by a person.
+    """
+
+    open_amount: Decimal
+    granted_amount: Decimal
+    orders: int
+    counted: int
 
 
 class Waiting(Frozen, frozen=True):
@@ -140,7 +149,9 @@ class CustomerTables:
     accounts: Table[tuple[str], Account]  # customer
     credits: Table[tuple[str, str], Credit]  # customer, order id
     waiting: Table[tuple[str, int, str], Waiting]  # customer, place, order id
-    waiting_by_amount: Table[tuple[str, int, int, str], Waiting]  # customer, whole units of the amount, place, order id
+    funds: Table[tuple[str, str], Funds]  # customer, currency; while an order in it is open
+    # customer, currency, whole units of the amount, place, order id
+    waiting_by_amount: Table[tuple[str, str, int, int, str], Waiting]
     alikes: Table[tuple[str], Alike]  # customer
     members: Table[tuple[str, str], Member]  # likeness, customer
     places: Table[tuple[str, str, str], Place]  # likeness, address, customer

@@ -56,6 +56,13 @@ CODES: dict[str, Code] = {
         4 * HOUR_MS,
         "Add the price to the customer's price list in the ERP, then release the hold: the price is looked up again",
     ),
+    "price_currency": Code(
+        "warning",
+        "sales",
+        DAY_MS,
+        "Agree the currency with the channel, or add the price in it to the customer's price list in the ERP; "
+        "then release the hold: the price is looked up again",
+    ),
     "duplicate_customer": Code("info", "master data", 5 * DAY_MS, "Compare the customers; merge them in the ERP if they are one"),
     "authority_conflict": Code(
         "warning", "integration", DAY_MS, "Correct the system that does not own the fact; the owner's value stands"
@@ -85,6 +92,13 @@ CODES: dict[str, Code] = {
         "critical", "inventory planner", 4 * HOUR_MS, "Compare both ledgers from the last agreed day, then adjust the wrong one"
     ),
     # orders
+    "credit_currency": Code(
+        "warning",
+        "credit control",
+        4 * HOUR_MS,
+        "Have the order placed in one currency, the one the customer's other open orders are in; or judge the credit yourself "
+        "and release the hold",
+    ),
     "credit_hold": Code(
         "warning",
         "credit control",

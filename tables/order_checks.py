@@ -40,12 +40,14 @@ def ask_credit(run: Run) -> Iterator[RequestCredit]:
         return
     open_lines = [(number, line) for number, line in live if not _is_settled(line)]
     amount = sum((_amount(run, number, line) for number, line in open_lines), NOTHING)
+    currency = _currency(run, open_lines) if amount or held is None else held.currency
     released = held.released_amount if held else None
     # A person let go what stood then: more than that, or the order opened again, is asked anew.
-    released = None if released is not None and (amount > released or not open_lines) else released
+    is_more = released is not None and held is not None and (amount > released or currency != held.currency)
+    released = None if is_more or not open_lines else released
     if held is None:
-        credit = Credit(1, amount)
-    elif (held.amount, held.is_closed, held.is_released) != (amount, not open_lines, released is not None):
+        credit = Credit(1, amount, currency=currency)
+    elif _is_news(held, amount, currency, is_closed=not open_lines, is_released=released is not None):
         credit = replace(
             held,
             revision=held.revision + 1,
@@ -53,11 +55,18 @@ def ask_credit(run: Run) -> Iterator[RequestCredit]:
             is_closed=not open_lines,
             released_amount=released,
             is_released=released is not None,
+            currency=currency,
+            good_for=held.good_for if currency == held.currency else None,
         )
     else:
         return
     run.t.credits[(run.order_id,)] = credit
     yield _request_credit(run, credit)
+
+
+def _is_news(held: Credit, amount: Decimal, currency: str, *, is_closed: bool, is_released: bool) -> bool:
+    asked = (held.amount, held.currency, held.is_closed, held.is_released)
+    return asked != (amount, currency, is_closed, is_released)
 
 
 def _request_credit(run: Run, credit: Credit) -> RequestCredit:
@@ -75,6 +84,7 @@ def _request_credit(run: Run, credit: Credit) -> RequestCredit:
         amount=credit.amount,
         is_closed=credit.is_closed,
         is_released=credit.is_released,
+        currency=credit.currency,
     )
 
 
@@ -95,6 +105,19 @@ def _amount(run: Run, number: int, line: Line) -> Decimal:
         return NOTHING
     amount = EXACT.divide(EXACT.multiply(price, Decimal(line.wanted_milli)), Decimal(units_milli(placed, line)))
     return EXACT.quantize(max(min(amount, MOST), -MOST), CENTS)
+
+
+def _currency(run: Run, lines: list[tuple[int, Line]]) -> str:
+    """The currency of what lines amount to; of several, all of them."""
+    found = set()
+    for number, line in lines:
+        placed = run.t.placed.get((run.order_id, number))
+        if placed is not None and _amount(run, number, line):
+            check = run.t.price_checks.get((run.order_id, number))
+            is_listed_in_one = check is not None and check.reference is not None and len(check.listed_in) == 1
+            listed = check.listed_in[0] if check is not None and is_listed_in_one else ""
+            found.add(placed.currency or listed)
+    return "+".join(sorted([currency or "none" for currency in found])) if len(found) > 1 else "".join(found)
 
 
 def units_milli(placed: Placed, line: Line) -> int:
@@ -118,7 +141,8 @@ def ask_prices(run: Run) -> Iterator[CheckPrice]:
         held = run.t.price_checks.get((run.order_id, number))
         if held is not None and (held.price_list, held.unit_price) == (credit.price_list, placed.unit_price):
             continue
-        check = PriceCheck(held.revision + 1 if held else 1, credit.price_list, placed.unit_price)
+        listed_in = held.listed_in if held is not None and held.is_in_another_currency() else ()
+        check = PriceCheck(held.revision + 1 if held else 1, credit.price_list, placed.unit_price, listed_in=listed_in)
         run.t.price_checks[run.order_id, number] = check
         yield _check_price(run, number, line, placed, check)
 
@@ -192,8 +216,11 @@ def causes(run: Run) -> Iterator[str]:
         yield credit.reason
     checks = run.t.price_checks.under(run.order_id)
     lines = dict(run.lines)
-    if any(row.is_match is False and number in lines and lines[number].state not in CLOSED for (_, number), row in checks):
+    live = [row for (_, number), row in checks if number in lines and lines[number].state not in CLOSED]
+    if any(row.is_match is False and not row.is_in_another_currency() for row in live):
         yield "price_mismatch"
+    if any(row.is_in_another_currency() for row in live):
+        yield "price_currency"
     if next(_unpriced(run), None) is not None:
         yield "price_missing"
     if next(disputed(run), None) is not None:
@@ -235,7 +262,8 @@ def accept_substitutes(run: Run) -> None:
 
 def look_up_again(run: Run) -> None:
     """Prices that were missing are asked for once more: somebody may have added them."""
-    for number, _ in list(_unpriced(run)):
+    foreign = [number for (_, number), row in run.t.price_checks.under(run.order_id) if row.is_in_another_currency()]
+    for number in [*foreign, *[number for number, _ in _unpriced(run)]]:
         held = run.t.price_checks.get((run.order_id, number))
         if held is not None:
             run.t.price_checks[run.order_id, number] = replace(held, price_list="")
@@ -257,11 +285,14 @@ def words(run: Run, reason: str) -> str:
     order_id = run.order_id
     told = dict(run.process.refusals).get(reason)
     if reason == "price_mismatch":
-        rows = [(number, row) for (_, number), row in run.t.price_checks.under(order_id) if row.is_match is False]
+        found = [(number, row) for (_, number), row in run.t.price_checks.under(order_id) if row.is_match is False]
+        rows = [(number, row) for number, row in found if not row.is_in_another_currency()]
         parts = [
             f"line {n}: {row.unit_price} against {'no price' if row.reference is None else row.reference}" for n, row in rows
         ]
         return f"Order {order_id} is held: prices differ from price list {rows[0][1].price_list} ({several(parts)})."
+    if reason == "price_currency":
+        return _foreign(run)
     if reason == "price_missing":
         items = several([f"line {number}: {line.item}" for number, line in _unpriced(run)])
         held = run.t.credits[(order_id,)]
@@ -285,3 +316,14 @@ def words(run: Run, reason: str) -> str:
         return f"Order {order_id} is held: it was deleted in the ERP."
     credit = run.t.credits[(order_id,)]
     return f"Order {order_id} is held: {credit.sentence or reason}"
+
+
+def _foreign(run: Run) -> str:
+    found = [(number, row) for (_, number), row in run.t.price_checks.under(run.order_id) if row.is_in_another_currency()]
+    parts = []
+    for number, row in found:
+        placed = run.t.placed[run.order_id, number]
+        said = f"{placed.item} in {placed.currency}" if placed.currency else f"{placed.item}, its currency unsaid"
+        parts.append(f"line {number}: {said}, listed in {several(list(row.listed_in))}")
+    price_list = found[0][1].price_list
+    return f"Order {run.order_id} is held: its prices cannot be compared with price list {price_list} ({several(parts)})."

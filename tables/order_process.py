@@ -34,7 +34,8 @@ class Credit(Frozen, frozen=True):
     """What the customers fold was asked last, and what it answered last.
 
     `released_amount`: up to this amount a person lets the order go on, none if nobody does; `is_released`: it was told so.
-    `good_for`: the amount the answer is about. `is_limited`: the customer has a credit limit, so each line needs a price.
+    `good_for`: the amount the answer is about. `currency`: as in `schemas.customers.RequestCredit`.
+    `is_limited`: the customer has a credit limit, so each line needs a price.
     """
 
     revision: int
@@ -50,16 +51,26 @@ class Credit(Frozen, frozen=True):
     sentence: str = ""
     price_list: str = ""
     is_limited: bool = False
+    currency: str = ""
 
 
 class PriceCheck(Frozen, frozen=True):
-    """A line's price (none: unsaid), as it was asked about and what was answered. `is_match` is none until then."""
+    """A line's price (none: unsaid), as it was asked about and what was answered. `is_match` is none until then.
+
+    `listed_in`: the currencies in which the price list has the item.
+    """
 
     revision: int
     price_list: str
     unit_price: Decimal | None
     is_match: bool | None = None
     reference: Decimal | None = None
+    listed_in: tuple[str, ...] = ()
+
+    def is_in_another_currency(self) -> bool:
+        """Whether the list has the item, but not in the currency of the price. If that is asked again: as it was before."""
+        is_open = self.is_match is None and self.revision > 1
+        return (is_open or self.is_match is False) and self.reference is None and len(self.listed_in) > 0
 
 
 class Posted(Frozen, frozen=True):

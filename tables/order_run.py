@@ -46,7 +46,7 @@ PUT_OFF_MS = 100
 _PUT_OFF = "put_off"
 _OF_ONE_LINE = (LineAnswered, PriceChecked, LineExecution, ErpOrderLineChanged, InvoiceLinePosted, OrderQuantityChangeRequested)
 WORKED_AT_ONCE = 500  # a tick's work is bounded: what is left is still due at the next
-_CREDIT_REASONS = frozenset({"unknown_customer", "credit_hold", "credit_limit", "customer_inactive"})
+_CREDIT_REASONS = frozenset({"unknown_customer", "credit_hold", "credit_limit", "credit_currency", "customer_inactive"})
 
 
 def advancing(policy: RunPolicy, rule: Rule) -> Rule:
@@ -185,7 +185,7 @@ def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[Any]:
     held = t.price_checks.get(key)
     if held is None or e.revision != held.revision or held.is_match is not None:
         raise AlreadyApplied
-    t.price_checks[key] = replace(held, is_match=e.is_match, reference=e.reference)
+    t.price_checks[key] = replace(held, is_match=e.is_match, reference=e.reference, listed_in=tuple(e.listed_in))
     yield from conclude(t, e.order_id, e)
 
 
@@ -216,7 +216,7 @@ def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[
             elif kind == "request_credit_note":
                 uncredit(t, e.order_id, task)
     _release_credit(t, e.order_id, standing)
-    if "price_missing" in standing:
+    if "price_missing" in standing or "price_currency" in standing:
         look_up_again(run)
     if "substitution" in standing:
         accept_substitutes(run)

@@ -30,6 +30,8 @@ _CREDIT = "credit_hold"
 _HELD = {
     "price_mismatch": "price_mismatch",
     "price_missing": "price_missing",
+    "price_currency": "price_currency",
+    "credit_currency": "credit_currency",
     "substitution": "substitution",
     "erp_refused": "erp_refused",
     "wms_refused": "wms_refused",

@@ -24,15 +24,17 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
     """Compare the price of `uom` with the item's reference: the list's newest price valid on the day, times the units of a pack.
 
     It matches if it differs by no more than `price_tolerance` of the reference. Where there is no reference (no price in that
-    list and currency on that day, or a unit the item does not have) there is nothing to compare, and it matches. A price
-    without a currency is compared with the list's, if that has the item in one currency only. A line that says no price is told
-    the reference.
+    list on that day, or a unit the item does not have) there is nothing to compare, and it matches. A price in a currency the
+    list does not have the item in cannot be compared, and does not match. A price without a currency is compared with the
+    list's, if that has the item in one currency only, else it does not match either. A line that says no price is told the
+    reference.
     Raises `NotYet` while the item is unknown.
     """
     item = known_item(t, e.item)
     if item is None:
         raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; order {e.order_id} is checked when it does")
-    base = _base_price(t, e.item, e.price_list, e.currency, e.day)
+    listed = _listed(t, e.item, e.price_list, e.day)
+    base = listed.get(e.currency) if e.currency else next(iter(listed.values())) if len(listed) == 1 else None
     units = _units_milli(item, e.uom)
     reference = None if base is None or units is None else _price_of(base, units)
     yield PriceChecked(
@@ -49,16 +51,22 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any
         unit_price=e.unit_price,
         currency=e.currency,
         reference=reference,
-        is_match=e.is_unpriced or reference is None or _is_within(e.unit_price, reference, p.price_tolerance),
+        is_match=e.is_unpriced or _is_match(e.unit_price, base, reference, p.price_tolerance, is_listed=bool(listed)),
+        listed_in=sorted(listed),
     )
 
 
-def _base_price(t: PromiseTables, item: str, price_list: str, currency: str, day: date) -> Decimal | None:
-    """The newest price valid on the day. Without a currency: the list's, if it has the item in one only."""
-    currencies = [currency] if currency else [key[2] for key, _ in t.price_spans.under(item, price_list)]
-    found = [price_on(t, (item, price_list, priced_in), day) for priced_in in currencies]
-    prices = [price for price in found if price is not None]
-    return prices[0] if len(prices) == 1 else None
+def _listed(t: PromiseTables, item: str, price_list: str, day: date) -> dict[str, Decimal]:
+    """The newest price valid on the day, by currency."""
+    currencies = [key[2] for key, _ in t.price_spans.under(item, price_list)]
+    found = [(priced_in, price_on(t, (item, price_list, priced_in), day)) for priced_in in currencies]
+    return {priced_in: price for priced_in, price in found if price is not None}
+
+
+def _is_match(price: Decimal, base: Decimal | None, reference: Decimal | None, tolerance: Decimal, *, is_listed: bool) -> bool:
+    if base is None:
+        return not is_listed  # listed in other currencies only: a number of one says nothing about a number of another
+    return reference is None or _is_within(price, reference, tolerance)
 
 
 def _units_milli(item: Item, uom: str | None) -> int | None:

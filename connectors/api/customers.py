@@ -16,6 +16,7 @@ _CUSTOMER = {
     "erp": {"name": "Acme", "terms": "NET30", "credit_limit": 25000, "credit_hold": False, "price_list": "STD", "status": "A"},
     "open_amount": 1250,
     "granted_amount": 1000,
+    "amounts": [{"currency": "USD", "open_amount": 1250, "granted_amount": 1000}],
     "held": 1,
     "held_orders": [{"order_id": "web:W1001", "amount": 250, "reason": "credit_limit", "sentence": "..."}],
     "contacts": [{"field": "email", "value": "ap@acme.example", "at": "2026-11-02T09:14:07.000Z"}],

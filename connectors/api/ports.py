@@ -325,9 +325,19 @@ class Disagreement:
 
 
 @dataclass(frozen=True, slots=True)
+class CurrencyAmount:
+    """What a customer's open orders amount to in a currency ("": nobody says it), and those of them that go on."""
+
+    currency: str
+    open_amount: Decimal
+    granted_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerView:
     """A customer. `erp`: the ERP's row, none until it has sent it; amounts are none until an order has asked for credit.
 
+    Amounts of several currencies do not add up: then `open_amount` and `granted_amount` are none, and `amounts` has each.
     `held_orders`: the oldest of the `held`.
     """
 
@@ -340,6 +350,7 @@ class CustomerView:
     held_orders: list[HeldOrder]
     contacts: list[ContactFact]
     disagreements: list[Disagreement]
+    amounts: list[CurrencyAmount] = field(default_factory=list)
 
 
 class Customers(Protocol):

@@ -71,8 +71,9 @@ class Book:
             assert not self.amounts
             return
         granted = sum((Fraction(self.amounts[o]) for o in now if now[o] == "granted"), Fraction(0))
-        assert Fraction(account.open_amount) == sum(map(Fraction, self.amounts.values()))
-        assert Fraction(account.granted_amount) == granted
+        funds = self.desk.t.funds["C1", ""]
+        assert Fraction(funds.open_amount) == sum(map(Fraction, self.amounts.values()))
+        assert Fraction(funds.granted_amount) == granted
         assert account.held == sum(v != "granted" for v in now.values())
         for order, verdict in now.items():
             rose = self.amounts[order] > was.get(order, Decimal(0))

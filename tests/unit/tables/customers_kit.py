@@ -73,6 +73,7 @@ class Desk:
         revision: int | None = None,
         is_released: bool = False,
         is_closed: bool = False,
+        currency: str = "",
     ) -> str:
         key = (customer, order)
         if revision is None:
@@ -85,6 +86,7 @@ class Desk:
             amount=Decimal(amount),
             is_closed=is_closed,
             is_released=is_released,
+            currency=currency,
         )
         return self.apply(request)
 

@@ -31,13 +31,49 @@ def test_orders_within_the_limit_go_on_and_the_one_above_it_is_held() -> None:
     for order, amount in (("a", "60"), ("b", "50"), ("c", "40")):
         desk.ask(order, amount)
     assert desk.verdicts("a", "b", "c") == ["granted", "credit_limit", "granted"]
-    account = desk.t.accounts[("C1",)]
-    assert (account.open_amount, account.granted_amount, account.held) == (Decimal(150), Decimal(100), 1)
+    account, funds = desk.t.accounts[("C1",)], desk.t.funds["C1", ""]
+    assert (funds.open_amount, funds.granted_amount, account.held) == (Decimal(150), Decimal(100), 1)
     (told,) = desk.answers("b")
     assert told.sentence == (
         "Customer C1 (Acme) has a credit limit of 100; its orders that go on take 60 of it, and this one is 50."
     )
     assert (told.terms, told.price_list, told.revision) == ("NET30", "STD", 1)
+
+
+def test_amounts_of_another_currency_are_held_and_do_not_add_up() -> None:
+    desk = Desk()
+    desk.erp(credit_limit=Decimal(100))
+    desk.ask("a", "60", currency="USD")
+    desk.ask("b", "30", currency="JPY")
+    desk.ask("c", "30", currency="JPY+USD")
+    desk.ask("d", "40", currency="USD")
+    assert desk.verdicts("a", "b", "c", "d") == ["granted", "credit_currency", "credit_currency", "granted"]
+    (foreign,), (mixed,) = desk.answers("b"), desk.answers("c")
+    limit = "Customer C1 (Acme) has a credit limit of 100"
+    assert foreign.sentence == f"{limit}; its orders that go on are in USD and this one is in JPY: they do not add up."
+    assert mixed.sentence == f"{limit}; the prices of this order are in JPY and USD, which do not add up."
+    desk.ask("b", "30", currency="JPY", is_released=True)
+    desk.ask("d", "39", currency="USD")
+    assert desk.verdicts("b", "d") == ["granted", "granted"], "what a person released stands in nobody's way"
+    assert {key[1]: row.granted_amount for key, row in desk.t.funds.under("C1")} == {"JPY": 30, "JPY+USD": 0, "USD": 99}
+
+
+def test_an_order_in_another_currency_goes_on_once_those_before_it_are_closed() -> None:
+    desk = Desk()
+    desk.erp(credit_limit=Decimal(100))
+    desk.ask("a", "60", currency="USD")
+    desk.ask("b", "90", currency="EUR")
+    assert desk.verdict("b") == "credit_currency"
+    desk.ask("a", "0", currency="USD", is_closed=True)
+    assert desk.verdict("b") == "granted"
+    desk.ask("b", "90", currency="USD")
+    assert desk.verdict("b") == "granted"
+    desk.erp(credit_limit=None)
+    desk.ask("c", "1000", currency="JPY")
+    assert desk.verdict("c") == "granted", "nothing is limited"
+    for order in ("b", "c"):
+        desk.ask(order, "0", is_closed=True)
+    assert not list(desk.t.funds.under("C1"))
 
 
 def test_a_closed_order_lets_the_oldest_held_one_that_fits_go_on() -> None:
@@ -159,7 +195,7 @@ def test_a_person_may_release_an_order_and_it_counts() -> None:
     desk.ask("a", "50", is_released=True)
     desk.ask("b", "1")
     assert desk.verdicts("a", "b") == ["granted", "credit_limit"]
-    assert desk.t.accounts[("C1",)].granted_amount == 50
+    assert desk.t.funds["C1", ""].granted_amount == 50
 
 
 def test_a_request_that_is_repeated_or_old_changes_nothing() -> None:
@@ -168,7 +204,7 @@ def test_a_request_that_is_repeated_or_old_changes_nothing() -> None:
     desk.ask("a", "5", revision=2)
     assert desk.ask("a", "7", revision=2) == "AlreadyApplied"
     assert desk.ask("a", "7", revision=1) == "AlreadyApplied"
-    assert desk.t.accounts[("C1",)].open_amount == 5
+    assert desk.t.funds["C1", ""].open_amount == 5
 
 
 def test_facts_that_do_not_concern_credit_answer_nothing_anew() -> None:

@@ -12,6 +12,7 @@ import pytest
 from schemas.deliveries import ObligationSettled
 from schemas.frozen import replace
 from schemas.inventory import PriceChanged
+from schemas.operations import ExceptionNoted
 from schemas.orders import ErpOrderLineChanged, LineReturned
 from tables.orders import Lot
 from tables.policy import DAY_MS, OrderPolicy
@@ -149,11 +150,11 @@ def test_an_unknown_customer_holds_the_order() -> None:
     assert (y.decision, y.holds) == ("held", ["unknown_customer"])
 
 
-def priced(y: Yard, price: str) -> None:
+def priced(y: Yard, price: str, currency: str = "USD") -> None:
     columns: dict[str, Any] = {
         "item": "A",
         "price_list": "STD",
-        "currency": "USD",
+        "currency": currency,
         "valid_from": date(2026, 1, 1),
         "valid_to": None,
     }
@@ -211,6 +212,48 @@ def test_a_price_added_since_is_found_when_the_hold_is_released() -> None:
     assert y.tell(order((1, "A", 10))).rest().holds == ["price_missing"]
     priced(y, "2.50")
     assert y.release("price_missing").rest().holds == ["credit_limit"]
+
+
+def test_a_price_in_a_currency_the_list_does_not_have_is_held() -> None:
+    y = Yard(A=100)
+    priced(y, "2.50")
+    event = order((1, "A", 10), price="2.50")
+    y.tell(replace(event, lines=[replace(line, currency="JPY") for line in event.lines])).rest()
+    assert (y.decision, y.holds, y.open()) == ("held", ["price_currency"], {"price_currency"})
+    (told,) = [e.sentence for e in y.world.out if isinstance(e, ExceptionNoted)]
+    assert told == (
+        f"Order {ORDER} is held: its prices cannot be compared with price list STD (line 1: A in JPY, listed in USD)."
+    )
+    assert y.release("price_currency").rest().decision == "accepted"
+
+
+def test_a_price_added_in_the_currency_is_compared_when_the_hold_is_released() -> None:
+    y = Yard(A=100)
+    priced(y, "2.50")
+    event = order((1, "A", 10), price="2.50")
+    y.tell(replace(event, lines=[replace(line, currency="JPY") for line in event.lines])).rest()
+    priced(y, "300", "JPY")
+    assert y.release("price_currency").rest().holds == ["price_mismatch"]
+
+
+def test_prices_in_several_currencies_are_held_where_credit_is_limited() -> None:
+    y = Yard(A=100, B=100)
+    y.desk.erp("C1", credit_limit=Decimal(100))
+    event = order((1, "A", 1), (2, "B", 1), price="2.50")
+    y.tell(replace(event, lines=[event.lines[0], replace(event.lines[1], currency="EUR")])).rest()
+    assert (y.decision, y.holds, y.open()) == ("held", ["credit_currency"], {"credit_currency"})
+    assert y.release("credit_currency").rest().decision == "accepted"
+
+
+def test_a_price_that_says_no_currency_is_in_the_lists() -> None:
+    """So it adds up with those that say it."""
+    y = Yard(A=100)
+    y.desk.erp("C1", credit_limit=Decimal(100))
+    priced(y, "2.50")
+    event = order((1, "A", 10), price="2.50")
+    y.tell(replace(event, lines=[replace(line, currency=None) for line in event.lines])).rest()
+    assert y.decision == "accepted"
+    assert [key[1] for key, _ in y.desk.t.funds.under("C1")] == ["USD"]
 
 
 def test_a_release_of_nothing_is_refused() -> None:

@@ -93,9 +93,7 @@ def test_how_far_a_price_may_be_off(bench: Prices, price: str, tolerance: str, i
     assert bench.ask(price, tolerance=tolerance).is_match is is_match
 
 
-@pytest.mark.parametrize(
-    "changes", [{"price_list": "KEY"}, {"currency": "EUR"}, {"uom": "PAL"}, {"price_list": ""}, {"day": date(2025, 12, 31)}]
-)
+@pytest.mark.parametrize("changes", [{"price_list": "KEY"}, {"uom": "PAL"}, {"price_list": ""}, {"day": date(2025, 12, 31)}])
 def test_without_a_reference_there_is_nothing_to_compare(bench: Prices, changes: dict[str, Any]) -> None:
     answer = bench.ask("999", **changes)
     assert (answer.reference, answer.is_match) == (None, True)
@@ -154,3 +152,16 @@ def test_the_index_finds_what_a_look_at_all_prices_finds(
         if key[3] <= day and not row.is_deleted and (row.valid_to is None or row.valid_to >= day)
     ]
     assert price_on(bench.t, ("SKU-1", "STD", "USD"), day) == (max(rows)[1] if rows else None)
+
+
+def test_a_price_in_a_currency_the_list_does_not_have_does_not_match(bench: Prices) -> None:
+    """A number of one currency says nothing about a number of another; a line that says no price is only told that."""
+    answer = bench.ask("12.50", currency="JPY")
+    assert (answer.reference, answer.is_match, answer.listed_in) == (None, False, ["USD"])
+    bench.price("11", "2026-01-01", currency="EUR")
+    assert bench.ask("11", currency="EUR").is_match
+    answer = bench.ask("11", currency="")
+    assert (answer.reference, answer.is_match, answer.listed_in) == (None, False, ["EUR", "USD"])
+    assert bench.ask("0", currency="JPY", is_unpriced=True).is_match
+    bench.price("11", "2026-01-01", currency="EUR", op="d")
+    assert bench.ask("12.50", currency="").is_match, "the list has the item in one currency"
