@@ -14,7 +14,7 @@ import msgspec
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import DispatchAnswered, ObligationRaised
-from schemas.obligations import ReleaseOrder, ReleaseWithdrawn, body_of
+from schemas.obligations import ReleaseOrder, ReleaseWithdrawn, WithdrawRelease, body_of
 from schemas.quantity import show, to_decimal
 from streams.engine.log import TopicPartition
 from streams.views import ReadableLog, records_from
@@ -143,7 +143,7 @@ def _asked(all_owed: Iterable[Owed]) -> tuple[Counter[Place], Counter[Place]]:
             asked.update({(body.order_id, x.line, x.site): 0 for x in body.lines})
             for x in body.lines:
                 asked[body.order_id, x.line, x.site] += x.qty_milli
-        else:
+        elif isinstance(body, WithdrawRelease):
             for x in msgspec.json.decode(owed.answer.answer, type=ReleaseWithdrawn).lines:
                 given_back[body.order_id, x.line, x.site] += x.qty_milli
     return asked, given_back

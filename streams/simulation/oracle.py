@@ -145,7 +145,7 @@ class Oracle:
         left: dict[tuple[str, int, str], dict[str, Decimal]] = {}
         for fact in self.warehouse:
             if fact.kind == "shipment.confirmed":
-                for done, move in zip(fact.executions, fact.moves, strict=True):
+                for done, move in zip(fact.executions, fact.moves, strict=False):
                     lots = left.setdefault((done.order_id, done.line, done.item), {})
                     lots[move[3]] = lots.get(move[3], ZERO) - move[4]
         found: dict[str, Decimal] = {}

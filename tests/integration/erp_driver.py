@@ -18,6 +18,7 @@ import connectors.erp
 from schemas import inventory
 from schemas.codec import Codec
 from schemas.errors import AlreadyApplied
+from schemas.orders import OrderSiteChanged
 from schemas.records import Record
 from schemas.topics import CUSTOMER_INBOX, DEFINED, DOCUMENTS_INBOX, PROMISE_INBOX, RAW_ERP, ROUTES
 from streams.customers import customers
@@ -111,6 +112,8 @@ class Driver:
     def apply(self, topic: str, event: Any) -> None:
         """One event to its fold."""
         rules, tables = self.folds.get(topic, ({}, None))
+        if isinstance(event, OrderSiteChanged):
+            return  # the order fold tells its repetitions itself
         if type(event) not in rules:
             self.told.append(event)
             if isinstance(event, inventory.SupplyChanged):

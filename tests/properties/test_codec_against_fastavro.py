@@ -167,8 +167,9 @@ def test_what_does_not_fit_is_refused_and_the_field_named(cls: type[Any]) -> Non
 
 def longest(*parts: bytes) -> bytes:
     """A price change up to its `extra`, then these parts."""
-    head = CODEC.encode(replace(sample(PriceChanged), extra={}, item="ITEM"))
-    return head[: head.index(b"\0\x08ITEM")] + b"".join(parts)
+    empty, full = (CODEC.encode(replace(sample(PriceChanged), extra=extra)) for extra in ({}, {"a": "b"}))
+    at = next(n for n, (one, other) in enumerate(zip(empty, full, strict=False)) if one != other)
+    return empty[:at] + b"".join(parts)
 
 
 HOSTILE = {
