@@ -24,6 +24,7 @@ from streams.simulation.run import SimulationReport, begin, simulate, simulate_m
 from streams.simulation.world import OpenLine, World
 from tables import book, inventory, versions
 from tables.promise import PromiseTables
+from tables.safety import Free
 from tables.site_book import USABLE
 from tests.simulation.found import assert_found, set_rule
 
@@ -106,7 +107,8 @@ def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
 
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(book.Book, "available", lambda self, site, safety: self.page(site).hand[USABLE] - safety)
+    """What is promised already is not looked at."""
+    patch.setattr(book.Book, "free", lambda self, sites, safety: Free({s: self.page(s).hand[USABLE] for s in sites}, 0))
 
 
 def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
