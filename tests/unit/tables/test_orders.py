@@ -298,6 +298,28 @@ def test_remembered_facts_are_bounded_and_too_old_ones_are_refused(monkeypatch) 
     assert w.units(1)["picked"] == 39
 
 
+def test_facts_of_one_instant_are_told_apart_by_their_feeds_numbers(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """However many there are: none is refused as too old that never came before, and none counts twice."""
+    monkeypatch.setattr(order_rules, "MAX_SEEN", 10)
+
+    def pick(n: int, source: str) -> LinePicked:
+        fact = picked(1, "A", 1, n=n)
+        return replace(fact, event_id=f"{source}/{n}", source=source, source_position=n, occurred_at_ms=NOON)
+
+    w = world(placed((1, "A", 1000)))
+    for n in range(1, 40):
+        w.feed(pick(n, "wms-1"), pick(1000 - n, "wms-2"))
+    assert (set(w.fates), w.units(1)["picked"]) == ({"applied"}, 78)
+    assert w.tables.orders[(ORDER,)].seen_count <= 10
+    w.fates.clear()
+    for n in range(1, 40):
+        w.feed(pick(n, "wms-1"), pick(1000 - n, "wms-2"))
+    assert w.units(1)["picked"] == 78
+    assert set(w.fates) <= {"duplicate", "refused"}
+    w.feed(pick(0, "wms-1"), pick(1001, "wms-2"), pick(5, "wms-3"))
+    assert w.fates[-3:] == ["applied"] * 3
+
+
 def test_a_status_says_how_much_of_each() -> None:
     w = world(placed((1, "A", 10)), picked(1, "A", 4), shipped(1, "A", 4), stock={"A": 6})
     status = w.status()
