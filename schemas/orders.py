@@ -1,7 +1,8 @@
 """Orders: what is said to the order fold (inbox keyed by order) and what it says (status, milestones).
 
-The order id is `<channel>:<external reference>`, so a resend is the same order. An order born in the ERP without a reference is
-`erp:<order number>`.
+The order id is `<channel>:<external reference>`, so a resend is the same order. Another customer's order under the same reference
+is `<channel>:<external reference>@<customer>`; an order born in the ERP without a reference, or as a further one under one that
+no channel has placed, is `erp:<order number>` (see `tables.order_identity`).
 """
 
 from __future__ import annotations

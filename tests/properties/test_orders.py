@@ -216,3 +216,39 @@ def test_replaying_a_whole_history_changes_nothing(history: tuple[Feeds, dict[st
         assert w.apply(event) == []
     assert w.status() == before
     assert len(w.out) == said
+
+
+@st.composite
+def shared_references(draw: Draw) -> Feeds:
+    """Two customers' orders under one reference, in the channel and in the ERP, there perhaps more than once."""
+    channel = [replace(placed((1, "A", n), content=who), customer=who) for who, n in (("C1", 10), ("C2", 25))]
+    rows: list[Any] = []
+    for n in range(draw(st.integers(1, 4))):
+        no, qty = f"SO{n}", draw(st.integers(1, 30))
+        rows += [erp(no, customer=draw(st.sampled_from(["C1", "C2"]))), replace(erp_line(10, "A", qty, no=no), first_item="A")]
+        if draw(st.integers(0, 2)) == 0:
+            rows.append(replace(rows[-2], revision=2, status="CANCEL", event_id=f"cancelled {no}"))
+    return [[order] for order in draw(st.permutations(channel))] + [rows]
+
+
+def by_customer(w: World) -> dict[str, OrderStatus]:
+    """The orders under the reference, whichever has the plain id."""
+    found = {}
+    for order_id in (ORDER, f"{ORDER}@C1", f"{ORDER}@C2"):
+        if (order_id,) in w.tables.placements:
+            status = replace(w.status(order_id), order_id="", as_of_ms=0, same_reference=[])
+            assert status.customer not in found
+            found[status.customer] = status
+    return found
+
+
+@settings(max_examples=150)
+@given(shared_references(), st.integers(0, 2**32))
+def test_orders_of_two_customers_under_one_reference_converge(feeds: Feeds, seed: int) -> None:
+    """Whoever came first has the plain id; else nothing depends on it. What stood for an order before it was placed is over."""
+    plain = run([event for feed in feeds for event in feed], {})
+    mixed = run(interleave(feeds, seed, repeats=True), {}, seed)
+    assert by_customer(mixed) == by_customer(plain)
+    assert set(by_customer(plain)) == {"C1", "C2"}
+    wanted = [sum(line.wanted_milli for _, line in w.tables.lines.under()) for w in (mixed, plain)]
+    assert wanted[0] == wanted[1]
