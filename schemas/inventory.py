@@ -133,7 +133,10 @@ class StockEvent(Event, frozen=True, kw_only=True):
 
 
 class StockReceived(StockEvent, frozen=True, kw_only=True):
-    """Units arrived; the purchase line they came on, if any, expects them no longer. A negative quantity takes that back."""
+    """Units arrived; the purchase line they came on, if any, expects them no longer. A negative quantity takes that back.
+
+    `expires_on` is the lot's last day, wherever its units stand: the newest word counts.
+    """
 
     status: Status
     expires_on: date | None
@@ -163,9 +166,10 @@ class StockStatusChanged(StockEvent, frozen=True, kw_only=True):
 
 
 class StockCounted(StockEvent, frozen=True, kw_only=True):
-    """A snapshot: the balance was exactly this as of `occurred_at_ms`."""
+    """A snapshot: the balance was exactly this as of `occurred_at_ms`. `expires_on`: the lot's last day, if the count says it."""
 
     status: Status
+    expires_on: date | None = None
 
 
 class StockPicked(StockEvent, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from schemas.quantity import show
 from tables.calendars import day_at, day_end_ms
 from tables.notes import cleared, note
 from tables.policy import Policy
-from tables.promise import Balance, Deadline, Item, Movement, Overview, PromiseTables, Stock
+from tables.promise import Balance, Deadline, Item, Lot, Movement, Overview, PromiseTables, Stock
 from tables.safety import Free, safety_of
 from tables.site_book import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SiteBook, lowest, missing
 from tables.spans import covers, widened
@@ -109,7 +109,7 @@ class Book:
             )
         self.tables.movements[movement] = Movement(delta, self.event.source, self.event.source_position)
         applied = delta if at_ms > held.counted_at_ms else 0
-        expires = held.expires_day if held.expires_day is not None else expires_day
+        expires = held.expires_day if held.expires_day is not None else self._expiry(lot, expires_day)
         row = Balance(
             held.on_hand_milli + applied,
             held.counted_at_ms,
@@ -163,9 +163,44 @@ class Book:
                 hint="count the position again",
             )
         later = sum(m.delta_milli for _, m in self.tables.movements.range((*key, at_ms + 1, ""), (*key, _FOREVER_MS, "")))
-        row = replace(held, on_hand_milli=qty + later, counted_at_ms=at_ms, counted_position=position)
+        expires = held.expires_day if held.expires_day is not None else self._expiry(lot, None)
+        row = replace(held, on_hand_milli=qty + later, counted_at_ms=at_ms, counted_position=position, expires_day=expires)
         self.tables.balances[key] = row
         self._on_hand(site, status, lot, held, row)
+
+    def name_expiry(self, lot: str, day: int | None, at_ms: int) -> bool:
+        """A fact names a lot's last day: the newest word counts, wherever units of the lot stand. Whether it does."""
+        if not lot or day is None:
+            return False
+        lots, key = self.tables.lots, (self.item, lot)
+        named = Lot(day, bounded_ms(at_ms), self.event.source_position)
+        held = lots.get(key)
+        if held is not None and (named.told_at_ms, named.told_position) <= (held.told_at_ms, held.told_position):
+            return False
+        lots[key] = named
+        if held is None or held.expires_day != day:
+            for site in self.overview.sites:
+                self._date_lot(site, lot, day)
+        return True
+
+    def _date_lot(self, site: str, lot: str, day: int) -> None:
+        for status in STATUSES:
+            key = (self.item, site, status, lot)
+            row = self.tables.balances.get(key)
+            if row is None or row.expires_day == day:
+                continue
+            self.tables.balances[key] = replace(row, expires_day=day)
+            if status == "usable" and row.on_hand_milli:
+                page = self.page(site)
+                if row.expires_day is not None:
+                    page.expire(row.expires_day, -row.on_hand_milli)
+                page.expire(day, row.on_hand_milli)
+                self.deadline(day_end_ms(day, self.zone(site)), "roll", site)
+
+    def _expiry(self, lot: str, otherwise: int | None) -> int | None:
+        """The lot's last day as it was named."""
+        named = self.tables.lots.get((self.item, lot)) if lot else None
+        return otherwise if named is None else named.expires_day
 
     def set_on_hand(self, site: str, qty: int) -> None:
         """The ERP owns this site's stock and says what it is."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.bounds import MAX_DAYS
-from schemas.errors import NotYet
+from schemas.errors import AlreadyApplied, NotYet
 from schemas.frozen import Frozen
 from schemas.inventory import (
     ErpBalanceChanged,
@@ -75,6 +75,7 @@ def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[An
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
+    o.book.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
     expires = _last_day(o, e)
     o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id, expires_day=expires)
     if e.document is not None:
@@ -140,7 +141,12 @@ def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    o.book.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
+    is_named = o.book.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
+    try:
+        o.book.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
+    except AlreadyApplied:
+        if not is_named:
+            raise  # else it is an old count, but the newest word on the lot's last day
     if e.status == "usable" and not o.lot:
         counted(o.book, e.site, e.occurred_at_ms)
     yield from review(o.book, o.item)

@@ -164,6 +164,14 @@ class Balance(Frozen, frozen=True):
     forgotten: tuple[Span, ...] = ()
 
 
+class Lot(Frozen, frozen=True):
+    """A lot's last day by the newest fact that names it (its instant, and its position in its feed)."""
+
+    expires_day: int
+    told_at_ms: int
+    told_position: int
+
+
 class Movement(Frozen, frozen=True):
     """One remembered movement of a balance: it can be told from a repetition, and re-applied after a late count."""
 
@@ -357,6 +365,7 @@ class PromiseTables:
     sites: Table[tuple[str], Site]  # site
     stock: Table[tuple[str, str], Stock]  # item, site
     balances: Table[tuple[str, str, str, str], Balance]  # item, site, status, lot
+    lots: Table[tuple[str, str], Lot]  # item, lot
     movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
     supplies: Table[tuple[str, str, int], Supply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line

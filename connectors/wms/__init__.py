@@ -4,7 +4,8 @@ Every event has `event_id`, `sequence` (the feed's own numbering, without holes)
 with its zone). Quantities are text ("24", "2.5") or whole numbers, in `uom`, or in the item's base unit if there is none.
 Stock: `stock.received` (item, qty; status, lot, expires_on, reference {po, line}), `stock.receipt_reversed` (the same: it takes
 back what was received by mistake), `stock.adjusted` (signed qty, reason),
-`stock.moved` (to_site), `stock.status_changed` (from_status, to_status), `stock.snapshot` (qty as of occurred_at, may be 0).
+`stock.moved` (to_site), `stock.status_changed` (from_status, to_status), `stock.snapshot` (qty as of occurred_at, may be 0;
+expires_on). The newest expires_on of a lot counts.
 Execution, each with `order` (our order id) and `line`: `pick.released`, `pick.completed`, `pick.short` (qty picked, may be 0,
 and qty_short), `pick.substituted` (qty of the line served by substitute_qty of substitute_item), and `shipment.confirmed`
 (order, shipment, carrier, tracking, lines of line, item, qty, lot: a line and lot of a shipment is one fact, the newest message

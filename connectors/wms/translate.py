@@ -129,7 +129,7 @@ def _status_changed(m: wire.StatusChanged, h: Header) -> list[Any]:
 
 
 def _snapshot(m: wire.Snapshot, h: Header) -> list[Any]:
-    return [StockCounted(**h, **_thing(m), qty_milli=m.qty, status=m.status)]
+    return [StockCounted(**h, **_thing(m), qty_milli=m.qty, status=m.status, expires_on=m.expires_on)]
 
 
 def _released(m: wire.Released, h: Header) -> list[Any]:

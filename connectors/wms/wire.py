@@ -96,6 +96,7 @@ class Snapshot(StockMessage):
     type: Literal["stock.snapshot"]
     qty: QtyOrZero
     status: Annotated[Status, Field(strict=False)] = Status.USABLE
+    expires_on: Day | None = None
 
 
 class PickMessage(StockMessage):

@@ -113,6 +113,10 @@ CASES: list[tuple[dict[str, Any], list[tuple[type[Any], dict[str, Any]]]]] = [
         [(inventory.StockStatusChanged, {"from_status": Status.HELD, "to_status": Status.USABLE})],
     ),
     ({"type": "stock.snapshot", "qty": "0"}, [(inventory.StockCounted, {"qty_milli": 0})]),
+    (
+        {"type": "stock.snapshot", "lot": "L1", "expires_on": "2026-12-01"},
+        [(inventory.StockCounted, {"lot": "L1", "expires_on": date(2026, 12, 1)})],
+    ),
     ({"type": "pick.released", **PICK}, [(orders.PickReleased, {"order_id": "web:W1", "line": 2, "qty_milli": 24_000})]),
     (
         {"type": "pick.completed", **PICK},

@@ -113,9 +113,9 @@ class Bench:
         return self._stock(say.StockAdjusted, qty, item, site, at, event_id, status=Status.USABLE, reason="cycle count")
 
     def count(
-        self, qty: str, item: str = "SKU-1", site: str = "DC1", *, at: int | None = None, event_id: str | None = None
+        self, qty: str, item: str = "SKU-1", site: str = "DC1", *, at: int | None = None, event_id: str | None = None, **more: Any
     ) -> str:
-        return self._stock(say.StockCounted, qty, item, site, at, event_id, status=Status.USABLE)
+        return self._stock(say.StockCounted, qty, item, site, at, event_id, **({"status": Status.USABLE} | more))
 
     def pick(
         self, qty: str, order: str, line: int = 1, item: str = "SKU-1", site: str = "DC1", *, at: int | None = None, **more: Any

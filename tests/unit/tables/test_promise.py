@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from schemas.inventory import DemandSubstituted, LedgerEntry, ReviewBackorders, Status
+from schemas.inventory import DemandSubstituted, LedgerEntry, ReviewBackorders, Status, StockStatusChanged
 from schemas.orders import LineAnswered
 from schemas.quantity import show
 from tables.policy import ChannelPolicy, Policy, SitePolicy
@@ -665,6 +665,55 @@ def test_lots_expire(bench: Bench) -> None:
     assert bench.available() == "13", "nobody wants any later, so all can be sold today"
     answered(bench.order("7", requested_on=date(2026, 11, 10)))
     assert bench.available() == "1", "of the eight left by then"
+
+
+@pytest.mark.parametrize("by", ["receipt", "count"])
+def test_a_lots_wrong_last_day_is_corrected_by_a_later_word(bench: Bench, by: str) -> None:
+    """Wherever its units stand, and in whatever order the two words are heard."""
+
+    def wrong() -> None:
+        bench.receive("8", lot="L1", expires_on=date(2026, 11, 3), at=-50)
+        bench.receive("2", lot="L1", status=Status.QUALITY, at=-45)
+        bench.receive("5", site="DC2", lot="L1", at=-40)
+
+    def right() -> None:
+        if by == "receipt":
+            bench.receive("1", lot="L1", expires_on=date(2026, 12, 3), at=-10)
+        else:
+            bench.count("9", lot="L1", expires_on=date(2026, 12, 3), at=-10)
+
+    def inspected() -> None:
+        change = {"lot": "L1", "from_status": Status.QUALITY, "to_status": Status.USABLE}
+        bench._stock(StockStatusChanged, "2", "SKU-1", "DC1", None, None, **change)
+
+    def expiries() -> list[tuple[str, str, str]]:
+        return [(s.site, str(x.day), show(x.qty_milli)) for s in bench.atp().sites for x in s.expiries]
+
+    bench.item(lot_tracked=True)
+    wrong()
+    assert expiries() == [("DC1", "2026-11-03", "8"), ("DC2", "2026-11-03", "5")]
+    right()
+    assert expiries() == [("DC1", "2026-12-03", "9"), ("DC2", "2026-12-03", "5")]
+    inspected()
+    assert expiries()[0] == ("DC1", "2026-12-03", "11"), "what stood in quality has the right day, too"
+    bench.receive("1", lot="L1", expires_on=date(2026, 11, 20), at=-30)
+    assert {day for _, day, _ in expiries()} == {"2026-12-03"}, "an older word corrects nothing"
+    late = bench
+    bench = Bench()
+    bench.item(lot_tracked=True)
+    right()
+    wrong()
+    inspected()
+    bench.receive("1", lot="L1", expires_on=date(2026, 11, 20), at=-30)
+    assert [s.expiries for s in bench.atp().sites] == [s.expiries for s in late.atp().sites]
+
+
+def test_an_old_count_may_still_say_when_a_lot_expires(bench: Bench) -> None:
+    bench.item(lot_tracked=True)
+    bench.count("9", lot="L1", at=-5)
+    assert bench.count("7", lot="L1", at=-10, expires_on=date(2026, 12, 3), event_id="old") == "applied"
+    assert [(str(x.day), show(x.qty_milli)) for x in bench.site().expiries] == [("2026-12-03", "9")]
+    assert bench.count("7", lot="L1", at=-20, expires_on=date(2026, 11, 3)) == "AlreadyApplied"
 
 
 def test_a_pack_keeps_the_size_it_had_when_the_line_was_placed(bench: Bench) -> None:
