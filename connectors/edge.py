@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, TypedDict, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from connectors.texts import ID_PATTERN, MAX_ID, unknown
+from connectors.unknown_fields import as_unknown, model_in, taken_from
 from schemas.bounds import EARLIEST, LATEST
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
-from schemas.records import Record
+from schemas.records import Record, UnknownFields
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY_BYTES = 1 << 20
 MAX_LINES = 1_000
@@ -39,7 +41,7 @@ _MAX_ITEMS = 100
 
 
 class Wire(BaseModel):
-    """A foreign JSON object: strict types, fields we do not know are ignored."""
+    """A foreign JSON object: strict types. Fields we do not know are no part of it: `read_counting` tells of them."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -196,6 +198,19 @@ def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T
 
     Raises `BadMessage`: one sentence, what to do, and the items named as far as they can be read.
     """
+    return _read(adapter, record, tags, "ignore")
+
+
+def read_counting(
+    adapter: TypeAdapter[M], record: Record, kind: Callable[[M], str], tags: Iterable[str] = ()
+) -> tuple[M, UnknownFields | None]:
+    """The same, and which of the body's fields nobody reads. `kind`: which of its source's messages it is."""
+    message = _read(adapter, record, tags, "allow")
+    found = taken_from(message)
+    return message, as_unknown(kind(message), found) if found else None
+
+
+def _read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str], extra: Literal["ignore", "allow"]) -> T:
     body = record.value
     if not body:
         raise BadMessage("the body is empty", hint="send one JSON object a message")
@@ -207,7 +222,7 @@ def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T
         )
     try:
         text = body.decode()
-        return adapter.validate_json(text[1:] if text[:1] == _BYTE_ORDER_MARK else text)
+        return adapter.validate_json(text[1:] if text[:1] == _BYTE_ORDER_MARK else text, extra=extra)
     except UnicodeDecodeError as error:
         raise BadMessage(
             f"the body is not UTF-8: byte 0x{body[error.start]:02x} at position {error.start}",
@@ -231,17 +246,10 @@ def check_known(model: type[BaseModel], document: Any, path: tuple[int | str, ..
         if field is None:
             sentence = unknown("field", str(name), model.model_fields)
             raise BadMessage(f"{_path((*path, str(name)[:60]))} is not known", hint=sentence)
-        inner = _model_in(field.annotation)
+        inner = model_in(field.annotation)
         for place, entry in enumerate(value) if isinstance(value, list) else [(-1, value)]:
             if inner is not None:
                 check_known(inner, entry, (*path, name) if place < 0 else (*path, name, place))
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model a field holds, or holds a list of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 
 
 def check_not_ahead(at_ms: int, field: str, record: Record) -> None:

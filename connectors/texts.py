@@ -7,9 +7,10 @@ controls, which make `abc` look like `cba`).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
+
+from schemas.near import nearest
 
 MAX_ID = 200
 MAX_PATH_ID = 1_000  # of a path: a dead letter's, an exception's or a table's key is made of several ids
@@ -32,6 +33,12 @@ def visible(text: str) -> str:
     return _UNSHOWN_IN_LINES.sub(_escaped, text)
 
 
+def one_line(text: str, most: int) -> str:
+    """The text in one line of at most `most` characters, with all that cannot be seen written out."""
+    shown = _UNSHOWN.sub(_escaped, text[:most])
+    return shown if len(shown) <= most and len(text) <= most else shown[: most - 1] + "…"
+
+
 def visible_json(text: str) -> str:
     """The same for a JSON document: what it means stays the same, because JSON has escapes of its own for these."""
     return _UNSHOWN_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -50,7 +57,7 @@ def masked(text: str) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name there is not: what was probably meant, and what there is."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, names)
+    meant = f" Did you mean {near!r}?" if near else ""
     there = f" There are: {', '.join(names)}." if names else f" There is no {kind} here at all."
     return f"There is no {kind} {name[:60]!r} here.{meant}{there}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from schemas.frozen import Frozen
@@ -40,9 +40,22 @@ class FeedPosition(Frozen, frozen=True):
     content: str = ""
 
 
+class UnknownFields(Frozen, frozen=True):
+    """Fields of a foreign message that nobody reads.
+
+    `message`: which of the source's messages it is. `paths`: each once, like `lines[].lot_no`. `among`, for each of them: the
+    names that are read beside it with the field each stands for, and which of these fields the message has.
+    """
+
+    message: str
+    paths: tuple[str, ...]
+    among: tuple[tuple[Mapping[str, str], Collection[str]], ...]
+
+
 class Translation(Frozen, frozen=True):
     """What a raw message means: canonical events, or nothing for a stated reason (`ignored`: heartbeat, tombstone...)."""
 
     events: Sequence[Any] = ()
     feed: FeedPosition | None = None
     ignored: str | None = None
+    unknown: UnknownFields | None = None

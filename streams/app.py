@@ -52,6 +52,7 @@ from streams.setting_parts import milliseconds
 from streams.settings import BadSettings, Settings
 from streams.translators import translators
 from streams.trusted_clock import TrustedClock
+from streams.unknown_fields import SourceReader
 from streams.views import PromiseView, Published, TableView
 from streams.watch import Watch
 
@@ -133,6 +134,7 @@ class App:
         self._views = ViewsHere(log, self.keeper)
         self._checks: dict[str, Check] = {}
         self.interventions = Interventions(log, self.flows, codec, clock_ms, settings.to_limits())
+        self.sources = SourceReader(log, self.flows)
         self.watch = Watch(
             log,
             self.flows,
@@ -142,6 +144,7 @@ class App:
             group=self._group,
             clock_ms=clock_ms,
             more=self._more_checks,
+            unknown=self.sources.totals,
             keeper=self.keeper,
         )
         self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
@@ -228,6 +231,7 @@ class App:
             customers=CustomerReader(self.tables),
             exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
             interventions=self.interventions,
+            sources=self.sources,
             endpoints=self.published,
             tables=self.tables,
             health=self.watch,

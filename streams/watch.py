@@ -92,6 +92,8 @@ class OwnHealth:
 class Watch:
     """`connectors.api.ports.Health` over the log. `halted` and `more`: as in `OwnHealth`. `paused`: sources not read now.
 
+    `unknown`: how often each source sent a field that nobody reads.
+
     Between `start` and `close` a thread looks; without it, each question looks for itself.
     """
 
@@ -106,6 +108,7 @@ class Watch:
         clock_ms: Callable[[], int] = lambda: 0,
         paused: Callable[[], Sequence[Paused]] = tuple,
         more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
+        unknown: Callable[[], Mapping[str, int]] = dict,
         keeper: Keeper | None = None,
     ) -> None:
         self._log = log
@@ -115,12 +118,16 @@ class Watch:
         self.own = OwnHealth(halted, registry, more)
         self._clock_ms = clock_ms
         self._paused = paused
+        self._unknown = unknown
         self._targets = {at.topic: target_of(flow, at.topic) for flow in self._flows for at in partitions_of(flow)}
         self._stopping = threading.Event()
         self._thread: KeptThread | None = None
         self._seen: tuple[float, list[Input]] | None = None
         self._newest_ms: dict[TopicPartition, tuple[int, int | None]] = {}  # position, and of when the record before it is
         self._key_types, self._row_type = row_types(EngineTables)["fates"]
+        self._unread = Gauge(
+            "crossdock_unknown_fields", "Fields a source has sent and nobody reads", ["source"], registry=registry
+        )
         self._waiting = Gauge("crossdock_lag_records", "Records a flow has not read yet", ["flow", "topic"], registry=registry)
         self._events = Gauge("crossdock_events", "Records a flow has read", ["flow"], registry=registry)
         self._pauses = Gauge("crossdock_source_paused", "1 while a source is read no further", ["source"], registry=registry)
@@ -263,6 +270,8 @@ class Watch:
             self._events.labels(flow).set(fates.inputs)
             for fate in FATES:
                 self._fates.labels(flow, fate).set(getattr(fates, fate))
+        for source, times in self._unknown().items():
+            self._unread.labels(source).set(times)
         self.own.refresh_metrics()
 
 

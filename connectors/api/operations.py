@@ -11,7 +11,7 @@ from connectors.api.docs import answers
 from connectors.api.http import ExactRoute
 from connectors.api.models import AssignIn, ResolveIn, ResumeIn, SkipIn
 from connectors.api.pools import Pool
-from connectors.api.ports import Health, Ports
+from connectors.api.ports import Health, Ports, UnknownFieldShown
 from connectors.api.problems import Problem, problem
 from connectors.api.promises import Cursor, Limit, Text
 from connectors.api.render import instant, plain, reply
@@ -41,11 +41,25 @@ _STANDING = {
 }
 
 
+_UNKNOWN = {
+    "source": "wms",
+    "message": "stock.received",
+    "field": "expires_one",
+    "count": 12,
+    "since": "2026-11-02T09:14:07.000Z",
+    "last_at": "2026-11-02T11:02:51.000Z",
+    "example": "raw.wms/0/4711",
+    "meant": "expires_on",
+    "advice": "Did you mean expires_on? Have the sender correct it, and send these messages again.",
+}
+
+
 def router(ports: Ports) -> APIRouter:
     """The routes over their ports."""
     routes = APIRouter(route_class=ExactRoute, tags=["operations"])
     _exceptions(routes, ports)
     _interventions(routes, ports)
+    _sources(routes, ports)
     _endpoints(routes, ports)
     _tables(routes, ports)
     routes.include_router(health_router(ports.health, ports.registry))
@@ -165,6 +179,23 @@ def _interventions(routes: APIRouter, ports: Ports) -> None:
     def resume(body: ResumeIn) -> Response:
         """Have a paused source read on from where it was paused."""
         return reply({"source": ports.interventions.resume(body.source, body.person, body.reason), "action": "resume"}, 202)
+
+
+def _sources(routes: APIRouter, ports: Ports) -> None:
+    @routes.get("/v1/sources/unknown-fields", responses=answers("Fields nobody reads", {"fields": [_UNKNOWN]}, 503))
+    def unknown_fields() -> Response:
+        """Fields that foreign systems send and nobody reads, at most 200 a source: what is probably misspelt first.
+
+        `count`: messages that had it. `example`: the last of them, as topic/partition/offset; the whole message is kept there.
+        `meant`: the field that was probably meant.
+        """
+        return reply({"fields": [_unknown_field(row) for row in ports.sources.unknown_fields()]})
+
+
+def _unknown_field(row: UnknownFieldShown) -> dict[str, Any]:
+    shown: dict[str, Any] = plain(row)
+    since_ms, last_ms = shown.pop("since_ms"), shown.pop("last_ms")
+    return {**shown, "since": instant(since_ms), "last_at": instant(last_ms)}
 
 
 def _since(shown: Any) -> Any:

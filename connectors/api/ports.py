@@ -480,6 +480,32 @@ class Interventions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownFieldShown:
+    """A field of a source's messages that nobody reads, in `count` of them, the last at `example`.
+
+    `meant`: the field that was probably meant, none if none is like it. `advice`: what to do.
+    """
+
+    source: str
+    message: str
+    field: str
+    count: int
+    since_ms: int
+    last_ms: int
+    example: str
+    meant: str | None
+    advice: str
+
+
+class Sources(Protocol):
+    """The feeds of foreign systems."""
+
+    def unknown_fields(self) -> Sequence[UnknownFieldShown]:
+        """What they send and nobody reads: what is probably misspelt first, then what comes most often."""
+        ...
+
+
 class Endpoints(Protocol):
     """The systems orders are posted to, released to and told of."""
 
@@ -580,6 +606,7 @@ class Ports:
     customers: Customers
     exceptions: Exceptions
     interventions: Interventions
+    sources: Sources
     endpoints: Endpoints
     tables: Tables
     health: Health

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.crm import wire
-from connectors.edge import check_not_ahead, read
+from connectors.edge import check_not_ahead, read_counting
 from schemas.customers import CustomerProposed
 from schemas.records import Record, Translation
 
@@ -12,7 +12,7 @@ SOURCE = "crm"
 
 def translate(record: Record) -> Translation:
     """The event one CRM message means. Raises `BadMessage`."""
-    m = read(wire.ADAPTER, record)
+    m, unknown = read_counting(wire.ADAPTER, record, lambda _: "customer")
     check_not_ahead(m.changed_at, "changed_at", record)
     return Translation(
         [
@@ -26,5 +26,6 @@ def translate(record: Record) -> Translation:
                 customer=m.customer,
                 facts=m.facts,
             )
-        ]
+        ],
+        unknown=unknown,
     )

@@ -12,6 +12,7 @@ from connectors.erp.rows import BUILDERS, Row
 from connectors.erp.topics import is_partition, mapped, table_of
 from connectors.erp.values import read_unknown, read_value
 from connectors.erp.wire import POSTGRESQL, UNAVAILABLE, Logical, Logicals, Payload, Source, old_key, parse_key, parse_message
+from connectors.unknown_fields import columns
 from schemas.base import ErpRow, ErpTableNews, Event
 from schemas.bounds import bounded_ms
 from schemas.customers import ErpCustomersNews
@@ -36,6 +37,7 @@ _DATABASES = {
     "cassandra": "Cassandra",
     "spanner": "Spanner",
 }
+_NAMES = {name: {column: column for column in table.columns} for name, table in TABLES.items()}
 NOTHING = Known()
 Reading = tuple[Translation, str, Known]
 """What a record means, the table it changes ("" for none), and what is known then of that table's part of the feed."""
@@ -99,7 +101,8 @@ def _change(record: Record, table: ErpTable, payload: Payload, source: Source, l
     except BadMessage as bad:
         items = _items(table, record, payload)
         raise BadMessage(f"{table.name}: {bad.reason}", hint=bad.hint, items=items) from None
-    return Translation(events=events), table.name, seen
+    unknown = columns(table.name, event.extra, _NAMES[table.name], payload.after or ()) if event.extra else None
+    return Translation(events=events, unknown=unknown), table.name, seen
 
 
 def _unmapped(payload: Payload) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, TypedDict
 
-from connectors.edge import Header, check_not_ahead, read
+from connectors.edge import Header, check_not_ahead, read_counting
 from connectors.wms import wire
 from schemas.documents import WarehouseReported
 from schemas.inventory import (
@@ -24,6 +25,8 @@ from schemas.inventory import (
 from schemas.orders import LinePicked, LineReturned, LineShipped, LineShorted, LineSubstituted, PickReleased
 from schemas.records import FeedPosition, Record, Translation
 from schemas.reported import written
+
+_TYPE = attrgetter("type")
 
 
 class Thing(TypedDict):
@@ -59,7 +62,7 @@ class ShippedFact(TypedDict):
 
 def translate(record: Record) -> Translation:
     """The events one WMS message means, and its place in the feed. Raises `BadMessage`."""
-    m = read(wire.ADAPTER, record, wire.TYPES)
+    m, unknown = read_counting(wire.ADAPTER, record, _TYPE, wire.TYPES)
     check_not_ahead(m.occurred_at, "occurred_at", record)
     source = "wms" if m.instance is None else f"wms:{m.instance}"
     header = Header(
@@ -72,8 +75,8 @@ def translate(record: Record) -> Translation:
     )
     feed = FeedPosition(source, m.sequence, m.occurred_at, m.event_id, blake2b(repr(m).encode(), digest_size=8).hexdigest())
     if isinstance(m, wire.Moved) and m.to_site == m.site:
-        return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same")
-    return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed)
+        return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same", unknown=unknown)
+    return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed, unknown=unknown)
 
 
 def _addressed(event: Any) -> Any:

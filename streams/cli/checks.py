@@ -95,6 +95,9 @@ def _text(value: Any) -> Any:
     return ", ".join(value) if isinstance(value, list) else value
 
 
+UNKNOWN_FIELDS = "fields nobody reads"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing looked at: `ok`, `warning` or `error`, and what was found or is to be done."""
@@ -250,6 +253,7 @@ def _state(source: Session) -> Iterator[Finding]:
     )
     yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
     yield from _standing(read(ask(source, "GET", "/v1/operations")))
+    yield _unknown_fields(read(ask(source, "GET", "/v1/sources/unknown-fields"))["fields"])
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
     yield from _threads(source)
     yield _clock(source)
@@ -283,6 +287,23 @@ def _standing(found: dict[str, Any]) -> Iterator[Finding]:
     if old := found["unpublished"]:
         shown = ", ".join(f"{row['flow']} of {row['key']}" for row in old[:5])
         yield Finding("published", "error", f"{len(old)} cannot be worked out, so what is published is old: {shown}")
+
+
+def _unknown_fields(rows: list[dict[str, Any]]) -> Finding:
+    """Fields nobody reads. Those that are probably misspelt say something that is not known, so they are a warning."""
+    if not rows:
+        return Finding(UNKNOWN_FIELDS, "ok", "none came")
+    misspelt = [row for row in rows if row["meant"]]
+    told = [_unknown_field(row) for row in (misspelt or rows)[:5]]
+    others = len(rows) - len(told)
+    more = f"; and {others} more: GET /v1/sources/unknown-fields" if others else ""
+    return Finding(UNKNOWN_FIELDS, "warning" if misspelt else "ok", "; ".join(told) + more)
+
+
+def _unknown_field(row: dict[str, Any]) -> str:
+    of = f" of {row['message']}" if row["message"] else ""
+    says = f"{row['source']}: {row['field']}{of}, {row['count']:,} times, last at {row['last_at']} ({row['example']})"
+    return f"{says}. {row['advice']}".rstrip(".")
 
 
 def _limits(limits: dict[str, Any]) -> str:

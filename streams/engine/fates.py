@@ -109,6 +109,20 @@ class Due:
     first_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A field of foreign messages that nobody reads: in how many of them it was, the last at `offset`.
+
+    `meant`: the field that was probably meant, "" if none is like it.
+    """
+
+    count: int
+    since_ms: int
+    last_ms: int
+    offset: int
+    meant: str
+
+
 @dataclass(slots=True)
 class EngineTables:
     """The engine's own rows of a flow partition. A fact that is waited for is named as by `fact_of`."""
@@ -121,6 +135,7 @@ class EngineTables:
     windows: Table[tuple[str], Windows]  # one row at most, under ""
     halts: Table[tuple[str], Halt]  # one row at most, under ""
     unpublished: Table[tuple[str], Unpublished]  # key
+    unknown: Table[tuple[str, str], UnknownField]  # message, path
     due: Table[tuple[str], Due]  # one row under "", while the flow's table `deadlines` has any
 
 

@@ -11,6 +11,7 @@ from schemas.records import Record, Translation
 from streams.engine import quarantine
 from streams.engine.flow import Translator
 from streams.engine.flow_partition import FlowPartition
+from streams.engine.unknown_fields import UnknownFieldCounts
 
 
 class TranslatorPartition(FlowPartition):
@@ -23,6 +24,7 @@ class TranslatorPartition(FlowPartition):
         remembers = flow.tables is not None and flow.admit is None
         self._translate: Callable[[Record], Translation] = partial(flow.translate, self._tables) if remembers else flow.translate
         self._admit = flow.admit
+        self._unknown = UnknownFieldCounts(self._engine.unknown)
         self._named = flow.items_of
 
     def step(self, record: Record) -> Sequence[str]:
@@ -41,7 +43,22 @@ class TranslatorPartition(FlowPartition):
             self._fates.ignore(translation.ignored)
         if self._windows.by_name:
             self._windows.passed(self.target, record.timestamp_ms, self._limits.window_ms)
+        if translation.unknown is not None:
+            if self._is_careful:
+                self._journal.check()  # what cannot be stored is not counted: it becomes a dead letter
+            self._unknown.count(translation.unknown, record.offset, record.timestamp_ms)
         return ()
+
+    def apply(self, records: Sequence[Record], most_released: int | None = None) -> int:
+        """Apply records of this partition, in order. Returns how many were taken (`taken`)."""
+        taken = super().apply(records, most_released)
+        self._unknown.flush()
+        return taken
+
+    def dropped(self) -> None:
+        """The batch is not in the log, as far as is known."""
+        super().dropped()
+        self._unknown.dropped()
 
     def _count_refused(self, record: Record, letter_reason: str) -> None:
         found = self._too_many(self.target, self._limits.of(self.target), record)

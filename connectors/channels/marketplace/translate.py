@@ -5,17 +5,17 @@ from __future__ import annotations
 from connectors.channels.marketplace import wire
 from connectors.channels.orders.translate import changed, channel_of, placed
 from connectors.channels.orders.wire import Cancel, Order, OrderLine, Policy
-from connectors.edge import read
+from connectors.edge import read_counting
 from schemas.records import Record, Translation
 
 
 def translate(record: Record) -> Translation:
     """The event one entry of a page means. Raises `BadMessage`."""
-    m = read(wire.ADAPTER, record, wire.TYPES)
+    m, unknown = read_counting(wire.ADAPTER, record, wire.kind, wire.TYPES)
     channel = channel_of(record)
     if isinstance(m, wire.Cancelled):
         wish = Cancel(channel=channel, external_ref=m.id, change="cancel", change_id="cancelled", reason=m.reason)
-        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled}), record)])
+        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled}), record)], unknown=unknown)
     order = Order.model_construct(
         channel=channel,
         external_ref=m.id,
@@ -37,4 +37,4 @@ def translate(record: Record) -> Translation:
             for item in m.items
         ],
     )
-    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated or 0)])
+    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated or 0)], unknown=unknown)

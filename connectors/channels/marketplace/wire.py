@@ -58,13 +58,14 @@ class Cancelled(Wire):
     reason: Text = ""
 
 
-def _kind(body: Any) -> str:
+def kind(body: Any) -> str:
+    """Which message it is, parsed or not."""
     return "cancellation" if (isinstance(body, dict) and "cancelled" in body) or isinstance(body, Cancelled) else "purchase"
 
 
 AnyMessage = Annotated[
     Annotated[Purchase, Tag("purchase")] | Annotated[Cancelled, Tag("cancellation")],
-    Discriminator(_kind),
+    Discriminator(kind),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
 TYPES = ("purchase", "cancellation")

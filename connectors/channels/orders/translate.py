@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.channels.orders import wire
-from connectors.edge import Header, check_known, check_not_ahead, items_in, read
+from connectors.edge import Header, check_known, check_not_ahead, items_in, read_counting
 from schemas.errors import BadMessage
 from schemas.orders import OrderCancelRequested, OrderPlaced, OrderQuantityChangeRequested, PlacedLine
 from schemas.records import Record, Translation
@@ -18,7 +18,7 @@ RAW = "raw.channel."
 
 def translate(record: Record) -> Translation:
     """The event one channel message means. Raises `BadMessage`."""
-    m = read(wire.ADAPTER, record, wire.TYPES)
+    m, unknown = read_counting(wire.ADAPTER, record, wire.change, wire.TYPES)
     channel = m.channel.lower()
     if record.topic != RAW + channel:
         raise BadMessage(
@@ -26,7 +26,7 @@ def translate(record: Record) -> Translation:
             hint="send each channel's orders to its own source",
             items=items_in(record.value or b""),
         )
-    return Translation([placed(m, record) if isinstance(m, wire.Order) else changed(m, record)])
+    return Translation([placed(m, record) if isinstance(m, wire.Order) else changed(m, record)], unknown=unknown)
 
 
 def check_fields(document: Any) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from connectors.channels.orders.translate import changed, channel_of, placed
 from connectors.channels.orders.wire import Cancel, Order, OrderLine
 from connectors.channels.webshop import wire
-from connectors.edge import read
+from connectors.edge import read_counting
 from schemas.records import Record, Translation
 
 
 def translate(record: Record) -> Translation:
     """The event one webhook means. Raises `BadMessage`."""
-    m = read(wire.ADAPTER, record)
+    m, unknown = read_counting(wire.ADAPTER, record, lambda _: "order")
     channel = channel_of(record)
     if m.status == "cancelled":
         wish = Cancel(
@@ -21,7 +21,7 @@ def translate(record: Record) -> Translation:
             change_id="cancelled",  # a shop cancels an order once: every repetition is the same change
             reason=m.cancel_reason,
         )
-        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled_at}), record)])
+        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled_at}), record)], unknown=unknown)
     order = Order.model_construct(
         channel=channel,
         external_ref=m.id,
@@ -43,4 +43,4 @@ def translate(record: Record) -> Translation:
             for line in m.line_items
         ],
     )
-    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated_at or 0)])
+    return Translation([placed(order, record, is_restated=True, stated_at_ms=m.updated_at or 0)], unknown=unknown)

@@ -37,6 +37,7 @@ from connectors.api.ports import (
     SiteQuote,
     SourceFreshness,
     Standing,
+    UnknownFieldShown,
     Unsigned,
     WaitingFor,
 )
@@ -358,6 +359,14 @@ class FakeInterventions:
         return source
 
 
+class FakeSources:
+    """The WMS misspells a field."""
+
+    def unknown_fields(self) -> list[UnknownFieldShown]:
+        advice = "Did you mean expires_on?"
+        return [UnknownFieldShown("wms", "stock.received", "expires_one", 3, 1_000, 2_000, "raw.wms/0/9", "expires_on", advice)]
+
+
 def ports(fake: Fake) -> Ports:
     """Ports on a fake."""
     return Ports(
@@ -370,6 +379,7 @@ def ports(fake: Fake) -> Ports:
         customers=FakeCustomers(),
         exceptions=fake,
         interventions=FakeInterventions(),
+        sources=FakeSources(),
         endpoints=fake,
         tables=FakeTables(fake),
         health=fake,

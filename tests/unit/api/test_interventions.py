@@ -78,3 +78,21 @@ def test_readiness_says_what_stands_and_what_to_do() -> None:
     client = Client(create_api(ports(fake)))
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").json()["detail"].endswith("crossdock skip x")
+
+
+def test_fields_nobody_reads_are_shown_with_what_to_do(client: Client) -> None:
+    assert client.get("/v1/sources/unknown-fields").json() == {
+        "fields": [
+            {
+                "source": "wms",
+                "message": "stock.received",
+                "field": "expires_one",
+                "count": 3,
+                "example": "raw.wms/0/9",
+                "meant": "expires_on",
+                "advice": "Did you mean expires_on?",
+                "since": "1970-01-01T00:00:01.000Z",
+                "last_at": "1970-01-01T00:00:02.000Z",
+            }
+        ]
+    }

@@ -159,11 +159,32 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
         "workers",
         "partitions",
         "sources",
+        "fields nobody reads",
         "waiting",
         "backlog",
         "endpoints",
         "exceptions",
     }
+
+
+def test_doctor_names_fields_nobody_reads(tmp_path: Path) -> None:
+    """One that is nearly a field there is may say something that is not known: it is a warning."""
+    data, file = str(tmp_path / "data"), tmp_path / "wms.ndjson"
+
+    def told(*messages: dict[str, Any]) -> Any:
+        file.write_text("\n".join(json.dumps(json.loads(count("100", 1)) | more) for more in messages))
+        answered("ingest", str(file), "--source", "wms", "--data", data)
+        return next(c for c in answered("doctor", "--data", data)["checks"] if c["check"] == "fields nobody reads")
+
+    assert told({}) == {"check": "fields nobody reads", "result": "ok", "says": "none came"}
+    strange = told({"event_id": "W-2", "sequence": 2, "colour": "red"})
+    assert strange["result"] == "ok"
+    assert "wms: colour of stock.snapshot, 1 times, last at 2" in strange["says"]
+    assert "(raw.wms/" in strange["says"] and strange["says"].endswith("tell the sender, or have it mapped if it matters")
+    misspelt = told({"event_id": "W-3", "sequence": 3, "lots": "L1"}, {"event_id": "W-4", "sequence": 4, "lots": "L1"})
+    assert misspelt["result"] == "warning"
+    assert "wms: lots of stock.snapshot, 2 times" in misspelt["says"]
+    assert "Did you mean lot?" in misspelt["says"] and "and 1 more: GET /v1/sources/unknown-fields" in misspelt["says"]
 
 
 def test_doctor_knows_the_roles() -> None:

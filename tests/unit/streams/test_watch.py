@@ -148,3 +148,9 @@ def test_a_partition_that_stands_is_no_reason_to_start_the_process_again() -> No
     assert (state.is_live, state.is_ready) == (True, False)
     assert state.says == "Part of the work stands. " + halted["promise.inbox.v1/2"]
     assert not OwnHealth(lambda: halted | {"clock": "it broke"}, CollectorRegistry()).state().is_live
+
+
+def test_how_often_fields_nobody_reads_came_is_a_measure_by_source(log: SharedLog) -> None:
+    registry = CollectorRegistry()
+    Watch(log, [FOLD], dict, registry, unknown=lambda: {"wms": 3}).refresh_metrics()
+    assert registry.get_sample_value("crossdock_unknown_fields", {"source": "wms"}) == 3
