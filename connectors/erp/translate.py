@@ -173,6 +173,11 @@ def _check(table: ErpTable, payload: Payload, source: Source) -> None:
             " are gone",
             hint=f"have {table.name} read anew, and reconcile with an extract; delete rows instead of truncating a partition",
         )
+    if payload.op == "t" and (payload.before or payload.after):
+        raise BadMessage(
+            f"op 't' of {table.name} has a row: a truncation has none",
+            hint="keep Debezium's records as they are; send op c, u, d or r with a row",
+        )
     if payload.op not in CHANGES and payload.op != "t":
         raise BadMessage(f"op {payload.op!r} of {table.name} is unknown", hint="known are c, u, d, r, t and m")
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from fastapi import FastAPI
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from connectors.api.app import create_api, create_health_api
 from schemas.quantity import show, to_decimal
@@ -365,5 +366,6 @@ def _invite(settings: Settings, stage: Stage, summary: Summary) -> None:
             f'psql {stage.servers.erp} -c "{change}"',
         ]
         tell.append(f".venv/bin/python -m infra.erp.load {stage.servers.erp} --rate 10 --seconds 60")
-        err().print(*tell, sep="\n  ", soft_wrap=True)
+        # As they are, password and all: they are to be pasted, and the database goes with the demonstration.
+        err().print(*map(Text, tell), sep="\n  ", soft_wrap=True)
     err().print("Interrupt it with Ctrl-C.")
