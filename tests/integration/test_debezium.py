@@ -35,6 +35,7 @@ from tests.kafka_broker import KAFKA
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 90.0
 ERP_SITES = ("EU1", "DC2")
+ADDED = "item.origin"  # a column added with a default: no record says its value until a row changes
 
 
 def until(what: str, condition: Callable[[], bool]) -> None:
@@ -121,7 +122,7 @@ def test_the_database_row_by_row(broker: str, kafka: KafkaLog, given: Settings, 
 
         def is_equal() -> bool:
             with suppress(Unavailable):  # rows are being read
-                last[:] = [reconcile(tables.scan, tmp_path / "extract", ERP_SITES)]
+                last[:] = [reconcile(tables.scan, tmp_path / "extract", ERP_SITES, without=[ADDED])]
             return bool(last) and last[0].is_equal
 
         try:
@@ -141,8 +142,8 @@ def test_the_database_row_by_row(broker: str, kafka: KafkaLog, given: Settings, 
 def shown(compared: Reconciliation) -> str:
     """What differs, by column, and one short example."""
     columns = Counter(f"{found.table}.{found.column}" for found in compared.differences)
-    example = min(compared.differences, key=lambda found: len(str(found)))
-    return f"{dict(columns)} differ, like {example}"
+    example = min(compared.differences, key=lambda found: len(str(found)), default=None)
+    return f"{dict(columns)} differ, like {example}; not compared: {compared.not_compared}"
 
 
 def require_a_day(people: Load, compared: Reconciliation) -> None:
