@@ -20,6 +20,7 @@ from streams.chaos.plant import KafkaPlant
 from streams.chaos.proxy import Proxy
 from streams.simulation.course import Run, _View
 from streams.simulation.erp import Database
+from streams.simulation.facts import Message
 from streams.simulation.plant import NeverRests, Plant
 from streams.simulation.world import HOUR_MS, World
 from tables.policy import Policy
@@ -86,7 +87,7 @@ class ChaosRun(Run):
         ]
         guest = Hand(plant.settings(cluster.bootstrap, place / "guest", most), place)
         plant.fleet = Fleet([*hands, guest])
-        self.site = Site(dice, cluster, ground.proxy, plant, hands, guest, hands[0], ground.disk)
+        self.site = Site(dice, cluster, ground.proxy, plant, hands, guest, hands[0], ground.disk, self.send_bad)
         for hand in hands:
             hand.start()
         return plant
@@ -124,6 +125,8 @@ class ChaosRun(Run):
         feeder.start()
         try:
             what = FAULTS[name](self.site)
+        except AssertionError as error:
+            raise NeverRests(str(error)) from error
         finally:
             self.ground.proxy.resume()
             feeder.join()
@@ -137,6 +140,12 @@ class ChaosRun(Run):
         assert isinstance(self.plant, KafkaPlant)
         minded, self.plant.minded = self.plant.minded, []
         self._now = Struck(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
+
+    def send_bad(self, messages: list[Message]) -> None:
+        """Messages the world does not know of."""
+        for message in messages:
+            self.said[message.topic, message.key, message.value] = message
+        self.plant.send(messages)
 
     def _rest(self) -> None:
         try:

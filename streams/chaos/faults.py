@@ -14,13 +14,19 @@ from pathlib import Path
 from random import Random
 from signal import SIGKILL, SIGSTOP
 
+from schemas.topics import source_of
 from streams.chaos.cluster import Cluster
 from streams.chaos.disk import SmallDisk
 from streams.chaos.fleet import Hand
 from streams.chaos.plant import KafkaPlant
 from streams.chaos.points import INSIDE, OUTSIDE
 from streams.chaos.proxy import Proxy
+from streams.chaos.worker import LIMITS
+from streams.simulation import feeds
+from streams.simulation.facts import Message
+from streams.simulation.history import GARBAGE, GARBAGE_TOPICS
 from streams.simulation.world import HOUR_MS
+from streams.trusted_clock import ANCHOR_FILE, ClockPolicy
 
 SESSION_S = 3.0
 TRANSACTION_S = 6.0
@@ -31,7 +37,7 @@ SHIFTS_MS = (-40 * 24 * HOUR_MS, -HOUR_MS, HOUR_MS, 4 * 24 * HOUR_MS, 400 * 24 *
 @dataclass(slots=True)
 class Site:
     """All that can be broken. `behind_proxy` and `on_disk`: the worker that reaches the brokers through the proxy, and the one
-    that lives on the small disk (none: this machine gives none). `guest` comes and goes.
+    that lives on the small disk (none: this machine gives none). `guest` comes and goes. `send_bad` sends what is no message.
     """
 
     dice: Random
@@ -42,6 +48,7 @@ class Site:
     guest: Hand
     behind_proxy: Hand
     disk: SmallDisk | None
+    send_bad: Callable[[list[Message]], None]
 
     def hand(self) -> Hand:
         """One of the workers."""
@@ -205,6 +212,42 @@ def copied_directory(site: Site) -> str:
     return f"{hand.directory.name} and its copy ran for {ran_s:.1f} s"
 
 
+def thread(site: Site) -> str:
+    """A kept thread of a worker dies: the worker says so and is not ready, until the thread has been begun again."""
+    hand = site.hand()
+    hand.await_told(ready=True)
+    site.wait(0, 1)
+    hand.kill_thread(site.dice.randrange(100))
+    said = hand.await_told(ready=False)
+    hand.await_told(ready=True)
+    return f"{hand.directory.name}: {said}"
+
+
+def garbage(site: Site) -> str:
+    """A feed sends a few hundred messages nobody can read: its source is paused, all else goes on, a person resumes it."""
+    topic, most = site.dice.choice(GARBAGE_TOPICS), LIMITS.source.dead_letters
+    source = str(source_of(topic))
+    count = site.dice.randint(2, 4) * most + site.dice.randint(10, most // 2)
+    site.send_bad([feeds.garbage(topic, site.dice.choice(GARBAGE)) for _ in range(count)])
+    person = site.plant.person()
+    try:
+        ended: set[str] = set()
+        while True:
+            site.plant.rest(until=lambda: any(pause.record not in ended for pause in person.paused()))
+            paused = [pause for pause in person.paused() if pause.record not in ended]
+            if not paused:
+                break
+            assert [pause.source for pause in paused] == [source], f"{count} bad messages in {topic} paused {paused}"
+            site.plant.rest(but_for=source)
+            assert not site.plant.is_done(), f"{source} is paused, and was read on"
+            person.resume(source, "chaos", "the feed is right again")
+            ended.add(paused[0].record)
+    finally:
+        person.close()
+    assert len(ended) >= count // most - 1, f"{count} bad messages in {topic} paused {source} {len(ended)} times"
+    return f"{count} bad messages in {topic}, {source} paused and resumed {len(ended)} times"
+
+
 def disk_full(site: Site) -> str:
     """The disk under a worker's files is full for a while."""
     assert site.disk is not None
@@ -266,14 +309,26 @@ def leader_change(site: Site) -> str:
 
 
 def clock(site: Site) -> str:
-    """A worker's clock is wrong from now on, and the clock that ticks goes back."""
-    hand, shift_ms = site.hand(), site.dice.choice(SHIFTS_MS)
+    """A worker's clock steps while it runs, which it does not believe, and is wrong from then on; what ticks goes back, too.
+
+    After a restart it still goes by the time before, unless nothing is left to know that from.
+    """
+    hand, shift_ms, most_ms = site.hand(), site.dice.choice(SHIFTS_MS), ClockPolicy().bound_ms
+    off_ms = hand.clock_off_ms(shift_ms)
+    assert abs(off_ms) <= most_ms, f"{hand.directory.name} believes a step of {shift_ms} ms: its time is wrong by {off_ms} ms"
+    site.plant.tick_at(site.plant.now_ms + off_ms)
     hand.stop()
+    is_new = site.dice.random() < 0.5
+    if is_new:
+        (hand.directory / ANCHOR_FILE).unlink()
     hand.start(shift_ms)
+    off_ms = hand.clock_off_ms(shift_ms)
+    assert is_new or abs(off_ms) <= most_ms, f"started again, {hand.directory.name} is wrong by {off_ms} ms"
     back_ms = site.dice.randint(1, 5 * HOUR_MS)
     site.plant.tick_at(site.plant.now_ms - back_ms)
     site.wait(1, 2)
-    return f"{hand.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, a tick from {back_ms / HOUR_MS:.1f} h ago"
+    went = "believed, as by a new machine" if is_new else "not believed"
+    return f"{hand.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, {went}; a tick from {back_ms / HOUR_MS:.1f} h ago"
 
 
 Strike = Callable[[Site], str]
@@ -286,6 +341,8 @@ FAULTS: dict[str, Strike] = {
     "damage": damage,
     "rot": rot,
     "copied-directory": copied_directory,
+    "thread": thread,
+    "garbage": garbage,
     "disk-full": disk_full,
     "stall": stall,
     "cut": cut,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from streams.chaos.worker import WorkerSettings
-from streams.reports import hung
+from streams.reports import Reports, hung
+from streams.trusted_clock import anchor_in, steady_ms, wall_ms
 
 STOP_S = 60.0
+TELL_S = 60.0
 _TOLD = 6_000
 _OURS = {-signal.SIGKILL, 0, None}
 
@@ -88,6 +91,35 @@ class Hand:
     def ask(self) -> None:
         """Have it write where it stands."""
         self._line("say")
+
+    def clock_off_ms(self, shift_ms: int) -> int:
+        """Have its machine's clock be wrong by so much, from now on. Returns by how much the time it goes by then is."""
+        asked_ms = steady_ms()
+        self._line(f"clock {shift_ms}")
+        until = time.monotonic() + TELL_S
+        while (anchor := anchor_in(self.directory)) is None or anchor.steady_ms < asked_ms:
+            assert time.monotonic() < until, f"{self.directory.name} does not tell its time"
+            time.sleep(0.05)
+        return anchor.at_ms - anchor.steady_ms - (wall_ms() - steady_ms())
+
+    def kill_thread(self, number: int) -> None:
+        """Have one of its threads die."""
+        self._line(f"die {number}")
+
+    def told(self) -> tuple[str, bool]:
+        """What its supervisor hears of it, and whether it is ready."""
+        running = {1: self._process.pid} if self._process is not None else {}
+        return Reports(lambda: running, lambda _: self.directory).told()
+
+    def await_told(self, *, ready: bool) -> str:
+        """Wait until it says that it is ready, or that a thread of it is down. Returns what it says."""
+        until = time.monotonic() + TELL_S
+        while True:
+            said, is_ready = self.told()
+            if is_ready if ready else "has halted" in said:
+                return said
+            assert time.monotonic() < until, f"{self.directory.name} {said}, though it is {'' if ready else 'not '}ready"
+            time.sleep(0.05)
 
     def await_signalled(self, within_s: float, what: signal.Signals) -> bool:
         """Wait until it has ended by its own signal, or stands still by it. False if it did not come to it."""

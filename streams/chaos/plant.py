@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,15 +13,16 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from schemas.base import Tick
 from schemas.codec import Codec
-from schemas.topics import PROMISE_INBOX, Topic
+from schemas.topics import PROMISE_INBOX, Topic, source_of
 from streams.chaos.fleet import Fleet
 from streams.chaos.mirror import Mirror, Watcher
-from streams.chaos.worker import WorkerSettings, by_group, kafka_settings
+from streams.chaos.worker import LIMITS, WorkerSettings, by_group, kafka_settings
 from streams.engine.flow import Fold
 from streams.engine.kafka import KafkaLog
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.memory import NO_FAULTS
 from streams.engine.partition import Flow
+from streams.interventions import Interventions
 from streams.simulation.facts import Message
 from streams.simulation.plant import NeverRests, Plant, all_flows, all_topics
 from tables.policy import Policy
@@ -32,12 +33,33 @@ LOOK_S = 0.1
 _EVER_MS = 2**62
 
 
-class KafkaPlant(Plant):
-    """Senders, a mirror of what the brokers hold, and the fleet.
+def _never() -> bool:
+    return False
 
-    `appended`: what was acknowledged to senders, by record: each once, unless a sender had to say it again (`resent`). `minded`:
-    workers that hung and were started again.
+
+class SendersLog(KafkaLog):
+    """The log of all who are not workers. `appended`: what was acknowledged, by record: each once, unless it had to be said again
+    (`resent`).
     """
+
+    def __init__(self, bootstrap: str, directory: Path) -> None:
+        super().__init__(kafka_settings(bootstrap), directory)
+        self.appended: Counter[Outgoing] = Counter()
+        self.resent: set[Outgoing] = set()
+
+    def append(self, records: Sequence[Outgoing]) -> list[int]:
+        """As always, and kept in mind."""
+        try:
+            offsets = super().append(records)
+        except Unavailable:
+            self.resent.update(records)
+            raise
+        self.appended.update(records)
+        return offsets
+
+
+class KafkaPlant(Plant):
+    """Senders, a mirror of what the brokers hold, and the fleet. `minded`: workers that hung and were started again."""
 
     def __init__(self, dice: Random, policy: Policy, bootstrap: str, directory: Path, name: str) -> None:
         self.dice, self.policy, self.codec, self.faults = dice, policy, Codec(), NO_FAULTS
@@ -50,7 +72,7 @@ class KafkaPlant(Plant):
         }
         # Every input is needed to the end.
         self.topics = [replace(topic, cleanup="keep") if topic.cleanup == "delete" else topic for topic in all_topics()]
-        self.kafka = KafkaLog(kafka_settings(bootstrap), directory / "sender")
+        self.kafka = SendersLog(bootstrap, directory / "sender")
         self.kafka.create(self.topics)
         _take_any_time(bootstrap, [topic.name for topic in self.topics])
         changelogs = [
@@ -61,8 +83,6 @@ class KafkaPlant(Plant):
         self.log: Mirror = Mirror(self.topics, [topic.name for topic in changelogs])
         everything = [TopicPartition(t.name, i) for t in [*self.topics, *changelogs] for i in range(t.partitions)]
         self.watcher = Watcher(bootstrap, self.log, everything)
-        self.appended: Counter[Outgoing] = Counter()
-        self.resent: set[Outgoing] = set()
         self.fleet = Fleet([])
         self.minded: list[str] = []
 
@@ -78,11 +98,9 @@ class KafkaPlant(Plant):
         while True:
             try:
                 self.kafka.append(stamped)
-                self.appended.update(stamped)
                 return
             except Unavailable:
                 self.unavailable += 1
-                self.resent.update(stamped)
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(LOOK_S)
@@ -101,10 +119,21 @@ class KafkaPlant(Plant):
         value, topic = self.codec.encode(event), PROMISE_INBOX
         self.append([Outgoing(topic.name, index, b"clock", value) for index in range(topic.partitions)])
 
-    def rest(self) -> None:
-        """Wait until everything is read and committed, and no transaction is open. Raises `NeverRests` with the reason."""
+    def person(self) -> Interventions:
+        """A person at the controls, by the means of `crossdock resume`. Close it."""
+        return Interventions(self.kafka, all_flows(self.policy), self.codec, lambda: self.now_ms, LIMITS)
+
+    def rest(self, *, but_for: str | None = None, until: Callable[[], bool] = _never) -> None:
+        """Wait until everything is read and committed, and no transaction is open. Raises `NeverRests` with the reason.
+
+        `but_for`: a source that is paused. `until`: or until this is so.
+        """
+        groups = {
+            group: [at for at in inputs if but_for is None or source_of(at.topic) != but_for]
+            for group, inputs in self.groups.items()
+        }
         deadline = time.monotonic() + REST_S
-        while (why := self.watcher.unrest(self.groups)) is not None:
+        while not until() and (why := self.watcher.unrest(groups)) is not None:
             self.minded += self.fleet.mind()
             if died := self.fleet.died():
                 raise NeverRests("; ".join(died))

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
+from schemas import topics
 from schemas.records import Headers
 from streams.chaos.plant import KafkaPlant, inputs_of
-from streams.chaos.worker import by_group, kafka_settings
+from streams.chaos.worker import LIMITS, by_group, kafka_settings
 from streams.engine.fates import is_state
 from streams.engine.kafka import KafkaLog
-from streams.engine.log import Store, TopicPartition, Unavailable
+from streams.engine.log import Outgoing, Store, TopicPartition, Unavailable
 from streams.engine.memory import MemoryStore
+from streams.engine.outputs import Outputs
 from streams.engine.partition import Flow, Limits, open_partition, store_id
+from streams.engine.quarantine import pause_noted
 from streams.engine.verify import verify
 from streams.simulation import invariants
 from streams.simulation.observe import ALL
@@ -50,18 +53,34 @@ def folded_again(plant: KafkaPlant) -> Iterator[str]:
                     continue
                 again = open_partition(flow, at, MemoryStore(), log, plant.codec, Limits())
                 again.apply(records)
-                wanted.update(Said(o.topic, o.partition, o.key, o.value, o.headers) for o in again.outgoing)
+                wanted.update(map(_said, again.outgoing))
                 folded = {key: row for key, row in again.changes() if row is not None and is_state(key)}
                 live = {key: row for key, row in log.store(store_id(flow, at)).range(b"", None) if is_state(key)}
                 yield from _few(invariants.compare(f"{flow.name} {topic.name}/{index}, folded again, row", folded, live))
+    wanted.update(map(_said, _pauses(plant)))
     yield from _few(_said_once(plant, wanted))
+
+
+def _pauses(plant: KafkaPlant) -> list[Outgoing]:
+    """Each pause once, and what people are told of it. Where they come depends on when earlier ones ended."""
+    found: list[Outgoing] = []
+    emit = Outputs(topics.ENGINE, plant.log, plant.codec, found).emit
+    records = plant.log.read(TopicPartition(topics.PAUSES.name, 0), 0, ALL)
+    for pause in {pause.event_id: pause for pause in (plant.codec.decode(record.value or b"") for record in records)}.values():
+        emit(pause)
+        emit(pause_noted(pause))
+    return found
+
+
+def _said(out: Outgoing) -> Said:
+    return Said(out.topic, out.partition, out.key, out.value, out.headers)
 
 
 def _said_once(plant: KafkaPlant, wanted: Counter[Said]) -> Iterator[str]:
     sent: Counter[Said] = Counter()
-    for out, count in plant.appended.items():
-        sent[Said(out.topic, out.partition, out.key, out.value, out.headers)] += count
-    resent = {Said(out.topic, out.partition, out.key, out.value, out.headers) for out in plant.resent}
+    for out, count in plant.kafka.appended.items():
+        sent[_said(out)] += count
+    resent = set(map(_said, plant.kafka.resent))
     found: Counter[Said] = Counter()
     for topic in plant.topics:
         if topic.cleanup != "compact":
@@ -92,7 +111,7 @@ def verified(plant: KafkaPlant) -> Iterator[str]:
     log = KafkaLog(kafka_settings(plant.bootstrap), plant.directory / "verifier")
     try:
         for group, flows in by_group(plant.name, all_flows(plant.policy)).items():
-            report = verify(log, flows, plant.codec, group=group)
+            report = verify(log, flows, plant.codec, group=group, limits=LIMITS)
             yield from _few(f"verify: {one.flow} {one.partition}: {one.problem}" for one in report.partitions if not one.is_same)
     finally:
         log.close()

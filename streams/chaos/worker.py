@@ -2,9 +2,9 @@
 
     python -m streams.chaos.worker SETTINGS_AS_JSON
 
-Lines it takes: `at POINT NTH SIGNAL` (send itself a signal the nth time from now that a batch is there) and `say` (where it
-stands, on standard error). End of input stops it, so that it never outlives who started it. It ends with 3 and a sentence if
-a partition halts.
+Lines it takes: `at POINT NTH SIGNAL` (send itself a signal the nth time from now that a batch is there), `say` (where it stands,
+on standard error), `clock MS` (its machine's clock is wrong by so much; it then leaves its clock's anchor), `die NUMBER` (a kept
+thread dies). End of input stops it, so that it never outlives who started it. It ends with 3 and a sentence if a partition halts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -26,15 +27,22 @@ from schemas.codec import Codec
 from streams.chaos.points import name_inside
 from streams.engine.flow import Fold
 from streams.engine.kafka import KafkaLog, KafkaSettings
+from streams.engine.keeper import Keeper, Killed
+from streams.engine.limits import Limits, SourceLimit
 from streams.engine.log import Unavailable
 from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.worker import Pace, StepReport, Worker
 from streams.reports import Reporter
 from streams.simulation.plant import all_flows
+from streams.trusted_clock import TrustedClock, anchor_in, keep_anchor
 from tables.policy import Policy, SitePolicy
 
 HALTED = 3
 RETRY_S = 0.5
+LIMITS = Limits(source=SourceLimit(100, share=0.0))
+"""A few hundred bad messages are too many, whatever good ones come with them."""
+DOWN_S = 3.0
+"""A thread that has died is begun again after so long: longer than from one report to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +113,12 @@ class _Trap:
 
 
 class _Talking(Worker):
-    """Says what it waits for, for the report of who does not come to rest."""
+    """Says what it waits for, for the report of who does not come to rest. `beat`: it comes round."""
+
+    beat: Callable[[], None]
 
     def step(self, timeout_s: float = 0.0) -> StepReport:
+        self.beat()
         try:
             return super().step(timeout_s)
         except Unavailable as error:
@@ -124,21 +135,54 @@ def _say(workers: Mapping[str, Worker]) -> None:
     faulthandler.dump_traceback()
 
 
-def _work(
-    log: KafkaLog, group: str, flows: list[Flow], most: int, trap: _Trap, stop: threading.Event, workers: dict[str, Worker]
-) -> None:
+@dataclass(slots=True)
+class _Process:
+    """What the threads of this process share."""
+
+    log: KafkaLog
+    most: int
+    clock: TrustedClock
+    keeper: Keeper = field(default_factory=lambda: Keeper((DOWN_S, 10 * DOWN_S)))
+    trap: _Trap = field(default_factory=_Trap)
+    stop: threading.Event = field(default_factory=threading.Event)
+    workers: dict[str, Worker] = field(default_factory=dict)
+
+    def down(self) -> dict[str, str]:
+        """What does not run, as `crossdock run` reports it."""
+        return self.keeper.down() | self.log.keeper.down()
+
+    def kill_thread(self, number: int) -> None:
+        """Have one of the kept threads die, but for the one that reports."""
+        kept = [(name, keeper) for keeper in (self.keeper, self.log.keeper) for name in keeper.names() if name != "report"]
+        name, keeper = kept[number % len(kept)]
+        keeper.kill(name)
+
+
+def _work(process: _Process, group: str, flows: list[Flow]) -> None:
+    log, most, stop = process.log, process.most, process.stop
     pace = Pace(max_batch=most, min_batch=min(most, 16), poll_s=0.1, backoff_s=(0.05, 1.0))
     worker = None
     while worker is None:
         try:
-            worker = _Talking(log, flows, Codec(), group=group, pace=pace, rng=Random(), at=trap.at, on_halt=_halted)  # noqa: S311
+            worker = _Talking(
+                log, flows, Codec(), group=group, pace=pace, limits=LIMITS, clock_ms=process.clock, rng=Random(),  # noqa: S311
+                at=process.trap.at, on_halt=_halted,
+            )  # fmt: skip
         except Unavailable as error:
             print(f"waiting for the brokers: {error}", file=sys.stderr, flush=True)
             if stop.wait(RETRY_S):
                 return
-    workers[group] = worker
-    worker.run(stop)
-    worker.close()
+    process.workers[group] = worker
+    worker.beat = lambda: process.keeper.beat(thread_of(group))
+    try:
+        worker.run(stop)
+    finally:
+        worker.close()
+
+
+def thread_of(group: str) -> str:
+    """What the thread of a group is called."""
+    return f"worker {group}"
 
 
 def _halted(error: PartitionHalted) -> None:
@@ -146,10 +190,12 @@ def _halted(error: PartitionHalted) -> None:
     os._exit(HALTED)
 
 
-def _guarded(*arguments: object) -> None:
-    """A thread that dies takes its process with it, loudly."""
+def _guarded(process: _Process, group: str, flows: list[Flow]) -> None:
+    """A thread that dies takes its process with it, loudly, unless it was killed."""
     try:
-        _work(*arguments)  # type: ignore[arg-type]
+        _work(process, group, flows)
+    except Killed:
+        raise
     except BaseException as error:
         try:
             print(f"died: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -158,39 +204,48 @@ def _guarded(*arguments: object) -> None:
             os._exit(1)
 
 
-def _shift_clock(by_ms: int) -> None:
-    """As on a machine whose clock is wrong: nobody in this process can know better."""
-    real = time.time_ns
-    time.time_ns = lambda: real() + by_ms * 1_000_000
+class _MachineClock:
+    """As on a machine whose clock is wrong by `shift_ms`: nobody in this process can know better."""
+
+    def __init__(self, shift_ms: int) -> None:
+        self.shift_ms = shift_ms
+        real = time.time_ns
+        time.time_ns = lambda: real() + self.shift_ms * 1_000_000
 
 
 def main(settings: WorkerSettings) -> None:
     """Run until told to stop."""
-    if settings.clock_shift_ms:
-        _shift_clock(settings.clock_shift_ms)
-    trap, stop = _Trap(), threading.Event()
-    workers: dict[str, Worker] = {}
-    name_inside(trap.at)
-    log = KafkaLog(kafka_settings(settings.bootstrap, is_static=settings.is_static), Path(settings.directory))
+    machine, directory = _MachineClock(settings.clock_shift_ms), Path(settings.directory)
+    clock = TrustedClock()
+    clock.begin(anchor_in(directory), None)
+    kafka = replace(kafka_settings(settings.bootstrap, is_static=settings.is_static), clock_ms=clock)
+    process = _Process(KafkaLog(kafka, directory), settings.most, clock)
+    process.log.keeper._backoff_s = (DOWN_S, 10 * DOWN_S)
+    name_inside(process.trap.at)
     threads = [
-        threading.Thread(target=_guarded, args=(log, group, flows, settings.most, trap, stop, workers), name=group)
+        process.keeper.thread(thread_of(group), partial(_guarded, process, group, flows), process.stop)
         for group, flows in by_group(settings.group, all_flows(settings.policy())).items()
     ]
     for thread in threads:
         thread.start()
-    reporter = Reporter(Path(settings.directory), dict, lambda: ("", True), CollectorRegistry())
+    reporter = Reporter(directory, process.down, lambda: ("", True), CollectorRegistry(), process.keeper)
     reporter.start()
     for line in sys.stdin:
         match line.split():
             case ["at", point, nth, number]:
-                trap.set(point, int(nth), int(number))
+                process.trap.set(point, int(nth), int(number))
             case ["say"]:
-                _say(workers)
-    stop.set()
+                _say(process.workers)
+            case ["clock", shift_ms]:
+                machine.shift_ms = int(shift_ms)
+                keep_anchor(clock, directory)
+            case ["die", number]:
+                process.kill_thread(int(number))
+    process.stop.set()
     for thread in threads:
         thread.join()
     reporter.close()
-    log.close()
+    process.log.close()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ from streams.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11
-WANTED = ["kill-point", "storm", "damage", "rot", "copied-directory", "stall", "leader-change", "broker-kill", "broker-freeze"]
-"""Faults of workers, their files and their network, and of brokers. `crossdock chaos` has more, and takes its time. When a broker
-goes, a client of librdkafka 2.16 may lock itself up for good (ADR 0013): then its process is started again, a minute later.
+WANTED = [
+    "kill-point", "storm", "damage", "rot", "copied-directory", "thread", "garbage", "clock", "stall", "leader-change",
+    "broker-kill", "broker-freeze",
+]  # fmt: skip
+"""Faults of workers (their files, threads, clocks, network), feeds and brokers. `crossdock chaos` has more, and takes its time.
+When a broker goes, a client of librdkafka 2.16 may lock itself up for good (ADR 0013): then its process is started again, a
+minute later.
 """
 
 
