@@ -43,6 +43,8 @@ LIMITS = Limits(source=SourceLimit(100, share=0.0))
 """A few hundred bad messages are too many, whatever good ones come with them."""
 DOWN_S = 3.0
 """A thread that has died is begun again after so long: longer than from one report to the next."""
+SPARED = frozenset({"report", "kafka-keys"})
+"""Threads that are not killed: who reports, and who begins with the first look-up by key, which no worker has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,8 @@ class _Process:
         return self.keeper.down() | self.log.keeper.down()
 
     def kill_thread(self, number: int) -> None:
-        """Have one of the kept threads die, but for the one that reports."""
-        kept = [(name, keeper) for keeper in (self.keeper, self.log.keeper) for name in keeper.names() if name != "report"]
+        """Have one of the kept threads die that run here."""
+        kept = [(name, keeper) for keeper in (self.keeper, self.log.keeper) for name in keeper.names() if name not in SPARED]
         name, keeper = kept[number % len(kept)]
         keeper.kill(name)
 
