@@ -76,13 +76,12 @@ class KafkaKeys:
         self._topics = topics
         self._admin = admin
         self._path = path
-        self._db = _opened(path)
+        now_ms = self._settings.clock_ms()
+        self._db, written_ms, self._indexed = _begun(path)
         self._damage: str | None = None
         self._remade = 0
-        now_ms = self._settings.clock_ms()
-        self._is_old = now_ms - number(self._db.get(_WRITTEN), now_ms) > MAX_AGE_MS
+        self._is_old = written_ms is not None and now_ms - written_ms > MAX_AGE_MS
         self._lock = threading.Condition()
-        self._indexed: set[str] = {key[1:].decode() for key, _ in scan_items(self._db, b"d", b"e")}
         self._behind: dict[str, set[int]] = {}  # followed topics: partitions not read to their end yet
         self._read: dict[TopicPartition, _Reading] = {}
         self._joining: list[Place] = []  # to be taken up by the thread: a consumer that is being polled takes nothing from others
@@ -355,6 +354,23 @@ class _Closed:
 
 
 _CLOSED: Any = _Closed()
+
+
+def _begun(path: Path) -> tuple[Rdict, int | None, set[str]]:
+    """The database, when it was last written, and which topics are indexed."""
+    db = _opened(path)
+    try:
+        return db, _time_of(db.get(_WRITTEN)), {key[1:].decode() for key, _ in scan_items(db, b"d", b"e")}
+    except Exception as error:
+        why = str(error)
+    del db  # like the error, which has just ended: while either is there, the database cannot be removed
+    _log.warning("what was read of topics, in %s, cannot be read, and is read anew: %s", path, why)
+    destroy(path)
+    return _opened(path), None, set()
+
+
+def _time_of(raw: bytes | None) -> int | None:
+    return None if raw is None else number(raw, 0)
 
 
 def _opened(path: Path) -> Rdict:

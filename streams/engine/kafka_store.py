@@ -95,14 +95,23 @@ class KafkaStore:
                 self.is_damaged = False
             if self._db is not None:
                 return
-            try:
-                self._take_up(_opened(self.path))
-            except (CannotOpen, Unavailable):
-                raise
-            except Exception as error:  # whatever RocksDB finds wrong with it: the changelog has it all
+            if (why := self._tried()) is not None:
                 self._db = None
-                self._destroy(str(error))
+                self._destroy(why)
                 self._take_up(_opened(self.path))
+
+    def _tried(self) -> str | None:
+        """Open what is there. Returns whatever RocksDB finds wrong with it: the changelog has it all.
+
+        The error ends here: while it is handled, the frames it came through hold the database, which then cannot be removed.
+        """
+        try:
+            self._take_up(_opened(self.path))
+        except (CannotOpen, Unavailable):
+            raise
+        except Exception as error:
+            return str(error)
+        return None
 
     def _take_up(self, db: Rdict) -> None:
         self.position = number(db.get(_POSITION), 0)
@@ -189,10 +198,12 @@ class KafkaStore:
     def close(self) -> None:
         """Release the directory, as soon as the calls of other threads that are under way have ended."""
         with self._lock:
-            db, self._db, self.fresh_ms = self._db, None, None
-            if db is not None and self._is_unlogged and not self.is_damaged:
-                self._flush(db)
-            # Not `db.close()`: that would fail reads under way. The last of them to end releases it.
+            self.fresh_ms = None
+            try:
+                if self._db is not None and self._is_unlogged and not self.is_damaged:
+                    self._flush()
+            finally:
+                self._db = None  # not `close()`: that would fail reads under way. The last of them to end releases it.
 
     def _destroy(self, why: str) -> None:
         self._remake(why)
@@ -206,20 +217,22 @@ class KafkaStore:
     def _write(self, batch: WriteBatch, *, logged: bool = True) -> None:
         try:
             if logged and self._is_unlogged:
-                self._flush(self.db)  # else the write-ahead log would go on after a gap
+                self._flush()  # else the write-ahead log would go on after a gap
             self.db.write(batch, _LOGGED if logged else _UNLOGGED)
             self._is_unlogged = not logged
         except Unavailable:
             raise
         except Exception as error:
-            raise self.damaged(error) from error
+            raise self.damaged(error) from _bare(error)
 
-    def _flush(self, db: Rdict) -> None:
+    def _flush(self) -> None:
         try:
-            db.flush()
+            self.db.flush()
             self._is_unlogged = False
+        except Unavailable:
+            raise
         except Exception as error:
-            raise self.damaged(error) from error
+            raise self.damaged(error) from _bare(error)
 
 
 class Lease:
@@ -316,6 +329,7 @@ class KafkaRows:
         except Exception as error:
             raise store.damaged(error) from _bare(error)
         if not store.is_shown:
+            del rows  # they hold the database as long as somebody keeps the error
             raise self._stale()
         return self._read(rows)
 

@@ -213,6 +213,23 @@ def test_a_damaged_database_answers_nothing_and_is_read_anew(
         assert sum(kept.remade for kept in keys.kept()) == 0
 
 
+def test_a_database_that_does_not_tell_what_it_has_is_read_anew(
+    cluster: Cluster, keeper: Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It opens, and the first row asked for cannot be read: a process begins all the same."""
+    cluster.records += [(b"%06d" % n, b"old" * 20) for n in range(200)] + [(b"k", b"old")]
+    indexed = topic("s", 1, "compact", is_indexed=True, name=TOPIC)
+    for _ in range(2):
+        with contextlib.closing(KafkaKeys(cluster, cluster, cluster, tmp_path / "keys", keeper)) as keys:  # type: ignore[arg-type]
+            keys.declare([indexed])
+            until(lambda: value(keys) == b"old")
+            keys._db.flush()
+        for file in (tmp_path / "keys").glob("*.sst"):
+            with file.open("r+b") as opened:
+                opened.write(b"\xff" * 8)  # of the first block of rows
+    assert "is read anew" in caplog.text
+
+
 def answers(call: Callable[[], int], wanted: int) -> bool:
     try:
         assert call() == wanted, "half of it"

@@ -199,6 +199,38 @@ def test_a_flipped_byte_is_noticed_and_the_store_made_again(
     store.close()
 
 
+def test_a_store_that_does_not_tell_where_it_is_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens, and the first row asked for cannot be read: what failed does not keep the directory's lock meanwhile."""
+    monkeypatch.setattr("streams.engine.kafka_store._READERS_S", 0.5)
+    store = open_store(tmp_path / "0", "id")
+    store.apply(rows(1), 9)
+    store.db.flush()
+    store.close()
+    flip(store.path, 0.0)
+    again = open_store(tmp_path / "0", "id")
+    assert (again.position, again.remade) == (0, 1)
+    again.close()
+
+
+def test_whoever_keeps_what_a_damaged_store_raised_does_not_keep_it_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.engine.kafka_store._READERS_S", 0.5)
+    store = open_store(tmp_path / "0", "id")
+    store.apply(rows(1), 200, logged=False)
+    store.db.flush()
+    flip(store.path, 0.0)
+    kept: list[Exception] = []
+    for call in (lambda: readable(store).get(KEYS[0]), lambda: list(readable(store).range(b"", None))):
+        store.fresh_ms = 1
+        with pytest.raises(Unavailable) as found:
+            call()
+        kept.append(found.value)
+    store.open()
+    assert (store.position, store.remade, len(kept)) == (0, 1, 2)
+    store.close()
+
+
 def test_where_it_is_outlives_the_process(tmp_path: Path) -> None:
     store = open_store(tmp_path / "0", "id")
     anchor = anchor_at(8, b"k", b"v")
