@@ -12,6 +12,8 @@ import msgspec
 
 from connectors.api.ports import (
     AtpQuery,
+    AuditPage,
+    AuditQuery,
     CheckAnswer,
     CheckLine,
     Invalid,
@@ -29,6 +31,7 @@ from schemas.orders import ChangeAnswered, Milestone, OrderStatus
 from schemas.records import Record
 from schemas.topics import Topic
 from streams import quotes
+from streams.audits import audited
 from streams.engine.flow import Fold, Translator
 from streams.engine.keys import KeyCodec
 from streams.engine.keys import after as after_all
@@ -37,7 +40,6 @@ from streams.engine.log import ReadableLog as ReadableLog  # noqa: PLC0414 - its
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
-from tables.audit import Oversale, oversales
 from tables.policy import ATP_POLICIES, Policy
 from tables.promise import Item, Site
 from tables.table import row_types
@@ -89,6 +91,11 @@ class Published:
     def ledger(self, item: str, before: int | None, limit: int) -> list[tuple[int, LedgerEntry]]:
         """The last ledger rows of an item, oldest first."""
         return self._history(topics.LEDGER, item, before, limit)
+
+    def ledger_from(self, item: str, start: int, limit: int) -> list[tuple[int, LedgerEntry]]:
+        """Ledger rows of an item from an offset on, oldest first."""
+        records = self._log.by_key_from(topics.LEDGER.name, item.encode(), limit, start)
+        return [(record.offset, self._codec.decode(record.value or b"")) for record in records]
 
     def milestones(self, order_id: str) -> list[Milestone]:
         """What the order has reached, oldest first."""
@@ -310,15 +317,17 @@ class PromiseView:
         self._published = published
         self._tables = tables
         self._policy = policy
+        self._clock_ms = clock_ms
         self._quotes = quotes.Quotes(policy, self._zone, clock_ms)
         self.freshness = freshness
         self.atp = published.atp
         self.atp_page = published.atp_page
         self.ledger = published.ledger
 
-    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Oversale]:
-        """Each time a site came to promise more than it had."""
-        return list(oversales(entries, site, at_ms))
+    def audit(self, item: str, query: AuditQuery) -> AuditPage:
+        """The next rows of an item's ledger (see `streams.audits`)."""
+        is_fenced = self._policy.infinite_after_days is not None
+        return audited(self._published.ledger_from, item, query, self._clock_ms(), is_fenced=is_fenced)
 
     def policies(self) -> Sequence[str]:
         """The names of the policies."""

@@ -28,7 +28,7 @@ QUOTE = {
     "sites": [],
     "freshness": {"sources": [{"source": "raw.wms", "waiting_records": 0}]},
 }
-AUDIT = {"item": "00010000", "is_proved": True, "events": 4711, "oversales": []}
+AUDIT = {"item": "00010000", "is_proved": True, "events": 4711, "oversales": [], "missing_before": None, "next": None}
 EXPLAIN = {
     "item": "00010000",
     "rows": [],

@@ -145,6 +145,33 @@ class CheckAnswer:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """An audit of a site (all if none), as of an instant (`at`, as a person writes it), from where the last answer ended."""
+
+    site: str | None = None
+    at: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Oversales that ended in these rows and, if they are the last (`next` is none), those that have not ended.
+
+    Rows are `tables.audit.Oversale`, with a sentence for each. `gap`: the event before which ledger rows are missing, "" if none
+    are. `is_proved`: the whole ledger was read, and is whole.
+    """
+
+    is_proved: bool
+    events: int
+    oversales: Sequence[Any]
+    sentences: Sequence[str]
+    gap: str
+    proved: str
+    not_proved: str
+    next: str | None
+
+
 class Promises(Protocol):
     """ATP: published rows, and what follows from them by any policy."""
 
@@ -182,8 +209,8 @@ class Promises(Protocol):
         """Ledger rows of an item with their offsets, oldest first, before an offset."""
         ...
 
-    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Any]:
-        """Each time a site came to promise more than it had, by these entries (see `tables.audit.Oversale`)."""
+    def audit(self, item: str, query: AuditQuery) -> AuditPage:
+        """Goes through the next rows of an item's ledger. Raises `Invalid` for an instant or a place that is not valid."""
         ...
 
 

@@ -14,16 +14,15 @@ from connectors.api.http import ExactRoute
 from connectors.api.ledger import Total, Totals
 from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, CheckIn, ReserveIn
 from connectors.api.pools import Pool
-from connectors.api.ports import Answer, AtpQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
+from connectors.api.ports import Answer, AtpQuery, AuditQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
 from connectors.texts import ID_PATTERN, MAX_ID, MAX_PATH_ID
-from schemas.inventory import Atp, LedgerEntry, SiteAtp
+from schemas.inventory import Atp, SiteAtp
 
 Text = Annotated[str | None, Query(min_length=1, max_length=MAX_ID, pattern=ID_PATTERN)]
 Cursor = Annotated[str | None, Query(min_length=1, max_length=MAX_PATH_ID, pattern=ID_PATTERN)]
-AUDIT_PAGES = 100  # of 1,000 ledger rows: a longer ledger is audited by crossdock verify
-Site = Annotated[str | None, Query(max_length=MAX_ID, pattern=ID_PATTERN)]
+Place = Annotated[str | None, Query(min_length=1, max_length=30_000, pattern=ID_PATTERN)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Before = Annotated[int | None, Query(ge=0, le=2**62)]
 
@@ -84,29 +83,31 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         """
         return await pool.run(lambda: reply(explained(item, before, limit)))
 
-    @routes.get("/v1/items/{item:path}/audit", responses=answers("What was oversold, and by what", AUDIT, 404, 503, 504))
-    async def audit(item: str, site: Site = None, at_ms: Before = None) -> Response:
+    @routes.get("/v1/items/{item:path}/audit", responses=answers("What was oversold, and by what", AUDIT, 404, 422, 503, 504))
+    async def audit(item: str, site: Text = None, at: Text = None, after: Place = None) -> Response:
         """Each time more of an item was promised at a site than there was, with the event that caused it, from the ledger.
 
-        `is_proved` says whether the whole ledger was read: then no `oversales` is the proof that there was none.
+        `at`: as of an instant, a day (UTC) or milliseconds since 1970. A long ledger takes several requests: pass `next` as
+        `after` until it is none, each brings the oversales that ended in its part. `is_proved`, in the last one, says that the
+        whole ledger was read and is whole: then no `oversales` in any is the proof that there was none.
         """
-        return await pool.run(lambda: reply(_audited(ports, item, site, at_ms)))
+        return await pool.run(lambda: reply(_audited(ports, item, AuditQuery(site, at, after))))
 
 
-def _audited(ports: Ports, item: str, site: str | None, at_ms: int | None) -> dict[str, Any]:
+def _audited(ports: Ports, item: str, query: AuditQuery) -> dict[str, Any]:
     _known(ports, item)
-    pages: list[list[tuple[int, LedgerEntry]]] = []
-    before: int | None = None
-    while len(pages) < AUDIT_PAGES:
-        page = ports.promises.ledger(item, before, 1_000)
-        pages.append(page)
-        if len(page) < 1_000:
-            break
-        before = page[0][0]
-    entries = [entry for page in reversed(pages) for _, entry in page]
-    is_proved = len(pages[-1]) < 1_000
-    found = list(ports.promises.oversales(entries, site, at_ms)) if is_proved else []
-    return {"item": item, "is_proved": is_proved, "events": len(entries), "oversales": plain(found)}
+    page = ports.promises.audit(item, query)
+    found = [plain(row) | {"why": why} for row, why in zip(page.oversales, page.sentences, strict=True)]
+    return {
+        "item": item,
+        "is_proved": page.is_proved,
+        "events": page.events,
+        "oversales": found,
+        "missing_before": page.gap or None,
+        "proved": page.proved,
+        "not_proved": page.not_proved,
+        "next": page.next,
+    }
 
 
 def _formulas(routes: APIRouter, ports: Ports) -> None:

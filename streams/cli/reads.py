@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.say import Failed, as_it_is, as_json, number, out, table
+from streams.cli.say import Failed, as_it_is, as_json, number, out, progress, table
 from streams.cli.session import Session, ask, read, session
 
 
@@ -149,35 +149,56 @@ def explain(item: Annotated[str, typer.Argument(help="Item number.")], is_json: 
 def audit(
     item: Annotated[str, typer.Argument(help="Item number.")],
     site: Annotated[str | None, typer.Option(help="This site only.")] = None,
-    at_ms: Annotated[int | None, typer.Option("--at", help="As of an instant, in ms since 1970 (UTC).")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="As of 2026-11-02 (the end of that day, UTC), 2026-11-02T09:00:00Z, or ms since 1970.")
+    ] = None,
     is_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """The first event after which more was promised than there was, and its cause; or that there is none.
+    """The first event after which more was promised than there was, and its cause; or the proof that there is none.
 
-    crossdock audit 00010021 --site DC1
+    crossdock audit 00010021
+    crossdock audit 00010021 --site DC1 --at 2026-11-02T09:00:00Z
     """
-    params = {name: value for name, value in (("site", site), ("at_ms", at_ms)) if value is not None}
+    params = {name: value for name, value in (("site", site), ("at", at)) if value is not None}
     with session(settings_for(data)) as source:
-        shown = read(ask(source, "GET", f"/v1/items/{_path(item)}/audit", params=params))
+        shown = _whole_audit(source, item, params)
     if is_json:
         as_json(shown)
     else:
         _show_audit(shown)
     if not shown["is_proved"]:
-        raise Failed(f"The ledger of {item} is too long to be audited here: crossdock verify compares its numbers with the log.")
+        raise Failed(f"Rows of the ledger of {item} are missing before {shown['missing_before']}: run crossdock verify.")
+
+
+def _whole_audit(source: Session, item: str, params: dict[str, str]) -> dict[str, Any]:
+    """All parts as one document."""
+    found: list[Any] = []
+    after: str | None = None
+    bar, task = progress(f"ledger of {item}", None)
+    with bar:
+        while True:
+            more = {} if after is None else {"after": after}
+            shown: dict[str, Any] = read(ask(source, "GET", f"/v1/items/{_path(item)}/audit", params=params | more))
+            found += shown["oversales"]
+            bar.update(task, completed=shown["events"])
+            after = shown["next"]
+            if after is None:
+                return shown | {"oversales": sorted(found, key=lambda row: (row["recorded_at"], row["site"]))}
 
 
 def _show_audit(shown: dict[str, Any]) -> None:
     console = out()
     if shown["is_proved"] and not shown["oversales"]:
-        console.print(f"{shown['item']}: never more promised than there was, in {shown['events']} events of its ledger.")
-    for found in shown["oversales"]:
-        ended = "and still is" if found["until_ms"] is None else "until a later event"
+        console.print(f"{shown['item']}: never more promised than there was, in {shown['events']:,} events of its ledger.")
+    for n, found in enumerate(shown["oversales"]):
+        ended = "and it still is" if found["ended_at"] is None else f"until {found['ended_at']}"
         console.print(
-            f"{shown['item']} at {found['site']}: {found['kind']} by {found['cause']} ({found['note']}): "
-            f"{number(found['short'])} more promised than available, {ended}"
+            f"{'First' if n == 0 else 'Then'}: {found['recorded_at']}, {shown['item']} at {found['site']}: "
+            f"[bold]{found['kind']}[/] by {found['cause_type']} {found['cause']} ({found['note']}): {found['why']}. "
+            f"{number(found['promised'])} promised, {number(found['available'])} available, {ended}."
         )
+    console.print(f"Proved: {shown['proved']}. Not proved: {shown['not_proved']}.")
 
 
 def _whole_ledger(source: Session, item: str) -> dict[str, Any]:

@@ -200,6 +200,10 @@ class EmbeddedLog:
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
         return self._keys.by_key(topic, key, limit, before)
 
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        return self._keys.by_key_from(topic, key, limit, start)
+
     def trim(self, now_ms: int) -> int:
         """Delete records older than their topic's retention, but none that a known group has not read. Returns how many.
 

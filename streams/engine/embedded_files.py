@@ -163,6 +163,12 @@ def index_range(topic_id: int, key: bytes, before: int | None) -> tuple[bytes, b
     return low, prefix + LAST_ENTRY + b"\xff"
 
 
+def index_range_back(topic_id: int, key: bytes, start: int) -> tuple[bytes, bytes]:
+    """The index entries of a key's records from an offset on, to be read backwards: their prefix, and the first."""
+    prefix = index_prefix(topic_id, key)
+    return prefix, prefix + _ENTRY.pack(_LATEST - max(start, 0), 0xFFFF)
+
+
 def number(raw: bytes | None, default: int) -> int:
     """An offset kept in meta."""
     if raw is None:

@@ -12,7 +12,7 @@ from streams.engine.embedded_catalog import Catalog, TopicState
 from streams.engine.embedded_files import Files
 from streams.engine.log import DamagedLog, Unavailable
 from streams.engine.records_codec import decode
-from streams.engine.scans import scan_keys
+from streams.engine.scans import scan_keys, scan_keys_back
 
 
 class KeyReader:
@@ -52,19 +52,34 @@ class KeyReader:
 
     def by_key(self, topic: str, key: bytes, limit: int, before: int | None) -> list[Record]:
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
+        state = self._indexed(topic)
+        with self._reading():
+            found = self._records(state, scan_keys(self._opened().bykey, *files.index_range(state.id, key, before)), limit)
+        found.reverse()
+        return found
+
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        state = self._indexed(topic)
+        with self._reading():
+            entries = scan_keys_back(self._opened().bykey, *files.index_range_back(state.id, key, start))
+            return self._records(state, entries, limit)
+
+    def _indexed(self, topic: str) -> TopicState:
         state = self._catalog.topic(topic)
         if not state.topic.is_indexed:
             raise ValueError(f"topic {topic} is not indexed by key: declare it with is_indexed")
+        return state
+
+    def _records(self, state: TopicState, entries: Iterator[bytes], limit: int) -> list[Record]:
         found: list[Record] = []
-        with self._reading():
-            for entry in scan_keys(self._opened().bykey, *files.index_range(state.id, key, before)):
-                if len(found) >= limit:
-                    break
-                pointer = files.log_key_of_index(entry)
-                raw = self._opened().log.get(pointer)
-                if raw is not None:  # otherwise trimmed while we look
-                    found.append(self._durable(decode(topic, files.partition_of(pointer), raw)))
-        found.reverse()
+        for entry in entries:
+            if len(found) >= limit:
+                break
+            pointer = files.log_key_of_index(entry)
+            raw = self._opened().log.get(pointer)
+            if raw is not None:  # otherwise trimmed while we look
+                found.append(self._durable(decode(state.topic.name, files.partition_of(pointer), raw)))
         return found
 
     @contextmanager

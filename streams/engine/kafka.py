@@ -187,6 +187,10 @@ class KafkaLog:
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
         return self._keys.by_key(topic, key, limit, before)
 
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        return self._keys.by_key_from(topic, key, limit, start)
+
     def close(self) -> None:
         """Release everything. Members and followers are closed too: calls then raise `Unavailable`."""
         with self._lock:

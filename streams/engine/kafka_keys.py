@@ -134,6 +134,16 @@ class KafkaKeys:
 
         return self._asked(read)
 
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        self._topics.partitions(topic)
+        if topic not in self._indexed:
+            raise ValueError(f"topic {topic} is not indexed by key: declare it with is_indexed")
+        self._follow(topic)
+        prefix = _named(b"k", topic) + _KEY_LENGTH.pack(len(key)) + key
+        low, high = prefix + pack_offset(max(start, 0)), prefix + _LAST + b"\xff"
+        return self._asked(lambda db: [_decoded(topic, raw) for _, raw in islice(scan_items(db, low, high), max(limit, 0))])
+
     def kept(self) -> list[Kept]:
         """How far each followed partition is; `group` is its topic."""
         return [

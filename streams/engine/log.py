@@ -218,6 +218,10 @@ class Reader(Protocol):
         """The last `limit` records of a key in an indexed topic, before an offset if given, oldest first."""
         ...
 
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

@@ -231,6 +231,13 @@ class MemoryLog:
         found = self._data.indexed.get(topic, {}).get(key, [])
         return [record for record in found if before is None or record.offset < before][-limit:] if limit > 0 else []
 
+    def by_key_from(self, topic: str, key: bytes, limit: int, start: int) -> list[Record]:
+        """The first `limit` records of a key in an indexed topic from an offset on, oldest first."""
+        if not self._topic(topic).is_indexed:
+            raise ValueError(f"topic {topic} is not indexed by key: declare it with is_indexed")
+        found = self._data.indexed.get(topic, {}).get(key, [])
+        return [record for record in found if record.offset >= start][:limit]
+
     def _fetch(self, next_offsets: dict[TopicPartition, int], max_records: int) -> list[Record]:
         """Records at `next_offsets`, which move on; faults cut, hide and interleave."""
         self._require_open()

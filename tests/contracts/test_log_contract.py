@@ -260,6 +260,10 @@ def test_by_key_reads_an_index_backwards(harness: Harness) -> None:
         last = harness.reader.by_key(t.name, b"a", 3)
         assert values(last) == [b"a8", b"a9", b"a10"]
         assert values(harness.reader.by_key(t.name, b"a", 2, before=last[0].offset)) == [b"a6", b"a7"]
+        assert values(harness.reader.by_key_from(t.name, b"a", 2, 0)) == [b"a0", b"a1"]
+        assert values(harness.reader.by_key_from(t.name, b"a", 100, last[1].offset)) == [b"a9", b"a10"]
+        assert harness.reader.by_key_from(t.name, b"a", 100, last[2].offset + 1) == []
+        assert values(harness.reader.by_key_from(t.name, b"", 100, 0)) == [b"e"]
         assert values(harness.reader.by_key(t.name, b"ab", 100)) == [b"ab%d" % n for n in range(10)]
         assert values(harness.reader.by_key(t.name, b"", 100)) == [b"e"]
         assert harness.reader.by_key(t.name, b"a", 100, before=0) == []

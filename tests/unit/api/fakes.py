@@ -16,6 +16,8 @@ from connectors.api.ports import (
     Accepted,
     Answer,
     AtpQuery,
+    AuditPage,
+    AuditQuery,
     Busy,
     CheckAnswer,
     CheckLine,
@@ -45,7 +47,7 @@ from schemas.deliveries import EndpointStatus
 from schemas.inventory import Atp, LedgerChange, LedgerEntry, SiteAtp
 from schemas.operations import ExceptionRow
 from schemas.orders import ChangeAnswered, Milestone, OrderStatus
-from tables.audit import oversales
+from streams.audits import audited
 
 TODAY = date(2026, 11, 2)
 SITE = SiteAtp("DC1", TODAY, 24_211, 0, 0, 0, 0, 3_000, 0, 0, 21_211, 21_211, [], [], [])
@@ -197,8 +199,11 @@ class Fake:
     def ledger(self, item: str, before: int | None, limit: int) -> list[tuple[int, LedgerEntry]]:
         return [e for e in self.entries if before is None or e[0] < before][-limit:]
 
-    def oversales(self, entries: Sequence[LedgerEntry], site: str | None, at_ms: int | None) -> Sequence[Any]:
-        return list(oversales(entries, site, at_ms))
+    def audit(self, item: str, query: AuditQuery) -> AuditPage:
+        def forward(item: str, start: int, limit: int) -> list[tuple[int, LedgerEntry]]:
+            return [e for e in self.entries if e[0] >= start][:limit]
+
+        return audited(forward, item, query, 2**42, is_fenced=False)
 
     async def reserve(self, command: ReserveCommand) -> Answer:
         self.commands.append(command)
