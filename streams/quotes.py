@@ -20,11 +20,14 @@ from tables.atp import atp as atp_series
 from tables.atp import projected as projected_series
 from tables.calendars import day_at, to_date, to_day
 from tables.policy import ATP_POLICIES, AtpPolicy, Policy
-from tables.promise import ON_HOLD, Day, Item, Stock
+from tables.promise import DISCONTINUED, ON_HOLD, Day, Item, Stock
 from tables.publish import NOT_SOLD
-from tables.safety import Free, free_on
+from tables.safety import CUMULATIVE, Free, free_on
 from tables.site_book import SiteBook
 from tables.units import to_base
+
+NOT_SUPPLIED = NOT_SOLD | {DISCONTINUED}
+"""Statuses of items of which no order waits for supply."""
 
 
 def calculate(
@@ -110,10 +113,9 @@ class Quotes:
         every = self.all_series(row, sites, policy)
         first = to_day(query.start) if query.start else min((s.today for s in every.asked()), default=self._today(""))
         shown = range(first, first + (query.days or self.policy.horizon_days))
-        is_sold = row.item_status not in NOT_SOLD
-        days = [self._day(every, day, share, is_sold=is_sold) for day in shown]
+        days = [self._day(every, day, share, row.item_status) for day in shown]
         most = days[0].promise_milli
-        quoted = [self._site_quote(every, s, shown, share, most, is_sold=is_sold) for s in every.asked()]
+        quoted = [self._site_quote(every, s, shown, share, most, row.item_status) for s in every.asked()]
         return Quote(policy, query.channel, days[0].atp_milli, days[0].promise_milli, days, quoted)
 
     def sites(self, row: Atp, site: str | None, channel: str | None) -> list[SiteAtp]:
@@ -161,7 +163,7 @@ class Quotes:
             atp_series(policy, opening, supply, demand, expired),
         )
 
-    def _day(self, every: _Series, day: int, share: _Share, *, is_sold: bool) -> QuoteDay:
+    def _day(self, every: _Series, day: int, share: _Share, status: str) -> QuoteDay:
         at = [(s, s.at(day)) for s in every.asked()]
         free = every.free(day)
         return QuoteDay(
@@ -170,17 +172,26 @@ class Quotes:
             demand_milli=sum(s.demand[i] for s, i in at if s.today + i == day),
             projected_milli=sum(s.projected[i] for s, i in at) - free.kept(every.sites),
             atp_milli=share.of(free.atp(every.sites)),
-            promise_milli=max(0, share.of(free.promise(every.sites))) if is_sold else 0,
-            is_unlimited=is_sold and self._is_beyond_fence(every.asked(), day),
+            promise_milli=self._promise(every, day, share, status),
+            is_unlimited=status not in NOT_SUPPLIED and self._is_beyond_fence(every.asked(), day),
         )
+
+    def _promise(self, every: _Series, day: int, share: _Share, status: str) -> int:
+        """What is promised on a day: nothing of what is not sold, and of what is discontinued nothing that supply is to bring."""
+        if status in NOT_SUPPLIED:
+            today = min((s.today for s in every.asked()), default=day)
+            if status in NOT_SOLD or (day > today and every.policy not in CUMULATIVE):
+                return 0
+            day = min(day, today)
+        return max(0, share.of(every.free(day).promise(every.sites)))
 
     def _is_beyond_fence(self, sites: Sequence[_Site], day: int) -> bool:
         fence = self.policy.infinite_after_days
         return fence is not None and any(day >= s.today + fence for s in sites)
 
-    def _site_quote(self, every: _Series, s: _Site, shown: range, share: _Share, most: int, *, is_sold: bool) -> SiteQuote:
+    def _site_quote(self, every: _Series, s: _Site, shown: range, share: _Share, most: int, status: str) -> SiteQuote:
         own = every.of(s.site)
-        days = [self._day(own, day, share, is_sold=is_sold) for day in shown]
+        days = [self._day(own, day, share, status) for day in shown]
         return SiteQuote(s.site, to_date(s.today), days[0].atp_milli, min(most, days[0].promise_milli), days)
 
 
@@ -254,20 +265,28 @@ class Cart:
         share = self.quotes.share(row, self.channel)
         first = min((s.today for s in every.asked()), default=0)
         wanted = max(first, to_day(line.day)) if line.day else first
-        free = max(0, share.of(every.free(wanted).promise(every.sites)))
-        parts, promised = self._steps(every, share, wanted, qty)
+        is_supplied = row.item_status not in NOT_SUPPLIED
+        until = wanted + self.quotes.policy.horizon_days - 1 if is_supplied else first
+        free = max(0, share.of(every.free(min(wanted, until)).promise(every.sites)))
+        fence = self.quotes.policy.infinite_after_days if is_supplied else None
+        parts, promised = self._steps(every, share, wanted, qty, until=until, fence=fence)
         is_available = free >= qty
         if is_available:
             self.taken.setdefault(line.item, []).extend(parts)
         reason = None if is_available else "not all of it can be promised by then" if promised else "no supply covers it"
         return CheckAnswer(line.item, row.uom, qty, is_available, min(free, qty), promised, parts, reason)
 
-    def _steps(self, every: _Series, share: _Share, wanted: int, qty: int) -> tuple[list[CheckPart], date | None]:
-        """(day, site, quantity) steps from the day wanted on, and the day that covers all of it; fewest parcels first."""
+    def _steps(
+        self, every: _Series, share: _Share, wanted: int, qty: int, *, until: int, fence: int | None
+    ) -> tuple[list[CheckPart], date | None]:
+        """(day, site, quantity) steps from the day wanted on, and the day that covers all of it; fewest parcels first.
+
+        What comes after the day `until` does not count; from the lead-time `fence` on any quantity can be had.
+        """
         parts: list[CheckPart] = []
         given: dict[str, int] = {}
-        for day in range(wanted, wanted + self.quotes.policy.horizon_days):
-            there = every.free(day)
+        for day in range(wanted, max(wanted, until) + 1):
+            there = every.free(min(day, until))
             room = max(0, share.of(there.promise(every.sites)))
             more = min(qty, room) - sum(given.values())
             free = [(max(0, there.at(site)) - given.get(site, 0), site) for site in every.sites]
@@ -279,7 +298,6 @@ class Cart:
                     more -= used
             if sum(given.values()) >= qty:
                 return parts, to_date(day)
-        fence = self.quotes.policy.infinite_after_days
         if fence is None or not every.sites:
             return parts, None
         return parts, max(to_date(wanted), to_date(every.asked()[0].today) + timedelta(days=fence))

@@ -29,7 +29,7 @@ from tables.line_book import LineBook
 from tables.notes import note
 from tables.policy import Policy
 from tables.posting import await_posting, told
-from tables.promise import ON_HOLD, Item, PromiseTables
+from tables.promise import DISCONTINUED, ON_HOLD, Item, PromiseTables
 from tables.returning import match_returns
 from tables.shipping import picked_more, ship
 from tables.units import convert, units_of
@@ -168,11 +168,11 @@ def _not_sellable(item: Item, line: LineBook) -> str | None:
 def _refuse_backorder(book: Book, item: Item, line: LineBook) -> None:
     """Where nothing may wait (the order does not want it, or the item is discontinued), what is not on hand is refused."""
     missing = line.backordered_milli
-    if not missing or line.is_firm or (line.allow_backorder and item.status != "D"):
+    if not missing or line.is_firm or (line.allow_backorder and item.status != DISCONTINUED):
         return
     unbook_backorder(book, line)
     on_hand = line.allocated()
-    why = "is discontinued" if item.status == "D" else "may not be backordered on this order"
+    why = "is discontinued" if item.status == DISCONTINUED else "may not be backordered on this order"
     line.wanted_milli = line.served() + on_hand
     line.refused = (
         f"only {show(on_hand)} of {show(on_hand + missing)} {item.base_uom} of {item.item} can be promised, and it {why}"

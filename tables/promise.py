@@ -17,6 +17,9 @@ from tables.versions import Version
 ON_HOLD = "H"
 """The status of an item that the ERP does not let anybody sell."""
 
+DISCONTINUED = "D"
+"""The status of an item of which what is there is sold, and nothing waits for supply."""
+
 
 class Item(Frozen, frozen=True):
     """The item master's row (see `schemas.inventory.ItemChanged`). A deleted item keeps its last facts, for the renumbered one.

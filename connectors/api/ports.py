@@ -65,7 +65,7 @@ class AtpQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuoteDay:
-    """One day of a series; `promise_milli` = max(0, ATP), 0 of an item that is not sold.
+    """One day of a series; `promise_milli` = max(0, ATP): 0 of an item that is not sold; of a discontinued one, today's.
 
     `is_unlimited`: past the lead-time fence any quantity is promised.
     """

@@ -190,6 +190,21 @@ def test_what_is_not_sold_is_not_promised(status: str) -> None:
         assert found.atp_milli == 30_000
 
 
+def test_of_a_discontinued_item_only_what_is_there_is_promised() -> None:
+    """As an order gets it: nothing of it may wait for supply."""
+    row = replace(record(site("DC1", 4, (2, 10, 0))), item_status="D")
+    policy = Policy(infinite_after_days=3)
+    assert [series(row, policy=policy), series(row, AtpQuery(policy="discrete", days=4))] == [[4] * 4, [4, 0, 0, 0]]
+    assert not any(day.is_unlimited for day in quotes(policy).quote(row, AtpQuery(days=9)).days)
+    item = replace(ITEM, status="D")
+    for line in (want(9), want(9, on=2)):
+        (answer,) = cart(row, line, item=item, policy=policy)
+        assert (answer.is_available, answer.available_milli, answer.promised_on) == (False, 4_000, None)
+    (answer,) = cart(row, want(4, on=2), item=item)
+    assert (answer.is_available, answer.promised_on) == (True, day(2))
+    assert [(part.day, part.qty_milli) for part in answer.parts] == [(day(2), 4_000)]
+
+
 def test_the_formula_alone() -> None:
     assert calculate("lookahead", 20_000, 0, [0, 0, 10_000], [3_000, 0, 0]) == (
         [17_000, 17_000, 27_000],
