@@ -80,7 +80,7 @@ class Book:
         """What sites can promise today (and all others, if the item's safety stock is kept by all together)."""
         safety = safety_of(self.policy, self.item, safety_milli, self.overview.sites)
         alone = {}
-        for site in {*self.overview.sites, *sites} if safety.shared else sites:
+        for site in sorted({*self.overview.sites, *sites}) if safety.shared else sites:
             policy = self.policy.site(site)
             own = safety.own.get(site, 0)
             alone[site] = lowest(self.page(site), self.today(site), policy.past_due_days, own)

@@ -35,7 +35,9 @@ MOST_TOLD = 12
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What one seed did. `wrong`: sentences, empty if all is well. `digest`: of all rows at the end; equal for equal runs."""
+    """What one seed did. `wrong`: sentences, empty if all is well. `digest`: of all rows at the
+    end and all that was published; equal for equal runs.
+    """
 
     seed: int
     steps: int = 0
@@ -352,9 +354,15 @@ class Run:
                     found[at.topic, at.partition, key] = value
         return found
 
+    def _published(self) -> list[Any]:
+        """Every record the flows wrote."""
+        log = self.plant.log
+        places = [TopicPartition(t.name, i) for t in topics.DEFINED if not t.is_raw for i in range(t.partitions)]
+        return [(at, r.key, r.value, r.headers) for at in places for r in log.read(at, 0, ALL)]
+
     def _report(self, steps: int, where: str, wrong: list[str]) -> SimulationReport:
         fates = [fates for _, _, fates in self.fates()]
-        digest = hashlib.sha256(repr(sorted(self.rows().items())).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(repr((sorted(self.rows().items()), self._published())).encode()).hexdigest()[:16]
         return SimulationReport(
             self.seed, steps, self.messages, sum(f.inputs for f in fates), sum(f.duplicate for f in fates),
             sum(f.dead_lettered for f in fates), self.plant.crashes, where if wrong else None, tuple(wrong), digest,

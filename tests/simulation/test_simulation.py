@@ -38,9 +38,12 @@ def test_every_invariant_holds(seed: int) -> None:
     assert report.is_ok, str(report)
 
 
-@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize("seed", [13, 20])
 def test_a_run_repeats_exactly_whatever_the_hash_seed(seed: int) -> None:
-    """Same seed, same digest: in this process, and in others that order their sets otherwise."""
+    """Same seed, same digest: in this process, and in others that order their sets otherwise.
+
+    The order of a ledger entry's changes is part of the digest: a replay by another process must write the same record.
+    """
     program = f"from streams.simulation.run import simulate; r = simulate({seed}); print(r.digest, r.messages, r.crashes)"
     here = simulate(seed)
     for hash_seed in ("1", "2"):

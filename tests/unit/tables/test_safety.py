@@ -6,7 +6,9 @@ from itertools import product
 
 import pytest
 
+from schemas.base import Tick
 from schemas.quantity import show
+from tables.book import Book
 from tables.policy import Policy, SitePolicy
 from tests.unit.tables.promises import Bench, shown
 from tests.unit.tables.test_promise import answered
@@ -78,3 +80,14 @@ def test_supply_elsewhere_frees_what_a_site_keeps() -> None:
     b.supply("40", "2026-11-10", site="DC2")
     answer = answered(b.order("30", site="DC1"))
     assert (answer.allocated, str(answer.promised_on), answer.backorder_site) == ([], "2026-11-10", "DC1")
+
+
+def test_sites_are_looked_at_in_an_order_of_their_own() -> None:
+    """Pages are opened in that order, and changes written in it: another process must write the same."""
+    names = [f"DC{n}" for n in range(9)]
+    b = Bench(Policy(), names)
+    b.item(safety_stock_milli=30_000)
+    for site in names:
+        b.receive("10", site=site)
+    book = Book(Policy(), b.t, "SKU-1", Tick(**b.head()))
+    assert list(book.free(("DC4", "DC9"), 30_000).alone) == [*names, "DC9"]
