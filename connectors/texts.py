@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from schemas.near import nearest
 
 MAX_ID = 200
+MOST_LISTED = 50  # names in one sentence
 MAX_PATH_ID = 1_000  # of a path: a dead letter's, an exception's or a table's key is made of several ids
 _CONTROLS = "\x00-\x1f\x7f-\x9f"
 _INVISIBLE = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -56,8 +57,20 @@ def masked(text: str) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name there is not: what was probably meant, and what there is."""
+    return f"There is no {kind} {name[:60]!r} here. {suggestion(kind, name, known)}"
+
+
+def suggestion(kind: str, name: str, known: Iterable[str]) -> str:
+    """What was probably meant by a name there is not, and what there is: the first of many."""
     names = sorted(known)
-    near = nearest(name, names)
-    meant = f" Did you mean {near!r}?" if near else ""
-    there = f" There are: {', '.join(names)}." if names else f" There is no {kind} here at all."
-    return f"There is no {kind} {name[:60]!r} here.{meant}{there}"
+    if not names:
+        return f"There is no {kind} here at all."
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    there = f"There are: {', '.join(names[:MOST_LISTED])}{more}."
+    return f"{meant(name, names)} {there}".strip()
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """A question at the end of a sentence, if there is a name that was probably meant."""
+    near = nearest(name[:MAX_ID], known)
+    return f" Did you mean {near!r}?" if near else ""

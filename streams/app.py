@@ -222,7 +222,9 @@ class App:
     def _ports(self) -> Ports:
         settings, log, clock_ms = self.settings, self.log, self._clock_ms
         return Ports(
-            promises=PromiseView(self.published, self.tables, settings.to_policy(), clock_ms, self.watch.freshness),
+            promises=PromiseView(
+                self.published, self.tables, settings.to_policy(), clock_ms, self.watch.freshness, settings.channels
+            ),
             reservations=self._requests,
             orders=OrderIntake(log, self.published, settings.channels, clock_ms),
             ingest=RawIntake(log, settings.channels),

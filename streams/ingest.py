@@ -16,6 +16,7 @@ from typing import IO, ParamSpec, TypeVar, cast
 import msgspec
 
 from connectors.erp.topics import raw_topic
+from connectors.texts import meant
 from schemas.records import Headers
 from schemas.topics import RAW_CRM, RAW_WMS, raw_channel
 from streams.engine.log import Log, Outgoing
@@ -93,7 +94,8 @@ class Intake:
     def check(self, source: str) -> None:
         """Raises `BadInput` for a source there is not."""
         if source not in self.sources():
-            raise BadInput(f"there is no source {source!r}: the sources are {', '.join(self.sources())}")
+            there = f"there is no source {source[:100]!r}: the sources are {', '.join(self.sources())}"
+            raise BadInput(f"{there}{meant(source, self.sources())}")
 
     def outgoing(self, source: str, message: bytes) -> Outgoing:
         """The record to write for a message. Raises `BadInput` if the source needs a Kafka record and this is none."""

@@ -11,6 +11,7 @@ import connectors.channels.orders.translate as channel_orders
 from connectors.api.ports import Accepted, Invalid, NotKnown, Replayed, Unsigned
 from connectors.channels.formats import WEBSHOP, headers_of
 from connectors.channels.webshop.signature import HEADER, is_signed
+from connectors.texts import suggestion
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
@@ -21,6 +22,7 @@ from streams.commands import append, said_now, send
 from streams.engine.log import Log, Outgoing, ReadableLog
 from streams.ingest import BadInput, Intake
 from streams.order_desk import GIVEN_UP, retry_exhausted
+from streams.references import check_channel
 from streams.replays import Replays, replay
 from streams.views import Published
 from tables.order_changes import change_of
@@ -89,12 +91,12 @@ class OrderIntake:
         """Append an order document as it is; one without `placed_at` is placed now."""
         try:
             said: dict[str, Any] = json.loads(document)
-            channel = str(said.get("channel", "")).strip().lower()
+            channel = str(said.get("channel") or "").strip().lower()
         except ValueError:
             said, channel = {}, ""
-        if channel not in self._channels:
-            given = f"channel {said.get('channel')!r} is not known" if said.get("channel") else "channel is missing"
-            raise Invalid(given[:200], f"The channels are {', '.join(self._channels)}.")
+        if not channel:
+            raise Invalid("channel is missing", suggestion("channel", "", self._channels))
+        check_channel(channel, self._channels)
         if said and "placed_at" not in said and "change" not in said:
             now = datetime.fromtimestamp(self._clock_ms() / 1000, UTC).isoformat(timespec="milliseconds")
             document = b'{"placed_at": "%b", %b' % (now.encode(), document.lstrip()[1:])

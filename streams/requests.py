@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from connectors.api.ports import Answer, Busy, Invalid, KeyReused, NotKnown, ReserveCommand
+from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand
 from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
@@ -28,6 +28,7 @@ from schemas.records import Record
 from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
+from streams.references import check_channel
 
 TIMEOUT_S = 5.0
 AGAIN_S = 0.5
@@ -104,9 +105,7 @@ class Requests:
 
     async def reserve(self, command: ReserveCommand) -> Answer:
         """Hold units (see `tables.reservations`)."""
-        if command.channel not in self._channels:
-            known = ", ".join(sorted(self._channels))
-            raise Invalid(f"channel {command.channel[:100]!r} is not known", f"Write it as it is in the settings: {known}.")
+        check_channel(command.channel, self._channels)
         request_id = request_id_of(command)
         await asyncio.to_thread(self._claim, request_id, command)
         event = ReserveStock(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from typing import Any
@@ -40,6 +40,7 @@ from streams.engine.log import ReadableLog as ReadableLog  # noqa: PLC0414 - its
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
+from streams.references import check_channel, check_site
 from tables.policy import ATP_POLICIES, Policy
 from tables.promise import Item, Site
 from tables.table import row_types
@@ -313,10 +314,12 @@ class PromiseView:
         policy: Policy,
         clock_ms: Callable[[], int],
         freshness: Callable[[], list[SourceFreshness]],
+        channels: Collection[str],
     ) -> None:
         self._published = published
         self._tables = tables
         self._policy = policy
+        self._channels = frozenset(channels)
         self._clock_ms = clock_ms
         self._quotes = quotes.Quotes(policy, self._zone, clock_ms)
         self.freshness = freshness
@@ -325,7 +328,8 @@ class PromiseView:
         self.ledger = published.ledger
 
     def audit(self, item: str, query: AuditQuery) -> AuditPage:
-        """The next rows of an item's ledger (see `streams.audits`)."""
+        """The next rows of an item's ledger (see `streams.audits`). A site the ERP has deleted since has a past, too."""
+        check_site(query.site, self._tables, or_deleted=True)
         is_fenced = self._policy.infinite_after_days is not None
         return audited(self._published.ledger_from, item, query, self._clock_ms(), is_fenced=is_fenced)
 
@@ -341,10 +345,15 @@ class PromiseView:
 
     def quote(self, atp: Atp, query: AtpQuery) -> Quote:
         """The row seen as asked."""
+        check_channel(query.channel, self._channels)
+        check_site(query.site, self._tables)
         return self._quotes.quote(atp, query)
 
     def check(self, lines: Sequence[CheckLine], channel: str | None) -> list[CheckAnswer]:
         """Whether the lines can be had together."""
+        check_channel(channel, self._channels)
+        for site, first in {line.site: n for n, line in reversed(list(enumerate(lines)))}.items():
+            check_site(site, self._tables, f"body/lines/{first}/site: ")
         names = {line.item for line in lines}
         rows: Mapping[str, Atp | None] = {name: self.atp(name) for name in names}
         items: Mapping[str, Item | None] = {name: self._tables.row("promise.items", (name,), name) for name in names}

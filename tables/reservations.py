@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from schemas.base import Event
 from schemas.errors import BadMessage, Refused
 from schemas.frozen import replace
 from schemas.inventory import ReleaseReservation, ReserveStock
+from schemas.near import nearest
 from schemas.operations import Reply
 from schemas.quantity import show
 from tables.allocation import candidates, channel_room, choose, review
@@ -24,6 +26,7 @@ from tables.promise import ON_HOLD, HeldPart, Holding, Item, PromiseTables, Requ
 from tables.units import to_base
 
 HELD = "held"
+MOST_SITES = 1_000  # that what was meant is looked for among
 
 
 def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Any]:
@@ -38,7 +41,9 @@ def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Any]
         detail = f"item {e.item} is no longer in the ERP's item master" if is_deleted else f"the ERP has not sent item {e.item}"
         yield _answered(book, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, detail))
     elif e.site is not None and not is_known_site(t, e.site):
-        problem = _problem("Unknown site", 404, f"the ERP has not sent site {e.site}")
+        near = nearest(e.site, [key[0] for key, site in islice(t.sites.under(), MOST_SITES) if not site.is_deleted])
+        meant = f": did you mean {near}?" if near is not None else ""
+        problem = _problem("Unknown site", 404, f"the ERP has not sent site {e.site}{meant}")
         yield _answered(book, e.request_id, e.body_hash, 404, problem)
     else:
         yield _decide(book, item, e)

@@ -18,6 +18,7 @@ from connectors.api.promises import Before, Cursor, Limit
 from connectors.api.render import plain, reply
 from connectors.channels.orders.schema import document_schema
 from connectors.channels.orders.translate import check_fields
+from connectors.texts import meant, suggestion
 from schemas.errors import BadMessage
 from schemas.orders import OrderStatus
 
@@ -112,7 +113,8 @@ def _door(routes: APIRouter, ports: Ports) -> None:
         A message that turns out not to be understood is kept as a dead letter and shows under /v1/exceptions.
         """
         if source not in ports.ingest.sources():
-            raise Problem(404, f"There is no source {source[:100]!r}. Known: {', '.join(ports.ingest.sources())}.")
+            known = ports.ingest.sources()
+            raise Problem(404, f"There is no source {source[:100]!r}. Known: {', '.join(known)}.{meant(source, known)}")
         media = _media(request, _JSON_TYPES | _LINES_TYPES)
         messages = await run_in_threadpool(split, await request.body(), media in _LINES_TYPES)
         accepted = await run_in_threadpool(ports.ingest.accept, source, messages)
@@ -132,7 +134,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         events = ports.orders.events(order_id, before, limit)
         row = ports.orders.status(order_id)
         if row is None and not events:
-            raise _unknown(order_id)
+            raise _unknown(ports, order_id)
         return reply(
             {
                 "order_id": order_id,
@@ -148,7 +150,7 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         """Requests for change of an order and what became of each: pending, done, in_part or refused, and what to do instead."""
         found = ports.orders.changes(order_id)
         if not found and ports.orders.status(order_id) is None:
-            raise _unknown(order_id)
+            raise _unknown(ports, order_id)
         return reply({"order_id": order_id, "changes": found})
 
     @routes.get("/v1/orders/{order_id:path}/changes/{change:path}", responses=answers("What became of it", _CHANGE, 404))
@@ -177,11 +179,16 @@ def _on_its_way(order_id: str, accepted: Accepted, change: str | None = None) ->
 def _status(ports: Ports, order_id: str) -> OrderStatus:
     row = ports.orders.status(order_id)
     if row is None:
-        raise _unknown(order_id)
+        raise _unknown(ports, order_id)
     return row
 
 
-def _unknown(order_id: str) -> Problem:
+def _unknown(ports: Ports, order_id: str) -> Problem:
+    channel, colon, _ = order_id.partition(":")
+    known = {*ports.channels, "erp"}
+    if ports.channels and colon and channel not in known:
+        about = f"Ids begin with the channel the order came from, and {channel[:60]!r} is none. "
+        return Problem(404, f"Order {order_id[:100]!r} is not known. {about}{suggestion('channel', channel, known)}")
     return Problem(
         404,
         f"Order {order_id[:100]!r} is not known. Ids are <channel>:<external reference>; one just sent shows within a second.",

@@ -188,11 +188,17 @@ class Promises(Protocol):
         ...
 
     def quote(self, atp: Atp, query: AtpQuery) -> Quote:
-        """The row seen by another policy, channel, site or horizon. Raises `NotKnown` for an unknown site or policy."""
+        """The row seen by another policy, channel, site or horizon. Raises `NotKnown` for an unknown site or policy.
+
+        Raises `Invalid` for an unknown channel.
+        """
         ...
 
     def check(self, lines: Sequence[CheckLine], channel: str | None) -> list[CheckAnswer]:
-        """Whether the lines can be had together: a line leaves less for those after it. Holds nothing."""
+        """Whether the lines can be had together: a line leaves less for those after it. Holds nothing.
+
+        Raises `NotKnown` for an unknown site, `Invalid` for an unknown channel.
+        """
         ...
 
     def calculate(
@@ -210,7 +216,10 @@ class Promises(Protocol):
         ...
 
     def audit(self, item: str, query: AuditQuery) -> AuditPage:
-        """Goes through the next rows of an item's ledger. Raises `Invalid` for an instant or a place that is not valid."""
+        """Goes through the next rows of an item's ledger. Raises `Invalid` for an instant or a place that is not valid.
+
+        Raises `NotKnown` for an unknown site.
+        """
         ...
 
 

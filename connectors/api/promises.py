@@ -55,7 +55,10 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
         from_: Annotated[date | None, Query(alias="from", ge=FIRST_DAY, le=LAST_DAY)] = None,
         days: Annotated[int | None, Query(ge=1, le=MAX_DAYS)] = None,
     ) -> Response:
-        """What can be promised of an item: by site and day, by any policy, as one channel may take it."""
+        """What can be promised of an item: by site and day, by any policy, as one channel may take it.
+
+        A channel that is not in the settings (422) or a site the ERP has not sent (404) is refused.
+        """
         row = _known(ports, item)
         quote = ports.promises.quote(row, AtpQuery(site, channel, policy, from_, days))
         return reply(_quoted(row, quote) | {"freshness": _freshness(ports, row)})
@@ -113,10 +116,14 @@ def _audited(ports: Ports, item: str, query: AuditQuery) -> dict[str, Any]:
 def _formulas(routes: APIRouter, ports: Ports) -> None:
     @routes.post(
         "/v1/atp/check",
-        responses=answers("Line by line, whether they can be had together", {"is_available": True, "lines": []}, 415, 422),
+        responses=answers("Line by line, whether they can be had together", {"is_available": True, "lines": []}, 404, 415, 422),
     )
     def check(body: CheckIn) -> Response:
-        """Can these lines be had together? Lines of one item share its stock. Nothing is held: reserve for that."""
+        """Can these lines be had together? Lines of one item share its stock. Nothing is held: reserve for that.
+
+        A channel that is not in the settings (422) or a site the ERP has not sent (404) is refused; what is wrong with an item or
+        its unit is said in its line.
+        """
         lines = [CheckLine(line.item, line.qty, line.uom, line.site, line.date) for line in body.lines]
         found = ports.promises.check(lines, body.channel)
         return reply({"channel": body.channel, "is_available": all(line.is_available for line in found), "lines": found})

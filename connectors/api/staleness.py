@@ -42,17 +42,25 @@ class Staleness:
         await self._app(scope, receive, told)
 
 
-def _say_what_is_needed(parameter: dict[str, Any], policies: Sequence[str]) -> None:
+def _say_what_is_needed(parameter: dict[str, Any], policies: Sequence[str], channels: Sequence[str]) -> None:
     if parameter["name"] == "idempotency-key":
         parameter["required"] = True  # the handler asks for it itself, to say what it is for
     if parameter["name"] == "policy":
         parameter["schema"] = {"type": "string", "enum": list(policies)}
+    if channels and parameter["name"] == "channel" and parameter["in"] == "query":
+        parameter["schema"] = {"type": "string", "enum": list(channels)}
+        parameter["description"] = "As it is written in the settings; another one is refused."
+    if parameter["name"] == "site":
+        parameter["description"] = "One the ERP has sent; another one is refused."
     if parameter["in"] == "path" and parameter["schema"].get("type") == "string":
         parameter["schema"] |= {"minLength": 1, "maxLength": MAX_PATH_ID, "pattern": ID_PATTERN}
 
 
-def document(app: FastAPI, policies: Sequence[str]) -> None:
-    """Have the OpenAPI document tell of the header, and of what the types do not: a needed key, the policies there are."""
+def document(app: FastAPI, policies: Sequence[str], channels: Sequence[str]) -> None:
+    """Have the OpenAPI document tell of the header, and of what types do not: a needed key, the policies and channels there are.
+
+    `channels`: none are not told.
+    """
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -61,9 +69,14 @@ def document(app: FastAPI, policies: Sequence[str]) -> None:
                 if path.startswith(_READ) and "get" in methods:
                     methods["get"]["responses"]["200"].setdefault("headers", {})[HEADER] = _SAID
                 for parameter in (each for method in methods.values() for each in method.get("parameters", ())):
-                    _say_what_is_needed(parameter, policies)
+                    _say_what_is_needed(parameter, policies, channels)
             asked: dict[str, Any] = app.openapi_schema or {}
-            asked["components"]["schemas"]["CalculateIn"]["properties"]["policy"] = {"type": "string", "enum": list(policies)}
+            schemas = asked["components"]["schemas"]
+            schemas["CalculateIn"]["properties"]["policy"] = {"type": "string", "enum": list(policies)}
+            if channels:
+                named = {"type": "string", "enum": list(channels)}
+                schemas["ReserveIn"]["properties"]["channel"] = named
+                schemas["CheckIn"]["properties"]["channel"] = {"anyOf": [named, {"type": "null"}]}
         assert app.openapi_schema is not None
         return app.openapi_schema
 

@@ -94,6 +94,31 @@ def test_reservations_that_cannot_be(server: Server) -> None:
     assert "ttl_s" in ask("g", 422, ttl_s="60")
 
 
+def test_channels_and_sites_that_nobody_has(server: Server) -> None:
+    """Whatever names one is refused, with what was probably meant: the number would be right for nobody."""
+    line = {"item": ITEM, "qty": 1}
+    held = line | {"ttl_s": 60, "channel": "web"}
+    asked: list[tuple[str, str, dict[str, Any], int, str]] = [
+        ("GET", f"/v1/atp/{ITEM}", {"params": {"channel": "wbe"}}, 422, "web"),
+        ("GET", f"/v1/atp/{ITEM}", {"params": {"site": "DC-1"}}, 404, "DC1"),
+        ("GET", f"/v1/items/{ITEM}/audit", {"params": {"site": "DC-1"}}, 404, "DC1"),
+        ("POST", "/v1/atp/check", {"json": {"lines": [line], "channel": "wbe"}}, 422, "web"),
+        ("POST", "/v1/atp/check", {"json": {"lines": [line, line | {"site": "DC-1"}]}}, 404, "DC1"),
+        ("POST", "/v1/reservations", {"json": held | {"channel": "wbe"}, "headers": {"Idempotency-Key": "h"}}, 422, "web"),
+        ("POST", "/v1/reservations", {"json": held | {"site": "DC-1"}, "headers": {"Idempotency-Key": "i"}}, 404, "DC1"),
+        ("POST", "/v1/orders", {"json": order("MIS") | {"channel": "wbe"}}, 422, "web"),
+        ("GET", "/v1/orders/wbe:W1", {}, 404, "web"),
+        ("GET", "/v1/orders/wbe:W1/trace", {}, 404, "web"),
+        ("GET", "/v1/orders/wbe:W1/changes", {}, 404, "web"),
+        ("POST", "/v1/ingest/wbe", {"json": {}}, 404, "web"),
+    ]
+    for method, path, more, status, meant in asked:
+        response = server.client.request(method, path, **more)
+        assert response.status_code == status, (path, response.text)
+        assert response.headers["content-type"] == "application/problem+json"
+        assert f"id you mean {meant}?" in response.json()["detail"].replace("'", ""), response.text
+
+
 def test_an_order_of_500_lines_is_an_order(server: Server) -> None:
     lines = [{"line": n, "item": ITEM, "qty": "2"} for n in range(1, 501)]
     response = server.client.post("/v1/orders", json=order("LONG") | {"lines": lines})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import schemathesis
@@ -41,6 +42,18 @@ def test_what_the_schema_allows_is_understood(case: schemathesis.Case[Any]) -> N
     is_valid = case.meta is not None and case.meta.generation.mode.is_positive
     if is_valid and case.path not in BEYOND_A_SCHEMA:
         assert answer.status_code not in {400, 415, 422}, answer.text
+
+
+def test_the_document_names_the_channels_there_are() -> None:
+    document = Client(create_api(replace(ports(Fake()), channels=("web", "edi")))).get("/openapi.json").json()
+    channels = {"type": "string", "enum": ["web", "edi"]}
+    (channel,) = [p for p in document["paths"]["/v1/atp/{item}"]["get"]["parameters"] if p["name"] == "channel"]
+    assert channel["schema"] == channels
+    models = document["components"]["schemas"]
+    assert models["ReserveIn"]["properties"]["channel"] == channels
+    assert channels in models["CheckIn"]["properties"]["channel"]["anyOf"]
+    assert {"404", "422"} <= document["paths"]["/v1/atp/check"]["post"]["responses"].keys()
+    assert {"404", "422"} <= document["paths"]["/v1/atp/{item}"]["get"]["responses"].keys()
 
 
 BEYOND_A_SCHEMA = {"/v1/atp/calculate"}  # a day index is below `days`

@@ -310,7 +310,19 @@ def test_unknown_things_are_mistakes(stocked: str, tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     file.write_text("{}")
     assert "the sources are" in mistaken("ingest", str(file), "--source", "tms", "--data", stocked)
+    assert "Did you mean 'web'" in mistaken("ingest", str(file), "--source", "wbe", "--data", stocked)
     assert "lookahead" in mistaken("atp", ITEM, "--policy", "hope", "--data", stocked)
+
+
+@pytest.mark.parametrize("command", [("atp", ITEM, "--channel", "wbe"), ("order", "wbe:W1")])
+def test_a_mistyped_channel_is_a_mistake(stocked: str, command: tuple[str, ...]) -> None:
+    assert "Did you mean 'web'?" in mistaken(*command, "--data", stocked)
+
+
+@pytest.mark.parametrize("command", ["atp", "audit"])
+def test_a_mistyped_site_is_a_mistake(stocked: str, command: str) -> None:
+    """An audit of it would prove that nothing was ever oversold there."""
+    assert "Did you mean 'DC1'?" in mistaken(command, ITEM, "--site", "DC-1", "--data", stocked)
 
 
 def test_the_demo_refuses_a_directory_in_use(stocked: str) -> None:
