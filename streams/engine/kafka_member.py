@@ -6,6 +6,7 @@ and the rows of store partition i. So topics stay co-partitioned under cooperati
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from confluent_kafka import TopicPartition as Place
 from schemas.records import Record
 from streams.engine.embedded_files import CannotOpen
 from streams.engine.kafka_clients import KafkaSettings, asked, check_message, has_ended, place, places, raise_mapped, to_record
-from streams.engine.kafka_commits import MARK_KEY, anchor_at, new_mark
+from streams.engine.kafka_commits import DELETED, MARK_KEY, Mark, anchor_at, new_mark, problem_of, proof_by
 from streams.engine.kafka_ends import Ends
 from streams.engine.kafka_follow import SLICE_S, next_messages
 from streams.engine.kafka_namesakes import Namesakes
@@ -30,6 +31,7 @@ from streams.engine.kafka_topics import KafkaTopics
 from streams.engine.kafka_transaction import Changes, Transactor, Uncertain, changes_of, check_rows
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
 
+_log = logging.getLogger(__name__)
 _STIR_S = 10.0
 """How seldom a member asks its client whether that still lives."""
 _REST_S = 1.0
@@ -113,15 +115,14 @@ class KafkaMember:
             rest = self._at_rest(transaction.positions)
             if not (transaction.outgoing or transaction.rows or transaction.positions or rest):
                 return
-            offsets = [place(partition, position) for partition, position in transaction.positions.items()]
-            # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
-            offsets += self._fences(touched)
-            offsets += [place(partition, position) for partition, position in rest.items()]
             changed = changes_of(transaction)
             check_rows(self.seat.changelog, changed)
             marks = {index: new_mark(self._owned_at(index).lease.store.commits + 1, len(changed[index]) + 1) for index in changed}
             for index, mark in marks.items():
                 changed[index].append((MARK_KEY, mark.packed()))
+            offsets = [place(partition, position) for partition, position in [*transaction.positions.items(), *rest.items()]]
+            # Every transaction commits an offset, also one without inputs: this is what the group's coordinator checks.
+            offsets += self._fences(touched | {partition.partition for partition in rest}, marks)
             try:
                 ends = self._transactor.run(transaction.outgoing, self.seat.changelog, changed, offsets, self._consumer)
             except Uncertain as error:
@@ -207,7 +208,7 @@ class KafkaMember:
         self._stir()
         self._renew()
         self._seek()
-        is_busy = bool(self._partitions.at(Stage.GIVEN, Stage.RESTORING, Stage.READY, Stage.RESTARTING))
+        is_busy = bool(self._partitions.at(Stage.GIVEN, Stage.RESTORING, Stage.RESTARTING))
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
         told = [message for message in messages if message.error() is not None]
         self._require_client(told)
@@ -302,7 +303,8 @@ class KafkaMember:
                 if (restored := self._partitions.get(index)) is not None:
                     restored.enter(Stage.READY)
         for partition in self._partitions.at(Stage.READY):
-            self._assign(partition)
+            if self._is_proved(partition):
+                self._assign(partition)
         self._note_fresh()
         new = [partition for partition in self._partitions.at(Stage.OWNED) if not partition.is_assigned]
         for partition in new:
@@ -321,14 +323,31 @@ class KafkaMember:
 
     def _prepare(self, partition: MemberPartition) -> None:
         """Open a store and begin to catch it up. The positions first: asking for them waits for a predecessor's transaction."""
-        positions = self._committed(partition.inputs, also=[self._changelog(partition.index)])
+        changelog = self._changelog(partition.index)
+        found = self._asked_committed([*partition.inputs, changelog])
+        is_begun = any(found[p].offset >= 0 for p in partition.inputs)
+        # Each transaction with positions commits one in the changelog, too.
+        proof = found[changelog].metadata or "" if found[changelog].offset >= 0 else DELETED if is_begun else ""
+        positions = {p: found[p].offset if found[p].offset >= 0 else self._low_of(p) for p in partition.inputs}
         lease = self._shelf.take(partition.index, "restored")
         try:
             self._restorer.begin(partition.index, lease)
         except BaseException:
             self._shelf.give_back(partition.index, lease)
             raise
-        partition.restore(lease, positions)
+        partition.restore(lease, positions, proof)
+
+    def _is_proved(self, partition: MemberPartition) -> bool:
+        """Whether its rows are those that belong to its positions. Others would be silently wrong: it is not worked on."""
+        lease = partition.lease
+        if lease.problem is None:
+            store, seat = lease.store, self.seat
+            lease.problem = problem_of(partition.proof, store.proof, store.commits, seat.changelog, partition.index, seat.group)
+            if lease.problem is None:
+                return True
+            lease.hide()
+            _log.error("nobody works on partition %s of group %s: %s", partition.index, seat.group, lease.problem)
+        return False
 
     def _assign(self, partition: MemberPartition) -> None:
         try:
@@ -377,22 +396,30 @@ class KafkaMember:
     def _changelog(self, index: int) -> TopicPartition:
         return TopicPartition(self.seat.changelog, index)
 
-    def _fences(self, touched: set[int]) -> list[Place]:
-        """Offsets of the changelog: of what a transaction touches, or of anything that is owned."""
+    def _fences(self, touched: set[int], marks: Mapping[int, Mark]) -> list[Place]:
+        """Offsets of the changelog, with proofs: of what a transaction touches, or of anything that is owned."""
         owned = [self._owned_at(index) for index in sorted(touched)] or self._partitions.at(Stage.OWNED)[:1]
         if not owned:
             return [place(self._changelog(0), 0)]
-        return [place(self._changelog(partition.index), partition.lease.store.position) for partition in owned]
+        found = []
+        for index, store in [(partition.index, partition.lease.store) for partition in owned]:
+            mark = marks.get(index)
+            proof = store.proof if mark is None else proof_by(mark)
+            found.append(Place(self.seat.changelog, index, store.position, proof))
+        return found
 
-    def _committed(self, partitions: Sequence[TopicPartition], also: Sequence[TopicPartition] = ()) -> dict[TopicPartition, int]:
-        """Where partitions are committed, once no transaction is pending on them and on `also`."""
+    def _committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where partitions are committed, once no transaction is pending on them."""
+        found = self._asked_committed(partitions)
+        return {p: found[p].offset if found[p].offset >= 0 else self._low_of(p) for p in partitions}
+
+    def _asked_committed(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, Place]:
         found = asked(
-            lambda: _stable(self._asking.committed(places([*partitions, *also]), timeout=self._settings.request_s)),
+            lambda: _stable(self._asking.committed(places(partitions), timeout=self._settings.request_s)),
             f"asking how far group {self.seat.group} is",
             self._settings.request_s,
         )
-        offsets = {TopicPartition(one.topic, one.partition): one.offset for one in found}
-        return {p: offsets[p] if offsets[p] >= 0 else self._low_of(p) for p in partitions}
+        return {TopicPartition(one.topic, one.partition): one for one in found}
 
     def _require_owned(self, transaction: Transaction) -> set[int]:
         """Which partition numbers a transaction touches. Raises `Fenced` if one is not the member's."""

@@ -53,10 +53,11 @@ class IllegalTransition(BrokenInvariant):
 class MemberPartition:
     """One partition number. Rows and positions are there from `RESTORING` to `OWNED`, seeks in `OWNED` alone.
 
-    `is_assigned`: the listener has been told that it is the member's.
+    `is_assigned`: the listener has been told that it is the member's. `proof`: of the commit that its rows have to end with, to
+    belong to the positions.
     """
 
-    __slots__ = ("_lease", "index", "inputs", "is_assigned", "positions", "seeks", "stage")
+    __slots__ = ("_lease", "index", "inputs", "is_assigned", "positions", "proof", "seeks", "stage")
 
     def __init__(self, index: int, inputs: Iterable[TopicPartition]) -> None:
         self.index = index
@@ -65,6 +66,7 @@ class MemberPartition:
         self.positions: dict[TopicPartition, int] = {}
         self.seeks: dict[TopicPartition, int] = {}
         self.is_assigned = False
+        self.proof = ""
         self._lease: Lease | None = None
 
     @property
@@ -81,11 +83,12 @@ class MemberPartition:
         self.stage = stage
         self.seeks = {}
 
-    def restore(self, lease: Lease, positions: Mapping[TopicPartition, int]) -> None:
+    def restore(self, lease: Lease, positions: Mapping[TopicPartition, int], proof: str = "") -> None:
         """Its rows are caught up from now on; its inputs will go on at these positions."""
         self.enter(Stage.RESTORING)
         self._lease = lease
         self.positions = {partition: positions[partition] for partition in self.inputs}
+        self.proof = proof
 
     def let_go(self) -> Lease | None:
         """Its rows, which somebody else may have now; none if it has none. Only after it was lost or is to restart."""

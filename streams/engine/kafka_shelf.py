@@ -84,7 +84,7 @@ class KafkaShelf:
         store = self._stores.get(which.partition)
         if store is None or not store.is_shown:
             kept = self._shown(which.partition, store)
-            why = f": {self.problem}" if self.problem else ""
+            why = f": {kept.problem}" if kept.problem else ""
             raise Unavailable(f"the rows of {which.flow}/{which.partition} are being read, {kept.remaining} changes to go{why}")
         return KafkaRows(store, which)
 
@@ -109,7 +109,7 @@ class KafkaShelf:
         if store is None or lease is None:
             position, fresh_ms = (0, None) if store is None else (store.position, store.fresh_ms)
             return Kept(self.group, index, "followed", position, position, fresh_ms, problem=self.problem, remade=remade)
-        problem = self.problem if lease.role == "followed" else None
+        problem = self.problem if lease.role == "followed" else lease.problem
         end = max(lease.end, store.position)
         restored, speed = lease.restored, lease.rows_per_s
         return Kept(self.group, index, lease.role, store.position, end, store.fresh_ms, restored, speed, problem, remade)

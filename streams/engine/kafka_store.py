@@ -21,7 +21,7 @@ from typing import Literal, TypeVar
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from streams.engine.embedded_files import MB, CannotOpen, number, pack_offset
-from streams.engine.kafka_commits import Anchor, anchor_of
+from streams.engine.kafka_commits import Anchor, anchor_of, proof_of
 from streams.engine.kafka_topics import REMOVED_KEPT_MS
 from streams.engine.log import StoreId, Unavailable
 from streams.engine.scans import scan_items
@@ -80,6 +80,11 @@ class KafkaStore:
         if db is None:
             raise Unavailable(f"the store {self.path} is closed")
         return db
+
+    @property
+    def proof(self) -> str:
+        """Which commit it is up to."""
+        return proof_of(self.commits, self.anchor)
 
     @property
     def is_shown(self) -> bool:
@@ -236,12 +241,16 @@ class KafkaStore:
 
 
 class Lease:
-    """The right to change a store, until another takes it. `restored`: changes that were read from the changelog under it."""
+    """The right to change a store, until another takes it. `restored`: changes that were read from the changelog under it.
+
+    `problem`: why its holder does not get on with it.
+    """
 
     def __init__(self, store: KafkaStore, role: Role) -> None:
         self.store = store
         self.role = role
         self.end = store.position
+        self.problem: str | None = None
         self.restored = 0
         self._began_s = time.monotonic()
         self._ended_s = self._began_s

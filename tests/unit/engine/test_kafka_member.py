@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from schemas.records import Record
 from streams.engine import kafka_member
 from streams.engine.kafka_clients import KafkaSettings
-from streams.engine.kafka_commits import MARK_KEY, Anchor, mark_of
+from streams.engine.kafka_commits import MARK_KEY, Anchor, mark_of, proof_by, proof_of
 from streams.engine.kafka_member import KafkaMember, Seat
 from streams.engine.kafka_namesakes import Namesakes
 from streams.engine.kafka_ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, Stage
@@ -34,6 +34,7 @@ class Store:
     def __init__(self) -> None:
         self.position = 0
         self.commits = 0
+        self.proof = ""
         self.is_damaged = False
         self.fresh_ms: int | None = None
 
@@ -43,12 +44,19 @@ class Lease:
 
     is_held = True
     role = "restored"
+    problem: str | None = None
+
+    def hide(self) -> None:
+        self.store.fresh_ms = None
 
     def __init__(self, world: World, index: int) -> None:
         self.world = world
+        self.index = index
         self.store = world.stores.setdefault(index, Store())
         if self.store.is_damaged:
             self.store = world.stores[index] = Store()
+        self.store.proof = world.changelogs.get(index, "")  # as it is once it is caught up
+        self.store.commits = int(self.store.proof.partition(" ")[0] or 0)
 
     def apply(self, rows: object, position: int, *, anchor: Anchor, commits: int) -> None:
         assert anchor.offset == position - 1
@@ -58,6 +66,7 @@ class Lease:
             self.store.is_damaged = True
             raise Unavailable("the store cannot be written")
         self.store.position, self.store.commits = position, commits
+        self.store.proof = proof_of(commits, anchor)
 
 
 class World:
@@ -65,6 +74,8 @@ class World:
 
     def __init__(self) -> None:
         self.committed: dict[int, int] = {}
+        self.proofs: dict[int, str] = {}
+        self.changelogs: dict[int, str] = {}
         self.stores: dict[int, Store] = {}
         self.orders: list[Callable[[Any], None]] = []  # what the group tells the member in its next poll
         self.given: set[int] = set()
@@ -118,7 +129,13 @@ class Client:
         if self.world.answers_fail:
             self.world.answers_fail = False
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return [Place(p.topic, p.partition, self.world.committed.get(p.partition, -1001)) for p in places]
+        return [self.committed_at(p.topic, p.partition) for p in places]
+
+    def committed_at(self, topic: str, index: int) -> Place:
+        if topic == INPUT:
+            return Place(topic, index, self.world.committed.get(index, -1001))
+        proof = self.world.proofs.get(index)
+        return Place(topic, index, -1001) if proof is None else Place(topic, index, 0, proof)
 
     def consume(self, count: int, timeout_s: float) -> list[Any]:
         if self.has_ended:
@@ -196,6 +213,11 @@ class Transacting:
         ending, self.world.ending = self.world.ending, "ok"
         if ending in {"ok", "uncertain, done"}:
             self.world.committed |= {at.partition: at.offset for at in offsets if at.topic == INPUT}
+            self.world.proofs |= {at.partition: at.metadata or "" for at in offsets if at.topic == CHANGELOG}
+            for index, rows in changed.items():
+                ended = mark_of(rows[-1][1])
+                assert ended is not None
+                self.world.changelogs[index] = proof_by(ended)
         if ending.startswith("uncertain"):
             self.is_uncertain = True
             raise Uncertain("no answer")
@@ -282,7 +304,11 @@ class Driven(RuleBasedStateMachine):
             self.world.given.discard(index)
             self.world.orders.append(lambda client: client.callbacks["on_revoke"](client, [Place(CHANGELOG, index)]))
             # Another works on it meanwhile.
-            self.world.orders.append(lambda client: self.world.committed.update({index: self.world.committed.get(index, 0) + 3}))
+            self.world.orders.append(lambda client: self.another_commits(index))
+
+    def another_commits(self, index: int) -> None:
+        self.world.committed[index] = self.world.committed.get(index, 0) + 3
+        self.world.proofs.setdefault(index, self.world.changelogs.get(index, ""))
 
     @rule(what=strategies.sampled_from(["disk_fails", "answers_fail", "client_ends", "assigning_fails"]))
     def something_fails(self, what: str) -> None:
@@ -418,6 +444,41 @@ def test_only_what_is_damaged_starts_over(driven: Driven) -> None:
     driven.patch.setattr(driven.listener, "revoked", telling)
     driven.polls()
     assert told == [frozenset({TopicPartition(INPUT, 1)})]
+    driven.teardown()
+
+
+@pytest.mark.parametrize("loss", ["the last commit", "all", "the topic"])
+def test_a_changelog_that_lost_commits_stops_its_partition_with_a_sentence(
+    driven: Driven, loss: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its positions belong to rows that nobody has any more. The others go on, and so does it once the topic is back."""
+    world = driven.world
+    for _ in range(2):
+        driven.polls()
+        driven.commits(True)
+    whole, proofs = dict(world.changelogs), dict(world.proofs)
+    world.changelogs[1] = "1 00" if loss == "the last commit" else ""
+    if loss == "the topic":
+        del world.proofs[1]  # the brokers forget positions in it, too
+    world.stores[1].is_damaged = True
+    for _ in range(4):
+        driven.polls()
+    assert {at.partition for at in driven.listener.partitions} == {0, 2}
+    assert {record.partition for record in driven.batch} == {0, 2}
+    assert "g.changelog/1 has lost commits" in caplog.text
+    assert len(caplog.records) == 1
+    world.changelogs, world.proofs = whole, proofs
+    world.ending = "uncertain, done"
+    driven.commits(False)  # everything starts over
+    driven.teardown()
+
+
+def test_what_a_person_has_set_is_gone_on_with(driven: Driven) -> None:
+    """Whoever resets a group's positions leaves no proof: nobody is stopped by what he knows."""
+    driven.polls()
+    driven.commits(True)
+    driven.world.changelogs[1], driven.world.proofs[1] = "", ""
+    driven.world.stores[1].is_damaged = True
     driven.teardown()
 
 
