@@ -51,23 +51,26 @@ class OrderPlaced(Event, frozen=True, kw_only=True):
 class OrderCancelRequested(Event, frozen=True, kw_only=True):
     """The channel wants the order (or `line` of it) cancelled, as far as that can still be done.
 
-    `customer`: whose order it is, where several customers use the reference ("": not said).
+    `customer`: whose order it is, where several customers use the reference ("": not said). `asked_under`: the order id it was
+    sent under, if that turned out to be another customer's: its outcome is told under both.
     """
 
     order_id: str
     line: int | None
     reason: str
     customer: str = ""
+    asked_under: str = ""
 
 
 class OrderQuantityChangeRequested(Event, frozen=True, kw_only=True):
-    """The channel wants another quantity on a line."""
+    """The channel wants another quantity on a line. `asked_under`: see `OrderCancelRequested`."""
 
     order_id: str
     line: int
     qty_milli: int
     uom: str | None
     customer: str = ""
+    asked_under: str = ""
 
 
 class ReleaseHold(Event, frozen=True, kw_only=True):

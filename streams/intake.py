@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
 from schemas.operations import ExceptionRow, ExceptionWorked
-from schemas.orders import OrderPlaced
+from schemas.orders import OrderCancelRequested, OrderPlaced, OrderQuantityChangeRequested
 from schemas.records import Record
 from streams.commands import append, said_now, send
 from streams.engine.log import Log, Outgoing, ReadableLog
@@ -106,7 +107,9 @@ class OrderIntake:
             first = self._published.order(order_id)
             if first is not None and first.customer.strip() != event.customer.strip():
                 order_id = twin_id(order_id, event.customer)  # another customer used the reference first
-        return order_id, append(self._log, [self._raw(channel, document)])
+        accepted = append(self._log, [self._raw(channel, document)])
+        is_change = isinstance(event, OrderCancelRequested | OrderQuantityChangeRequested)
+        return order_id, replace(accepted, change=change_of(order_id, event.event_id)) if is_change else accepted
 
     def _understood(self, channel: str, document: bytes) -> Any:
         """What the channel's translator makes of it. Raises `Invalid` for what it would put in quarantine."""

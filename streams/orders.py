@@ -12,7 +12,7 @@ from schemas import orders as say
 from schemas import topics
 from schemas.deliveries import ObligationSettled
 from streams.engine.flow import Fold
-from tables import order_execution, order_reported, order_rules, order_run, order_sites
+from tables import order_early, order_execution, order_reported, order_rules, order_run, order_sites
 from tables.order_context import RunPolicy
 from tables.order_status import order_status
 from tables.orders import OrderTables
@@ -20,8 +20,6 @@ from tables.policy import OrderPolicy, Policy
 
 _RULES: dict[type[Any], order_run.Rule] = {
     say.OrderPlaced: order_rules.order_placed,
-    say.OrderCancelRequested: order_rules.order_cancel_requested,
-    say.OrderQuantityChangeRequested: order_rules.order_quantity_change_requested,
     say.ErpOrderChanged: order_rules.erp_order_changed,
     say.ErpOrderRecalled: order_rules.erp_order_recalled,
     say.ErpNumberReported: order_reported.erp_number_reported,
@@ -46,6 +44,12 @@ def orders_fold(policy: OrderPolicy = OrderPolicy(), sites: Policy = Policy()) -
     orders = Fold(topics.ORDERS, inbox=topics.ORDER_INBOX, tables=OrderTables)
     for event, rule in _RULES.items():
         orders.on(event)(order_run.advancing(run, rule))
+    requests: dict[type[Any], order_run.Rule] = {
+        say.OrderCancelRequested: order_rules.order_cancel_requested,
+        say.OrderQuantityChangeRequested: order_rules.order_quantity_change_requested,
+    }
+    for event, rule in requests.items():
+        orders.on(event)(order_run.advancing(run, order_early.keeping(rule, policy.change_ms)))
     release = partial(order_run.release_hold, run)
     orders.on(say.ReleaseHold)(order_run.advancing(run, release))
     orders.on(say.OrderTick)(partial(order_run.order_tick, run))

@@ -82,6 +82,7 @@ dead_letters = 5000
 [order]                          # how orders are run, and how long each stage may take before a person is told
 confirm_s = 900
 short_pause_s = 3600             # a warehouse that found nothing of a line is not sent for it again before
+change_s = 604800                # a change that comes before its order waits so long for it, then it has expired
 price_tolerance = "0.01"
 """
 
@@ -305,6 +306,7 @@ class Settings(BaseSettings):
             invoice_ms=milliseconds(order.invoice_s),
             invoice_pause_ms=milliseconds(order.invoice_pause_s),
             short_pause_ms=milliseconds(order.short_pause_s),
+            change_ms=milliseconds(order.change_s),
         )
 
     def to_endpoint_policies(self) -> EndpointPolicies:

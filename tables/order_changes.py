@@ -11,14 +11,14 @@ from typing import Any
 
 from schemas.base import Event
 from schemas.frozen import replace
-from schemas.orders import ChangeAnswered, ChangeOutcome
+from schemas.orders import ChangeAnswered, ChangeOutcome, OrderCancelRequested, OrderQuantityChangeRequested
 from schemas.quantity import show
 from tables.notes import note, several
 from tables.order_workings import in_base
 from tables.orders import Line, OpenChange, OrderTables, Recent
 
 KEPT = 20
-PENDING, DONE, IN_PART, REFUSED = "pending", "done", "in_part", "refused"
+PENDING, DONE, IN_PART, REFUSED, EXPIRED = "pending", "done", "in_part", "refused", "expired"
 _GONE = "What is picked or shipped goes on its way: refuse the delivery or send it back, and it is credited"
 _NEW_ORDER = "Place a new order for what is wanted"
 _WAITING = "The outcome follows here as soon as it is known"
@@ -29,34 +29,59 @@ def change_of(order_id: str, event_id: str) -> str:
     return event_id.removeprefix(f"{order_id}!")
 
 
+def request_of(e: OrderCancelRequested | OrderQuantityChangeRequested) -> tuple[str, str, str]:
+    """The request's id, its kind, and the other order id it was sent under, if it was."""
+    change = change_of(e.asked_under or e.order_id, e.event_id)
+    if isinstance(e, OrderQuantityChangeRequested):
+        return change, "set_qty", e.asked_under
+    return change, "cancel" if e.line is None else "cancel_line", e.asked_under
+
+
 def answer(
-    t: OrderTables, e: Event, order_id: str, change: str, kind: str, line: int | None, outcome: str, sentence: str, hint: str = ""
+    t: OrderTables,
+    e: Event,
+    order_id: str,
+    change: str,
+    kind: str,
+    line: int | None,
+    outcome: str,
+    sentence: str,
+    hint: str = "",
+    *,
+    under: str = "",
 ) -> Iterator[Any]:
-    """The outcome of a request, as an event and in the order's answer; a person is told of one that was refused."""
+    """The outcome of a request, as an event and in the order's answer; a person is told of one that was refused.
+
+    `under`: another order id it can be read under, that of its sender.
+    """
     at_ms = e.recorded_at_ms
     new = ChangeOutcome(change=change, kind=kind, line=line, outcome=outcome, sentence=sentence, hint=hint, at_ms=at_ms)
     held = t.recent_changes.get((order_id,)) or Recent()
     others = tuple([row for row in held.outcomes if row.change != change])
     t.recent_changes[(order_id,)] = replace(held, outcomes=(*others, new)[-KEPT:])
-    yield ChangeAnswered(
-        change=change,
-        kind=kind,
-        line=line,
-        outcome=outcome,
-        sentence=sentence,
-        hint=hint,
-        at_ms=at_ms,
-        order_id=order_id,
-        cause=e.event_id,
-    )
-    if outcome in (IN_PART, REFUSED) and kind != "release":
+    for name in [order_id, under] if under else [order_id]:
+        yield ChangeAnswered(
+            change=change,
+            kind=kind,
+            line=line,
+            outcome=outcome,
+            sentence=sentence,
+            hint=hint,
+            at_ms=at_ms,
+            order_id=name,
+            cause=e.event_id,
+        )
+    if outcome in (IN_PART, REFUSED, EXPIRED) and kind != "release":
         fingerprint = f"change_refused:{order_id}:{line or 0}"
         yield note(e, "change_refused", fingerprint, f"{sentence} {hint}.", order_id=order_id)
 
 
 def refuse(t: OrderTables, e: Event, order_id: str, kind: str, line: int | None, sentence: str, hint: str) -> Iterator[Any]:
     """A request that cannot be carried out at all."""
-    yield from answer(t, e, order_id, change_of(order_id, e.event_id), kind, line, REFUSED, sentence, hint)
+    change, under = change_of(order_id, e.event_id), ""
+    if isinstance(e, OrderCancelRequested | OrderQuantityChangeRequested):
+        change, _, under = request_of(e)
+    yield from answer(t, e, order_id, change, kind, line, REFUSED, sentence, hint, under=under)
 
 
 def wanted_milli(t: OrderTables, order_id: str, line: int | None) -> int:
@@ -74,7 +99,7 @@ def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange)
     t.recent_changes[(order_id,)] = replace(held, pending=held.pending + 1)
     if not _is_settled(t, order_id, row):
         sentence = f"{_what(row)} of order {order_id} is under way."
-        yield from answer(t, e, order_id, change, row.kind, row.line, PENDING, sentence, _WAITING)
+        yield from answer(t, e, order_id, change, row.kind, row.line, PENDING, sentence, _WAITING, under=row.under)
 
 
 def settle_changes(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
@@ -88,7 +113,7 @@ def settle_changes(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
             now = t.recent_changes[(order_id,)]
             t.recent_changes[(order_id,)] = replace(now, pending=now.pending - 1)
             outcome, sentence, hint = _outcome(t, order_id, row)
-            yield from answer(t, e, order_id, change, row.kind, row.line, outcome, sentence, hint)
+            yield from answer(t, e, order_id, change, row.kind, row.line, outcome, sentence, hint, under=row.under)
 
 
 def _lines(t: OrderTables, order_id: str, row: OpenChange) -> list[tuple[int, Line]]:

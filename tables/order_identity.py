@@ -73,7 +73,7 @@ def addressed(
     twin = t.twins.get((e.order_id, e.customer))
     if twin is None:
         raise NotYet(f"order {e.order_id} of customer {e.customer} has not arrived; the change waits for it")
-    return replace(e, order_id=twin.order_id, customer="")
+    return replace(e, order_id=twin.order_id, customer="", asked_under=e.order_id)
 
 
 def others(t: OrderTables, order_id: str) -> list[str]:

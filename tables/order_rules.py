@@ -20,7 +20,7 @@ from schemas.orders import (
 from schemas.quantity import show
 from tables.milestones import reach
 from tables.notes import cleared, note, several
-from tables.order_changes import begin, change_of, refuse, settle_changes, wanted_milli
+from tables.order_changes import begin, refuse, request_of, settle_changes, wanted_milli
 from tables.order_echo import heard
 from tables.order_identity import (
     addressed,
@@ -102,11 +102,11 @@ def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[
     if order is None or (e.line is not None and (e.order_id,) not in t.placements):
         raise NotYet(f"order {e.order_id} has not arrived; the cancellation waits for it")
     remember(t, e.order_id, e)
-    kind, change = "cancel" if e.line is None else "cancel_line", change_of(e.order_id, e.event_id)
+    change, kind, under = request_of(e)
     if _is_ambiguous(t, e):
         yield from _refuse_ambiguous(t, e, kind, e.line)
         return
-    before = OpenChange(kind, e.line, wanted_milli(t, e.order_id, e.line))
+    before = OpenChange(kind, e.line, wanted_milli(t, e.order_id, e.line), under=under)
     placed = None if e.line is None else t.placed.get((e.order_id, e.line))
     if e.line is None:
         is_over = order.cancel_reason is not None
@@ -158,10 +158,11 @@ def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeReques
         sentence = f"Line {e.line} of order {e.order_id} was to be changed after it was cancelled; it stays cancelled."
         yield from refuse(t, e, e.order_id, "set_qty", e.line, sentence, "Place a new order for what is wanted")
         return
-    before = OpenChange("set_qty", e.line, wanted_milli(t, e.order_id, e.line), e.qty_milli, e.uom)
+    change, kind, under = request_of(e)
+    before = OpenChange(kind, e.line, wanted_milli(t, e.order_id, e.line), e.qty_milli, e.uom, under)
     t.placed[e.order_id, e.line] = changed
     yield from settle_line(t, e.order_id, e.line, e)
-    yield from begin(t, e, e.order_id, change_of(e.order_id, e.event_id), before)
+    yield from begin(t, e, e.order_id, change, before)
     yield from conclude(t, e.order_id, e)
 
 

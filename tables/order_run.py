@@ -31,6 +31,7 @@ from tables.order_billing import bill, credit, unbill, uncredit
 from tables.order_changes import DONE, answer, change_of, refuse, settle_changes
 from tables.order_checks import REFUSALS, accept_substitutes, ask_credit, ask_prices, causes, decide, look_up_again
 from tables.order_context import Run, RunPolicy
+from tables.order_early import BRING, EARLY, expire, take_up
 from tables.order_handoffs import ask_counts, give_back, hand_over, take_back
 from tables.order_lines import settle, settle_line
 from tables.order_posting import forget_revision, post
@@ -56,8 +57,13 @@ def advancing(policy: RunPolicy, rule: Rule) -> Rule:
         yield from rule(t, e)
         if type(e) is ObligationSettled and e.kind == _NOTICE:
             return  # a quarter of all events, and nothing depends on them
+        is_taken_up = False
+        if isinstance(e, BRING):
+            for output in take_up(t, e.order_id, e):
+                is_taken_up = True
+                yield output
         order = t.orders.get((e.order_id,))
-        if order is not None and order.is_large() and _is_of_one_line(e) and _is_put_off(t, e, order):
+        if order is not None and order.is_large() and not is_taken_up and _is_of_one_line(e) and _is_put_off(t, e, order):
             return
         yield from advance(policy, t, e.order_id, e, e.recorded_at_ms)
 
@@ -279,7 +285,10 @@ def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[Any]
             break
     for key in due:
         del t.deadlines[key]
+    waited = {key[2] for key in due if key[1].startswith(EARLY)}
     for order_id in sorted({key[2] for key in due}):
+        if order_id in waited:
+            yield from expire(t, order_id, e, e.occurred_at_ms)
         held = t.put_offs.get((order_id,))
         yield from advance(policy, t, order_id, _newest(held) if held is not None and held.events else e, e.occurred_at_ms)
 

@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.frozen import Frozen
-from schemas.orders import ChangeOutcome, SiteGone, SitePart
+from schemas.orders import ChangeOutcome, OrderCancelRequested, OrderQuantityChangeRequested, SiteGone, SitePart
 from tables.order_process import (
     Billed,
     Concern,
@@ -173,10 +173,27 @@ class PassedOn(Frozen, frozen=True):
 
 
 class Recent(Frozen, frozen=True):
-    """The newest requests for change of an order, and how many are not settled yet."""
+    """The newest requests for change of an order, how many are not settled yet, and how many could not be begun (`early`)."""
 
     outcomes: tuple[ChangeOutcome, ...] = ()
     pending: int = 0
+    early: int = 0
+
+
+class EarlyChange(Frozen, frozen=True):
+    """A request for change that waits, why, and until when; one of the two."""
+
+    due_ms: int
+    reason: str
+    cancel: OrderCancelRequested | None = None
+    quantity: OrderQuantityChangeRequested | None = None
+
+    def request(self) -> OrderCancelRequested | OrderQuantityChangeRequested:
+        """It, as it came."""
+        if self.cancel is not None:
+            return self.cancel
+        assert self.quantity is not None
+        return self.quantity
 
 
 class Stated(Frozen, frozen=True):
@@ -188,7 +205,7 @@ class Stated(Frozen, frozen=True):
 class OpenChange(Frozen, frozen=True):
     """A request for change whose outcome is not known yet. `before_milli`: what was wanted of its lines when it came.
 
-    `qty_milli`, `uom`: the quantity asked for.
+    `qty_milli`, `uom`: the quantity asked for. `under`: see `OrderCancelRequested.asked_under`.
     """
 
     kind: str
@@ -196,6 +213,7 @@ class OpenChange(Frozen, frozen=True):
     before_milli: int
     qty_milli: int = 0
     uom: str | None = None
+    under: str = ""
 
 
 class Wish(Frozen, frozen=True):
@@ -362,6 +380,7 @@ class OrderTables:
     passed_on: Table[tuple[str, str], PassedOn]  # order id, ERP order number
     recent_changes: Table[tuple[str], Recent]
     stated: Table[tuple[str, str], Stated]  # order id, content hash
+    early_changes: Table[tuple[str, str], EarlyChange]  # order id, event id
     open_changes: Table[tuple[str, str], OpenChange]  # order id, change
     invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
     shipment_lines: Table[tuple[str, int, str, str, str, str, int], ShippedLine]  # order, line, site, shipment, item, lot, part

@@ -80,6 +80,7 @@ class OrderPolicy:
     `price_tolerance`: by how much of the reference a line's price may differ from it. The `_ms` say how long each stage may
     take before a person is told: checks, the ERP's confirmation, the warehouse's, the shipment, the invoice. Units that
     ship within `invoice_pause_ms` are billed together. A warehouse that found nothing is not sent again for `short_pause_ms`.
+    A change that comes before its order waits for it for `change_ms`.
     """
 
     erp: str | None = None
@@ -93,6 +94,7 @@ class OrderPolicy:
     invoice_ms: int = DAY_MS
     invoice_pause_ms: int = 1_000
     short_pause_ms: int = 60 * 60_000
+    change_ms: int = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

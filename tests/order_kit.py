@@ -14,6 +14,7 @@ from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.inventory import DemandSubstituted, PickShorted, RequestAllocation, StockPicked, StockShipped
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.orders import (
+    ChangeAnswered,
     ErpOrderChanged,
     ErpOrderLineChanged,
     InvoiceLinePosted,
@@ -371,6 +372,13 @@ class World:
 
     def cleared(self) -> list[str]:
         return [x.fingerprint for x in self.out if isinstance(x, ExceptionCleared)]
+
+    def changes(self, order: str = ORDER) -> dict[str, list[str]]:
+        """What the sender of each request for change reads of it under an order's id, one word after another."""
+        found: dict[str, list[str]] = {}
+        for said in [x for x in self.out if isinstance(x, ChangeAnswered) and x.order_id == order]:
+            found.setdefault(said.change, []).append(said.outcome)
+        return found
 
     def milestones(self) -> list[Milestone]:
         return [x for x in self.out if isinstance(x, Milestone)]

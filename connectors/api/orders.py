@@ -62,7 +62,7 @@ def _placing(routes: APIRouter, ports: Ports) -> None:
     async def place(request: Request) -> Response:
         """Place an order, as a channel writes it. 202 once it is durable; follow `Location` for what becomes of it.
 
-        A resend (same channel and external_ref) is the same order.
+        A resend (same channel and external_ref) is the same order. Of a change, `Location` says what became of it.
         """
         _media(request, _JSON_TYPES)
         body = await request.body()
@@ -74,7 +74,7 @@ def _placing(routes: APIRouter, ports: Ports) -> None:
         except BadMessage as error:
             raise Problem(422, f"body: {error.reason}. {error.hint}") from None
         order_id, accepted = await run_in_threadpool(ports.orders.place, body)
-        return _on_its_way(order_id, accepted)
+        return _on_its_way(order_id, accepted, accepted.change)
 
 
 def _interventions(routes: APIRouter, ports: Ports) -> None:
@@ -147,7 +147,11 @@ def _reads(routes: APIRouter, ports: Ports) -> None:
 
     @routes.get("/v1/orders/{order_id:path}/changes", responses=answers("What became of requests", {"changes": []}, 404))
     def changes(order_id: str) -> Response:
-        """Requests for change of an order and what became of each: pending, done, in_part or refused, and what to do instead."""
+        """Requests for change of an order and what became of each, and what to do instead.
+
+        `outcome`: pending, done, in_part, refused or expired. One that came before its order is pending until the order comes, at
+        most as long as the settings say; then it has expired.
+        """
         found = ports.orders.changes(order_id)
         if not found and ports.orders.status(order_id) is None:
             raise _unknown(ports, order_id)

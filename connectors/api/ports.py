@@ -262,10 +262,11 @@ class Reservations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Durable: so many messages, the last one at `trace_id`."""
+    """Durable: so many messages, the last one at `trace_id`. `change`: the request for change it is, if it is one."""
 
     count: int
     trace_id: str | None
+    change: str | None = None
 
 
 class Ingest(Protocol):

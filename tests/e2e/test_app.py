@@ -68,6 +68,32 @@ def test_a_hold_expires_by_itself(server: Server) -> None:
     server.wait_for_stock(100)
 
 
+def test_a_cancellation_sent_before_its_order_tells_its_sender_what_becomes_of_it(server: Server) -> None:
+    wish = {"channel": "web", "external_ref": "E/1", "change": "cancel", "change_id": "c1", "reason": "not wanted"}
+    sent = server.client.post("/v1/orders", json=wish)
+    assert (sent.status_code, sent.headers["location"]) == (202, "/v1/orders/web:E%2F1/changes/c1")
+    said = _outcome(server, sent.headers["location"], "pending")
+    assert "has not arrived" in said["sentence"]
+    rows = server.client.get("/v1/exceptions").json()["exceptions"]
+    assert [row["order_id"] for row in rows if row["code"] == "waiting"] == ["web:E/1"]
+    lines = [{"line": 1, "item": ITEM, "qty": "2"}]
+    order = {"channel": "web", "external_ref": "E/1", "customer": "C", "lines": lines}
+    assert server.client.post("/v1/orders", json=order).status_code == 202
+    assert "nothing of it is left" in _outcome(server, sent.headers["location"], "done")["sentence"]
+    _until(server, "/v1/orders/web:E%2F1", "cancelled")
+
+
+def _outcome(server: Server, location: str, outcome: str) -> dict[str, str]:
+    until = time.monotonic() + 20
+    while True:
+        response = server.client.get(location)
+        if response.status_code == 200 and response.json()["outcome"] == outcome:
+            found: dict[str, str] = response.json()
+            return found
+        assert time.monotonic() < until, response.text
+        time.sleep(0.02)
+
+
 def test_an_order_goes_the_whole_way_and_can_be_cancelled(server: Server) -> None:
     lines = [{"line": 1, "item": ITEM, "qty": "2", "uom": "BX"}]
     response = server.client.post("/v1/orders", json={"channel": "web", "external_ref": "W/1", "customer": "C", "lines": lines})
