@@ -8,7 +8,10 @@ from schemas.base import ErpRow, ErpRowsReview, ErpTableNews, Event
 
 
 class CustomerChanged(ErpRow, frozen=True, kw_only=True):
-    """The customer master's row. `terms` as the ERP keeps it (blank-padded). `credit_limit` none: no limit set."""
+    """The customer master's row. `terms` as the ERP keeps it (blank-padded). `credit_limit` none: no limit set.
+
+    `credit_currency`: the limit's, "" if the ERP does not say it.
+    """
 
     customer: str
     name: str
@@ -19,6 +22,7 @@ class CustomerChanged(ErpRow, frozen=True, kw_only=True):
     terms: str
     price_list: str
     status: str
+    credit_currency: str = ""
 
 
 class ErpCustomersNews(ErpTableNews, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from streams.agents.roster import roster
 from streams.clock import Clock
 from streams.clock_control import ClockControl
 from streams.customer_view import CustomerReader
-from streams.customers import customers
+from streams.customers import customers_fold
 from streams.deliveries import deliveries_fold, is_unanswered
 from streams.documents import documents
 from streams.dropped_orders import DroppedOrders
@@ -75,7 +75,7 @@ def all_flows(settings: Settings) -> list[Fold[Any] | Translator]:
         documents,
         orders_fold(settings.to_order_policy(), settings.to_policy()),
         promise_fold(settings.to_policy(), settings.to_order_policy()),
-        customers,
+        customers_fold(settings.order.credit_currency),
         deliveries_fold(settings.to_endpoint_policies()),
         exceptions,
     ]

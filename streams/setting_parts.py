@@ -368,6 +368,7 @@ class OrderSettings(_Part):
     invoice_pause_s: Annotated[float, Field(ge=0, le=86_400)] = _ORDER.invoice_pause_ms / 1000
     short_pause_s: Annotated[float, Field(ge=0, le=7 * 86_400)] = _ORDER.short_pause_ms / 1000
     change_s: StageTime = _ORDER.change_ms / 1000
+    credit_currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
 
 
 class ClockSettings(_Part):

@@ -84,6 +84,7 @@ confirm_s = 900
 short_pause_s = 3600             # a warehouse that found nothing of a line is not sent for it again before
 change_s = 604800                # a change that comes before its order waits so long for it, then it has expired
 price_tolerance = "0.01"
+credit_currency = "USD"          # of the ERP's credit limits, where its customers do not say theirs
 """
 
 from __future__ import annotations
@@ -313,9 +314,9 @@ class Settings(BaseSettings):
         """How each endpoint is served."""
         return EndpointPolicies({name: endpoint.to_policy() for name, endpoint in sorted(self.endpoint.items())})
 
-    def to_policies(self) -> tuple[Policy, OrderPolicy, EndpointPolicies]:
+    def to_policies(self) -> tuple[Policy, OrderPolicy, EndpointPolicies, str]:
         """All that rules decide by."""
-        return self.to_policy(), self.to_order_policy(), self.to_endpoint_policies()
+        return self.to_policy(), self.to_order_policy(), self.to_endpoint_policies(), self.order.credit_currency
 
 
 def _site(site: SiteSettings) -> SitePolicy:

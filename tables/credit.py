@@ -6,7 +6,9 @@ of the limit, and is granted, oldest first, as soon as it may. An order of amoun
 like any other, until it is closed.
 
 Amounts add up in one currency only. Where credit is limited, an order in another one than those that go on, or in several, cannot
-be compared and is held; one that a person releases does not stand in the way of others.
+be compared and is held; one that a person releases does not stand in the way of others. Nor is an order compared with a limit in
+another currency: that is what the ERP says of the limit, else `own`, the currency the distributor keeps its limits in ("": it
+does not say, and a limit is taken to be in the currency of the orders).
 
 No event looks at all orders of a customer: sums are kept, held orders are reviewed in steps, and only if the least of them fits.
 """
@@ -34,7 +36,7 @@ _NO_ACCOUNT = Account(0, 0)
 _NO_FUNDS = Funds(_NONE, _NONE, 0, 0)
 
 
-def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
+def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
     """Judge an order's amount and answer; what it gives back may let others go on."""
     held = t.credits.get((e.customer, e.order_id))
     if held is not None and e.revision <= held.revision:
@@ -46,13 +48,13 @@ def request_credit(t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
     new = Credit(e.revision, e.amount, False, "", "", "", "", answer, place, e.is_closed, e.currency, e.is_released)
     stays = e.is_closed or (held is not None and _is_no_more(held, e))
     _drop(t, e.customer, e.order_id, held)
-    reason, sentence = ("", "") if stays or e.is_released else _verdict(t, e.customer, new)
+    reason, sentence = ("", "") if stays or e.is_released else _verdict(own, t, e.customer, new)
     new = _told(t, e.customer, new, reason, sentence)
     _add(t, e.customer, e.order_id, new)
     yield _answer(t, e, e.customer, e.order_id, new)
     now = _funds(t, e.customer, currency)
     if now.granted_amount < before.granted_amount or now.counted < before.counted:
-        yield from review(t, e.customer, e, is_whole=False)
+        yield from review(own, t, e.customer, e, is_whole=False)
 
 
 def _is_no_more(held: Credit, e: RequestCredit) -> bool:
@@ -61,21 +63,21 @@ def _is_no_more(held: Credit, e: RequestCredit) -> bool:
     return held.is_granted and not held.is_closed and e.amount <= held.amount and is_same
 
 
-def review_credit(t: CustomerTables, e: ReviewCredit) -> Iterator[Any]:
+def review_credit(own: str, t: CustomerTables, e: ReviewCredit) -> Iterator[Any]:
     """Go on where the last step ended."""
-    yield from review(t, e.customer, e, is_whole=e.is_whole, after=e.after)
+    yield from review(own, t, e.customer, e, is_whole=e.is_whole, after=e.after)
 
 
-def review(t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, after: int = 0) -> Iterator[Any]:
+def review(own: str, t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, after: int = 0) -> Iterator[Any]:
     """Judge held orders anew, oldest first, a bounded number. `is_whole`: all, for the customer's facts have changed."""
     place = after
     queue = t.waiting.range((customer, after + 1, ""), (customer, _LAST, ""))
     for key, _ in list(islice(queue, STEP)):
-        if not is_whole and not _any_may_fit(t, customer):
+        if not is_whole and not _any_may_fit(own, t, customer):
             return
         _, place, order_id = key
         held = t.credits[(customer, order_id)]
-        reason, sentence = _verdict(t, customer, held)
+        reason, sentence = _verdict(own, t, customer, held)
         new = _told(t, customer, replace(held, answer=held.answer + 1), reason, sentence)
         if new != replace(held, answer=new.answer, sentence=new.sentence):  # the same in other words is no news
             _drop(t, customer, order_id, held)
@@ -90,7 +92,7 @@ def review(t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, af
         )
 
 
-def _verdict(t: CustomerTables, customer: str, asked: Credit) -> tuple[str, str]:
+def _verdict(own: str, t: CustomerTables, customer: str, asked: Credit) -> tuple[str, str]:
     """Why an order is held, and in words; ("", "") if it is not. It is not among those that go on."""
     row = t.customers.get((customer,))
     if row is None:
@@ -104,10 +106,13 @@ def _verdict(t: CustomerTables, customer: str, asked: Credit) -> tuple[str, str]
         return "credit_hold", f"{who} is on credit hold in the ERP."
     if row.credit_limit is None or asked.amount == 0:
         return "", ""
-    limit = f"{who} has a credit limit of {shown(row.credit_limit)}"
+    kept_in = row.credit_currency or own
+    limit = f"{who} has a credit limit of {' '.join([shown(row.credit_limit), kept_in]).strip()}"
     currency = asked.currency.replace("+", " and ")
     if currency != asked.currency:
         return "credit_currency", f"{limit}; the prices of this order are in {currency}, which do not add up."
+    if kept_in not in ("", currency):
+        return "credit_currency", f"{limit}; this order is {_in(currency)}: they cannot be compared."
     other = _another_currency(t, customer, asked.currency)
     if other is not None:
         theirs, mine = _in(other), _in(currency)
@@ -135,11 +140,14 @@ def _fits(row: Customer, amount: Decimal, granted: Decimal) -> bool:
     return row.credit_limit is None or amount == 0 or _more(granted, amount) <= row.credit_limit
 
 
-def _any_may_fit(t: CustomerTables, customer: str) -> bool:
+def _any_may_fit(own: str, t: CustomerTables, customer: str) -> bool:
     row = t.customers.get((customer,))
     if row is None or not row.is_active or row.credit_hold:
         return False
+    kept_in = row.credit_currency or own
     for (_, currency), funds in t.funds.under(customer):
+        if row.credit_limit is not None and kept_in not in ("", currency):
+            continue
         least = next(t.waiting_by_amount.under(customer, currency), None)
         if least is None or not _fits(row, Decimal(least[0][2]), funds.granted_amount):
             continue

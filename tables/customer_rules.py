@@ -14,8 +14,11 @@ from tables.duplicates import tell_likenesses
 from tables.erp_rows import accept, merged_extra, unless_equal
 
 
-def customer_changed(t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
-    """Keeps the customer's row, newest wins; held orders, conflicts and likenesses are looked at with it."""
+def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
+    """Keeps the customer's row, newest wins; held orders, conflicts and likenesses are looked at with it.
+
+    `own`: see `tables.credit`.
+    """
     held = t.customers.get((e.customer,))
     row = Customer(
         version=accept(held, e, t.erp_tables.get(("customer",))),
@@ -29,13 +32,14 @@ def customer_changed(t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
         price_list=e.price_list,
         status=e.status,
         extra=merged_extra(held, e),
+        credit_currency=e.credit_currency,
     )
     if e.is_deleted and held is not None:
         row = replace(held, version=row.version, is_deleted=True)
     unless_equal(held, row, e)
     t.customers[(e.customer,)] = row
     if held is None or _credit(held) != _credit(row):
-        yield from review(t, e.customer, e, is_whole=True)
+        yield from review(own, t, e.customer, e, is_whole=True)
     yield from tell_conflicts(t, e.customer, e)
     yield from tell_likenesses(t, e.customer, e)
 
@@ -48,4 +52,4 @@ def customer_proposed(t: CustomerTables, e: CustomerProposed) -> Iterator[Any]:
 
 
 def _credit(row: Customer) -> tuple[Any, ...]:
-    return row.is_deleted, row.status, row.credit_hold, row.credit_limit, row.terms, row.price_list
+    return row.is_deleted, row.status, row.credit_hold, row.credit_limit, row.credit_currency, row.terms, row.price_list

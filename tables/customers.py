@@ -27,6 +27,7 @@ class Customer(Frozen, frozen=True):
     price_list: str
     status: str
     extra: dict[str, str]
+    credit_currency: str = ""
 
     @property
     def is_active(self) -> bool:

@@ -25,14 +25,14 @@ def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
         yield _review(e, found[0][0][0])
 
 
-def review_erp_customers(t: CustomerTables, e: ReviewErpCustomers) -> Iterator[Any]:
-    """Delete the next customers that are from before the truncation."""
+def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> Iterator[Any]:
+    """Delete the next customers that are from before the truncation. `own`: see `tables.credit`."""
     check_table(("customer",), e)
     found, after = next_rows(t.customers, e.customer)
     for key, row in found:
         if not row.is_deleted and is_cut(row.version, e):
             try:
-                yield from customer_changed(t, gone(CustomerChanged, e, row.version, customer=key[0]))
+                yield from customer_changed(own, t, gone(CustomerChanged, e, row.version, customer=key[0]))
             except AlreadyApplied:
                 continue
     if after is not None:

@@ -96,8 +96,8 @@ CODES: dict[str, Code] = {
         "warning",
         "credit control",
         4 * HOUR_MS,
-        "Have the order placed in one currency, the one the customer's other open orders are in; or judge the credit yourself "
-        "and release the hold",
+        "Have the order placed in one currency, that of the credit limit and of the customer's other open orders; or judge the "
+        "credit yourself and release the hold",
     ),
     "credit_hold": Code(
         "warning",

@@ -159,6 +159,7 @@ _DEFINED = (
             _text("terms", "NET30 "),  # char(6): blank-padded
             _code("price_list"),
             _code("status", "A"),
+            _code_or_null("credit_currency"),  # of ERPs that keep limits in several
         ),
     ),
     ErpTable(

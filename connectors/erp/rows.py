@@ -73,6 +73,7 @@ def _customer(row: Row, common: dict[str, Any]) -> CustomerChanged:
         terms=row["terms"],
         price_list=row["price_list"],
         status=row["status"],
+        credit_currency=(row["credit_currency"] or "").upper(),
     )
 
 

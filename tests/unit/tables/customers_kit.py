@@ -13,7 +13,7 @@ from schemas.errors import AlreadyApplied, BadMessage
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
-from streams.customers import customers
+from streams.customers import customers_fold
 from streams.engine.flow import check_writer
 from tables.customers import CustomerTables
 from tables.table import in_memory
@@ -26,7 +26,8 @@ ROW: dict[str, Any] = {"name": "Acme", "terms": "NET30 ", "price_list": "STD", "
 class Desk:
     """The customers fold with its notes to itself applied at once; `open` has the exceptions that are open, by fingerprint."""
 
-    def __init__(self) -> None:
+    def __init__(self, credit_currency: str = "") -> None:
+        self.fold = customers_fold(credit_currency)
         self.t = in_memory(CustomerTables)
         self.lsn = 100
         self.sequence = 0
@@ -39,7 +40,7 @@ class Desk:
         event = CODEC.decode(CODEC.encode(event))
         kept = {f.name: copy(getattr(self.t, f.name)) for f in fields(self.t)}
         try:
-            said = list(customers.rules[type(event)](self.t, event))
+            said = list(self.fold.rules[type(event)](self.t, event))
         except (AlreadyApplied, BadMessage) as answer:
             for name, table in kept.items():
                 setattr(self.t, name, table)

@@ -58,6 +58,38 @@ def test_amounts_of_another_currency_are_held_and_do_not_add_up() -> None:
     assert {key[1]: row.granted_amount for key, row in desk.t.funds.under("C1")} == {"JPY": 30, "JPY+USD": 0, "USD": 99}
 
 
+def test_a_limit_in_another_currency_than_the_orders_is_not_compared_with_it() -> None:
+    """Not even with the first order: 90,000 JPY are within 100,000 of them, and far above as many USD, or the other way round."""
+    desk = Desk()
+    desk.erp(credit_limit=Decimal(100_000), credit_currency="JPY")
+    desk.ask("a", "90000", currency="USD")
+    desk.ask("b", "90000", currency="JPY")
+    desk.ask("c", "5")
+    assert desk.verdicts("a", "b", "c") == ["credit_currency", "granted", "credit_currency"]
+    (foreign,), (unsaid,) = desk.answers("a"), desk.answers("c")
+    limit = "Customer C1 (Acme) has a credit limit of 100000 JPY"
+    assert foreign.sentence == f"{limit}; this order is in USD: they cannot be compared."
+    assert unsaid.sentence == f"{limit}; this order is in a currency nobody says: they cannot be compared."
+    desk.ask("b", "0", currency="JPY", is_closed=True)
+    assert desk.verdict("a") == "credit_currency", "there is room, in another currency"
+    desk.erp(credit_limit=Decimal(100_000), credit_currency="USD")
+    assert desk.verdict("a") == "granted", "the ERP has corrected it"
+
+
+def test_the_distributors_own_currency_is_that_of_limits_that_do_not_say_theirs() -> None:
+    desk = Desk("USD")
+    desk.erp(credit_limit=Decimal(100))
+    desk.ask("a", "60", currency="EUR")
+    desk.ask("b", "60", currency="USD")
+    assert desk.verdicts("a", "b") == ["credit_currency", "granted"]
+    desk.erp(credit_limit=Decimal(100), credit_currency="EUR")
+    desk.ask("b", "0", currency="USD", is_closed=True)
+    assert desk.verdict("a") == "granted", "the ERP's word goes before"
+    desk.erp(credit_limit=None, credit_currency="EUR")
+    desk.ask("d", "1000", currency="USD")
+    assert desk.verdict("d") == "granted", "nothing is limited"
+
+
 def test_an_order_in_another_currency_goes_on_once_those_before_it_are_closed() -> None:
     desk = Desk()
     desk.erp(credit_limit=Decimal(100))
