@@ -313,9 +313,9 @@ class LineReturned(LineExecution, frozen=True, kw_only=True):
 
 
 class ChangeOutcome(Frozen, frozen=True, kw_only=True):
-    """What became of a request for change. `outcome`: pending, done, in_part, refused; `hint`: what to do instead.
+    """What became of a request for change. `hint`: what to do instead.
 
-    `kind`: cancel, cancel_line, set_qty, add_line, restate, release.
+    `outcome`: pending, done, in_part, refused, expired. `kind`: cancel, cancel_line, set_qty, add_line, restate, release, place.
     """
 
     change: str

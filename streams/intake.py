@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,7 @@ from streams.order_desk import GIVEN_UP, retry_exhausted
 from streams.references import check_channel
 from streams.replays import Replays, replay
 from streams.views import Published
+from tables.exceptions import CODES
 from tables.order_changes import change_of
 from tables.order_identity import twin_id
 
@@ -153,6 +154,10 @@ class ExceptionDesk:
         self._replays = Replays(log, codec, clock_ms)
         self.page = published.exception_page
         self.get = published.exception
+
+    def codes(self) -> Collection[str]:
+        """All an exception can have."""
+        return CODES
 
     def work(self, fingerprint: str, action: str, person: str, note: str) -> None:
         """Assign or resolve."""

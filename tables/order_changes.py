@@ -19,6 +19,8 @@ from tables.orders import Line, OpenChange, OrderTables, Recent
 
 KEPT = 20
 PENDING, DONE, IN_PART, REFUSED, EXPIRED = "pending", "done", "in_part", "refused", "expired"
+_TOLD_OTHERWISE = ("release", "place")
+"""Kinds of request of which people know: a person made it, or an exception of its own says it."""
 _GONE = "What is picked or shipped goes on its way: refuse the delivery or send it back, and it is credited"
 _NEW_ORDER = "Place a new order for what is wanted"
 _WAITING = "The outcome follows here as soon as it is known"
@@ -71,7 +73,7 @@ def answer(
             order_id=name,
             cause=e.event_id,
         )
-    if outcome in (IN_PART, REFUSED, EXPIRED) and kind != "release":
+    if outcome in (IN_PART, REFUSED, EXPIRED) and kind not in _TOLD_OTHERWISE:
         fingerprint = f"change_refused:{order_id}:{line or 0}"
         yield note(e, "change_refused", fingerprint, f"{sentence} {hint}.", order_id=order_id)
 

@@ -38,13 +38,20 @@ _AGAIN = "Send it again once that has come, with the reference the order was pla
 
 
 def keeping(rule: Rule, wait_ms: int) -> Rule:
-    """The rule of a request, which is kept if it cannot be carried out yet. Such a rule has changed nothing when it says so."""
+    """The rule of a request, which is kept if it cannot be carried out yet, and whose sender reads why if it is refused.
+
+    A rule has changed nothing when it says either.
+    """
 
     def then_keep(t: OrderTables, e: Any) -> Iterator[Any]:
         try:
             yield from rule(t, e)
         except NotYet as error:
             yield from _keep(t, e, error.reason, wait_ms)
+        except Refused as error:
+            if _has_ended(t, e):
+                raise AlreadyApplied(f"{e.event_id} has its outcome") from error
+            yield from _refused(t, e, error)
 
     return then_keep
 
@@ -87,8 +94,7 @@ def take_up(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
         except AlreadyApplied:
             found = []
         except Refused as error:
-            change, kind, under = request_of(now)
-            found = list(answer(t, now, order_id, change, kind, now.line, REFUSED, f"{error.reason}.", error.hint, under=under))
+            found = list(_refused(t, now, error))
         yield from found
         yield from _let_go(t, key, row, now)
 
@@ -103,6 +109,20 @@ def expire(t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator
         sentence = f"{_sentence(row.reason.partition(';')[0])}, and the request has expired: it changes nothing any more."
         yield from answer(t, request, order_id, change, kind, request.line, EXPIRED, sentence, _AGAIN, under=under)
         yield from _let_go(t, key, row, request)
+
+
+def _refused(t: OrderTables, e: Request, error: Refused) -> Iterator[Any]:
+    change, kind, under = request_of(e)
+    yield from answer(
+        t, e, e.order_id, change, kind, e.line, REFUSED, f"{_sentence(error.reason)}.", _sentence(error.hint), under=under
+    )
+
+
+def _has_ended(t: OrderTables, e: Request) -> bool:
+    """Whether its outcome has been told: one sent again long after, when it is forgotten among the facts, keeps it."""
+    held = t.recent_changes.get((e.order_id,)) or Recent()
+    change = request_of(e)[0]
+    return any(row.change == change and row.outcome != PENDING for row in held.outcomes)
 
 
 def _since(x: tuple[Request, tuple[str, str], EarlyChange]) -> tuple[int, int, str]:

@@ -20,7 +20,7 @@ from schemas.orders import (
 from schemas.quantity import show
 from tables.milestones import reach
 from tables.notes import cleared, note, several
-from tables.order_changes import begin, refuse, request_of, settle_changes, wanted_milli
+from tables.order_changes import REFUSED, answer, begin, refuse, request_of, settle_changes, wanted_milli
 from tables.order_echo import heard
 from tables.order_identity import (
     addressed,
@@ -61,6 +61,8 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
             return
         sentence = f"Order {e.order_id} was sent again with another content; the first one stands."
         yield note(e, "order_conflict", f"order_conflict:{e.order_id}", sentence, order_id=e.order_id)
+        hint = "Send the difference as a change, or what is wanted besides as an order under a reference of its own"
+        yield from answer(t, e, e.order_id, e.content_hash, "place", None, REFUSED, sentence, hint)
         return
     yield from recall_copies(t, e)
     t.placements[key] = Placement(

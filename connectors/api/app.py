@@ -36,7 +36,7 @@ def create_api(ports: Ports) -> FastAPI:
         viewers = Viewers(ports.console, ports.most_streams)
         app.include_router(pages.router(ports.console, viewers))
         app.state.end_streams = viewers.close
-    document(app, ports.promises.policies(), ports.channels)
+    document(app, ports.promises.policies(), ports.channels, ports.exceptions.codes())
     return app
 
 

@@ -15,6 +15,7 @@ from connectors.api.ports import Health, Ports, UnknownFieldShown
 from connectors.api.problems import Problem, problem
 from connectors.api.promises import Cursor, Limit, Text
 from connectors.api.render import instant, plain, reply
+from connectors.texts import unknown
 from schemas.deliveries import EndpointStatus
 from schemas.operations import ExceptionRow
 
@@ -84,6 +85,9 @@ def _exceptions(routes: APIRouter, ports: Ports) -> None:
         limit: Limit = 100,
     ) -> Response:
         """What a person should know. Without `state`: those open or assigned. Pass `next` as `after` for the next page."""
+        codes = ports.exceptions.codes()
+        if code is not None and code not in codes:
+            raise Problem(422, f"query/code: {unknown('code of exceptions', code, codes)}")
         wanted = {"open", "assigned"} if state is None else None if state == "all" else {state}
         found, following = await pool.run(_matching, ports, wanted, code, after, limit)
         return reply({"exceptions": [_row(row) for row in found], "next": following})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -411,6 +411,10 @@ class Replayed:
 
 class Exceptions(Protocol):
     """Exceptions for people, and dead letters."""
+
+    def codes(self) -> Collection[str]:
+        """All an exception can have."""
+        ...
 
     def page(self, after: str | None, limit: int) -> list[ExceptionRow]:
         """Rows in fingerprint order, after a fingerprint."""

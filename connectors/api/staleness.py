@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -42,11 +42,15 @@ class Staleness:
         await self._app(scope, receive, told)
 
 
-def _say_what_is_needed(parameter: dict[str, Any], policies: Sequence[str], channels: Sequence[str]) -> None:
+def _say_what_is_needed(
+    parameter: dict[str, Any], policies: Sequence[str], channels: Sequence[str], codes: Collection[str]
+) -> None:
     if parameter["name"] == "idempotency-key":
         parameter["required"] = True  # the handler asks for it itself, to say what it is for
     if parameter["name"] == "policy":
         parameter["schema"] = {"type": "string", "enum": list(policies)}
+    if parameter["name"] == "code":
+        parameter["schema"] = {"type": "string", "enum": sorted(codes)}
     if channels and parameter["name"] == "channel" and parameter["in"] == "query":
         parameter["schema"] = {"type": "string", "enum": list(channels)}
         parameter["description"] = "As it is written in the settings; another one is refused."
@@ -56,10 +60,10 @@ def _say_what_is_needed(parameter: dict[str, Any], policies: Sequence[str], chan
         parameter["schema"] |= {"minLength": 1, "maxLength": MAX_PATH_ID, "pattern": ID_PATTERN}
 
 
-def document(app: FastAPI, policies: Sequence[str], channels: Sequence[str]) -> None:
-    """Have the OpenAPI document tell of the header, and of what types do not: a needed key, the policies and channels there are.
+def document(app: FastAPI, policies: Sequence[str], channels: Sequence[str], codes: Collection[str]) -> None:
+    """Have the OpenAPI document tell of the header, and of what types do not: a needed key, and the names there are.
 
-    `channels`: none are not told.
+    `channels`: none are not told. `codes`: of exceptions.
     """
     made = app.openapi
 
@@ -69,7 +73,7 @@ def document(app: FastAPI, policies: Sequence[str], channels: Sequence[str]) -> 
                 if path.startswith(_READ) and "get" in methods:
                     methods["get"]["responses"]["200"].setdefault("headers", {})[HEADER] = _SAID
                 for parameter in (each for method in methods.values() for each in method.get("parameters", ())):
-                    _say_what_is_needed(parameter, policies, channels)
+                    _say_what_is_needed(parameter, policies, channels, codes)
             asked: dict[str, Any] = app.openapi_schema or {}
             schemas = asked["components"]["schemas"]
             schemas["CalculateIn"]["properties"]["policy"] = {"type": "string", "enum": list(policies)}

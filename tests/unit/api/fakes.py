@@ -252,6 +252,9 @@ class Fake:
     def milestones(self, order_id: str) -> list[Milestone]:
         return []
 
+    def codes(self) -> Sequence[str]:
+        return ("oversold", "waiting")
+
     def page(self, after: str | None, limit: int) -> list[ExceptionRow]:
         return [row for row in self.exception_rows if after is None or row.fingerprint > after][:limit]
 

@@ -303,6 +303,8 @@ def test_exceptions_are_listed_by_state_and_worked_on(client: Client, fake: Fake
 def test_exception_errors(client: Client) -> None:
     problem(client.get("/v1/exceptions/none"), 404)
     problem(client.get("/v1/exceptions?state=odd"), 422)
+    assert "Did you mean 'oversold'?" in problem(client.get("/v1/exceptions?code=oversolt"), 422)
+    assert body(client.get("/v1/exceptions?code=waiting")) == {"exceptions": [], "next": None}
     problem(client.post("/v1/exceptions/none/assign", json={"person": "dana"}), 404)
     problem(client.post("/v1/exceptions/f1/assign", json={"person": ""}), 422)
     problem(client.post("/v1/exceptions/f1/resolve", json={"person": "dana"}), 422)

@@ -56,4 +56,9 @@ def test_the_document_names_the_channels_there_are() -> None:
     assert {"404", "422"} <= document["paths"]["/v1/atp/{item}"]["get"]["responses"].keys()
 
 
+def test_the_document_names_the_codes_an_exception_can_have() -> None:
+    (code,) = [p for p in SCHEMA.raw_schema["paths"]["/v1/exceptions"]["get"]["parameters"] if p["name"] == "code"]
+    assert code["schema"] == {"type": "string", "enum": ["oversold", "waiting"]}
+
+
 BEYOND_A_SCHEMA = {"/v1/atp/calculate"}  # a day index is below `days`

@@ -57,6 +57,14 @@ def test_a_change_whose_order_does_not_come_expires_and_changes_nothing_after_th
     assert [x.outcome for x in w.status().changes] == ["expired"]
 
 
+def test_a_change_that_is_refused_as_it_stands_is_no_dead_letter_its_sender_never_hears_of() -> None:
+    w = world(placed((1, "A", 10)), set_qty(1, -1))
+    assert w.changes() == {"set 1 -1 1": ["refused"]}
+    assert (last(w).hint, w.fates[-1]) == ("Send 0 or more", "applied")
+    w.feed(set_qty(1, -1))
+    assert (w.changes(), w.fates[-1]) == ({"set 1 -1 1": ["refused"]}, "duplicate"), "sent again, it keeps its outcome"
+
+
 def test_the_same_request_sent_again_waits_once() -> None:
     w = world(cancel(), cancel())
     assert w.fates == ["applied", "duplicate"]

@@ -53,8 +53,10 @@ def test_a_contradicting_resend_is_noted_and_changes_nothing() -> None:
     w = world(placed((1, "A", 10)))
     before = w.status()
     w.feed(placed((1, "A", 99), content="c2"))
-    assert w.status() == before
+    assert replace(w.status(), changes=[]) == before
     assert w.noted() == ["order_conflict"]
+    assert [(x.kind, x.outcome) for x in w.status().changes] == [("place", "refused")]
+    assert w.changes() == {"c2": ["refused"]}, "whoever sent it can read it"
 
 
 def test_an_unknown_order_has_no_status() -> None:
