@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from streams.simulation.facts import Message
 from streams.simulation.floor import Floor
 from streams.simulation.history import Step, repetitions, rubbish
 from streams.simulation.office import Office
@@ -35,7 +36,7 @@ def busy_days(world: World, view: View, is_over: Callable[[], bool]) -> Iterator
     yield _step(world, "rest", world.interleave(rest))
 
 
-def _step(world: World, label: str, messages: list, commands: tuple[Reserve | Release, ...] = ()) -> Step:  # type: ignore[type-arg]
+def _step(world: World, label: str, messages: list[Message], commands: tuple[Reserve | Release, ...] = ()) -> Step:
     repeated = repetitions(world, messages)
     world.delivered.extend(repeated)
     return Step(label, world.now_ms, tuple(repeated), commands)
