@@ -122,8 +122,9 @@ CODES: dict[str, Code] = {
         "critical",
         "order desk",
         HOUR_MS,
-        "Ask the customer: if the order was entered twice, close the copies in the ERP; if more was ordered, place it as an"
-        " order with a reference of its own",
+        "Compare their lines: if the ERP split one order, keep its parts, send changes of their lines from the channel and check"
+        " their invoices by hand. Else ask the customer: if the order was entered twice, close the copies in the ERP; if more was"
+        " ordered, place it as an order with a reference of its own",
     ),
     "change_refused": Code(
         "warning", "sales", 4 * HOUR_MS, "Tell the customer what stays as it is; the sentence says what can be done instead"

@@ -8,6 +8,7 @@ from schemas.orders import ErpNumberReported, LinePicked, OrderPlaced, OrderStat
 from schemas.reported import written
 from streams.orders import orders_fold
 from tables import order_rules
+from tables.exceptions import CODES
 from tables.order_lines import ERP_EXTRA
 from tables.order_status import order_status
 from tests.order_kit import (
@@ -427,3 +428,14 @@ def test_a_warehouse_may_name_the_order_by_the_erps_number() -> None:
         for said in [x for x in w.out if isinstance(x, LinePicked)]:
             w.feed(said)
         assert w.units(1)["picked"] == 4
+
+
+def test_an_order_that_the_erp_splits_is_demanded_once_and_its_channel_can_change_all_lines() -> None:
+    w = world(placed((1, "A", 10), (2, "B", 5)), erp("SO1"), erp("SO2"))
+    w.feed(erp_line(10, "A", 10, no="SO1"), erp_line(10, "B", 5, no="SO2"))
+    assert (w.units(1), w.units(2)) == ({"ordered": 10, "allocated": 10}, {"ordered": 5, "allocated": 5})
+    assert w.noted() == ["duplicate_order"], "the ERP's own changes of SO2's lines are not followed, so a person is told"
+    w.feed(set_qty(2, 3))
+    assert w.units(2) == {"ordered": 3, "allocated": 3}
+    assert w.changes() == {"set 2 3 1": ["pending", "done"]}
+    assert "split" in CODES["duplicate_order"].action
