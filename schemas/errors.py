@@ -33,12 +33,14 @@ class NotYet(Exception):
     """The event needs a fact that has not arrived (its item is unknown). It waits and is retried when the fact comes.
 
     `waits_for` names the fact, like `site:DC-1`; "" is the record's own key. A fold says with `release_on` which event brings it.
+    `items`: those whose stock, supply or demand it would change; their answers are marked `suspect` while it waits.
     """
 
-    def __init__(self, reason: str, waits_for: str = "") -> None:
+    def __init__(self, reason: str, waits_for: str = "", *, items: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.waits_for = waits_for
+        self.items = items
 
 
 class BrokenInvariant(Exception):

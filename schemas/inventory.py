@@ -306,15 +306,19 @@ class ReviewBackorders(Event, frozen=True, kw_only=True):
 
 
 class ItemSuspected(Event, frozen=True, kw_only=True):
-    """A message about the item was quarantined as `dead_letter_id`: its numbers may be wrong until that is replayed."""
+    """A message about the item was quarantined as `dead_letter_id`: its numbers may be wrong until that is replayed.
+
+    `is_waiting`: no message was quarantined. Events about the item wait for something, and `dead_letter_id` says for what.
+    """
 
     item: str
     dead_letter_id: str
     reason: str
+    is_waiting: bool = False
 
 
 class SuspicionCleared(Event, frozen=True, kw_only=True):
-    """The quarantined message `dead_letter_id` was replayed, or the item reconciled."""
+    """The quarantined message `dead_letter_id` was replayed, what waited was settled, or the item reconciled."""
 
     item: str
     dead_letter_id: str
@@ -388,8 +392,8 @@ class Atp(Frozen, frozen=True, kw_only=True):
     beyond the sites' own, by `site` each keeps all of it (see `tables.safety`). Let `alone` be a site's `atp_milli` +
     `kept_milli`: `atp_milli` = their sum - `shared_safety_milli`, signed; `promise_milli` = max(0, the sum of their
     max(0, alone) - `shared_safety_milli`), and 0 of an item that is not sold: by `item_status` unknown, deleted, or on hold (H).
-    `suspects`: dead letters about this item that were not replayed yet, and
-    balances below zero as `negative:<site>:<status>`.
+    `suspects`: dead letters about this item that were not replayed yet, what events about it wait for as
+    `waiting:<flow>/<partition>:<what>`, and balances below zero as `negative:<site>:<status>`.
     """
 
     item: str

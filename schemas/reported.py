@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from schemas.errors import BadMessage
-from schemas.inventory import DemandSubstituted, PickShorted, StockPicked, StockReturned, StockShipped
+from schemas.inventory import DemandSubstituted, PickShorted, StockEvent, StockPicked, StockReturned, StockShipped
 from schemas.orders import LinePicked, LineReturned, LineShipped, LineShorted, LineSubstituted, PickReleased
 
 TYPES: dict[str, type[Any]] = {
@@ -40,3 +40,8 @@ def read(name: str, body: str) -> Any:
         return msgspec.json.decode(body, type=TYPES[name])
     except (KeyError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BadMessage(f"a reported {name} cannot be read: {error}", hint="send the warehouse's message again") from error
+
+
+def stock_items(event: Any) -> tuple[str, ...]:
+    """The item whose stock or demand an event changes; none for what tells the order alone."""
+    return (event.item,) if isinstance(event, StockEvent) else ()

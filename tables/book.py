@@ -406,12 +406,19 @@ def known_item(tables: PromiseTables, item: str) -> Item | None:
     return None if row is None or row.is_deleted else row
 
 
-def check_site(tables: PromiseTables, site: str, event_id: str) -> None:
+def check_site(tables: PromiseTables, site: str, event_id: str, item: str) -> None:
     """Raises `NotYet` for a site the ERP, which owns them, has not sent (or has deleted): nothing is made there until it does."""
     if not is_known_site(tables, site):
         raise NotYet(
-            f"UnknownSite(site={site!r}): the ERP has not sent this site; {event_id} is applied when it does", f"site:{site}"
+            f"UnknownSite(site={site!r}): the ERP has not sent this site; {event_id} is applied when it does",
+            f"site:{site}",
+            items=(item,),
         )
+
+
+def unknown_item(item: str, what: str) -> NotYet:
+    """Why an event about the numbers of an item that the ERP has not sent waits. `what`: what becomes of it when it does."""
+    return NotYet(f"UnknownItem(item={item!r}): the ERP has not sent this item; {what} when it does", items=(item,))
 
 
 def is_known_site(tables: PromiseTables, site: str) -> bool:

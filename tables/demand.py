@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from schemas.errors import AlreadyApplied, NotYet, Refused
+from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from schemas.inventory import (
     DemandSubstituted,
@@ -22,7 +22,7 @@ from schemas.inventory import (
 from schemas.operations import ExceptionNoted
 from schemas.quantity import show
 from tables.allocation import answered, book_parts, give_back, place, review, take, unbook_backorder, unbook_parts, write
-from tables.book import Book, check_site, known_item
+from tables.book import Book, check_site, known_item, unknown_item
 from tables.calendars import plan_day
 from tables.inventory import Opened, not_the_owner, opened
 from tables.line_book import LineBook
@@ -41,13 +41,13 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     """Bring a line's promise to what is wanted now, and answer. Raises `NotYet` for an unknown item or site."""
     item = t.items.get((e.item,))
     if item is None:
-        raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; order {e.order_id} is promised when it does")
+        raise unknown_item(e.item, f"order {e.order_id} is promised")
     key = (e.item, e.order_id, e.line)
     held = t.demands.get(key)
     if held is not None and e.revision <= held.revision:
         raise AlreadyApplied
     if e.site is not None and e.wanted_milli:
-        check_site(t, e.site, f"order {e.order_id}")
+        check_site(t, e.site, f"order {e.order_id}", e.item)
     book = Book(p, t, e.item, e)
     line = LineBook(e.order_id, e.line, held)
     is_measured = True

@@ -24,7 +24,7 @@ from schemas.inventory import (
 )
 from schemas.operations import ExceptionNoted
 from tables.allocation import review
-from tables.book import Book, check_site, known_item
+from tables.book import Book, check_site, known_item, unknown_item
 from tables.calendars import day_at, plan_day
 from tables.items import store_erp_balance
 from tables.line_book import LineBook
@@ -53,13 +53,14 @@ def opened(p: Policy, t: PromiseTables, e: StockEvent, line: LineBook | None = N
     """
     item = known_item(t, e.item)
     if item is None:
-        raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.event_id} is retried when it does")
-    check_site(t, e.site, e.event_id)
+        raise unknown_item(e.item, f"{e.event_id} is retried")
+    check_site(t, e.site, e.event_id, e.item)
     units = units_of(item) if line is None else line.measured(item)
     try:
         qty = convert(e.item, units, e.qty_milli, e.uom)
     except UnknownUnit as error:
-        raise NotYet(f"{error.reason} ({e.event_id} is applied when it has); {error.hint}") from error
+        why = f"{error.reason} ({e.event_id} is applied when it has); {error.hint}"
+        raise NotYet(why, items=(e.item,)) from error
     return Opened(item, Book(p, t, e.item, e), qty, e.lot or "")
 
 
@@ -111,7 +112,7 @@ def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[Any]:
         if p.site(site).physical_owner != "wms":
             yield not_the_owner(e, site)
             return
-    check_site(t, e.to_site, e.event_id)
+    check_site(t, e.to_site, e.event_id, e.item)
     o = opened(p, t, e)
     source = t.balances.get((e.item, e.site, e.status, o.lot))
     expires = source.expires_day if source is not None else None
@@ -175,11 +176,9 @@ def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> It
     """
     is_stock = p.site(e.site).physical_owner == "erp"
     if is_stock and not e.is_deleted:
-        check_site(t, e.site, e.event_id)
+        check_site(t, e.site, e.event_id, e.item)
         if known_item(t, e.item) is None:
-            raise NotYet(
-                f"UnknownItem(item={e.item!r}): the ERP has not sent this item; its balance at {e.site} is taken when it does"
-            )
+            raise unknown_item(e.item, f"its balance at {e.site} is taken")
     row = store_erp_balance(t, e)
     if not is_stock:
         return

@@ -8,7 +8,7 @@ from typing import Any
 from schemas.errors import NotYet
 from schemas.frozen import replace
 from schemas.orders import ErpNumberReported
-from schemas.reported import read
+from schemas.reported import read, stock_items
 from tables.orders import OrderTables
 
 
@@ -19,14 +19,16 @@ def erp_number_reported(t: OrderTables, e: ErpNumberReported) -> Iterator[Any]:
         yield replace(e, order_id=passed.to)
         return
     event = read(e.type, e.body)
-    yield replace(event, order_id=e.order_id, line=_line(t, e, event.line))
+    yield replace(event, order_id=e.order_id, line=_line(t, e, event))
 
 
-def _line(t: OrderTables, e: ErpNumberReported, number: int) -> int:
+def _line(t: OrderTables, e: ErpNumberReported, event: Any) -> int:
     """Our number of a line that is named by the ERP's, or already by ours."""
+    number: int = event.line
     erp = t.erp_lines.get((e.order_id, e.order_no, number))
     if erp is not None and erp.line is not None:
         return erp.line
     if erp is None and (e.order_id, e.order_no) in t.erp_orders and (e.order_id, number) in t.placed:
         return number
-    raise NotYet(f"line {number} of the ERP's order {e.order_no} has not arrived; the warehouse's report waits for it")
+    why = f"line {number} of the ERP's order {e.order_no} has not arrived; the warehouse's report waits for it"
+    raise NotYet(why, items=stock_items(event))

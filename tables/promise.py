@@ -342,9 +342,10 @@ class Queued(Frozen, frozen=True):
 
 
 class Suspicion(Frozen, frozen=True):
-    """A quarantined message about the item."""
+    """A quarantined message about the item. `is_waiting`: events about it wait, and none is in quarantine."""
 
     reason: str
+    is_waiting: bool = False
 
 
 class Deadline(Frozen, frozen=True):

@@ -10,6 +10,7 @@ from schemas.documents import InvoiceLineJoined, SalesOrderLineRow, SalesOrderRo
 from schemas.errors import AlreadyApplied, NotYet
 from schemas.frozen import replace
 from schemas.orders import ErpNumberReported, ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
+from schemas.reported import read, stock_items
 from tables.documents import BilledLine, DocumentsTables, SalesOrder, SalesOrderLine
 from tables.erp_rows import accept, caused_by, instant_ms, merged_extra, unless_equal
 
@@ -171,7 +172,10 @@ def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[Any
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
     if order_id is None:
         hint = "is the number the ERP's own, or the order's id here?"
-        raise NotYet(f"the ERP has not sent order {e.order_no}; the warehouse's report of it waits ({hint})")
+        raise NotYet(
+            f"the ERP has not sent order {e.order_no}; the warehouse's report of it waits ({hint})",
+            items=stock_items(read(e.type, e.body)),
+        )
     yield ErpNumberReported(
         event_id=e.event_id,
         source=e.source,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.errors import AlreadyApplied, NotYet
+from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.allocation import review
-from tables.book import Book, check_site, known_item
+from tables.book import Book, check_site, known_item, unknown_item
 from tables.calendars import plan_day
 from tables.policy import Policy
 from tables.promise import PromiseTables, Supply
@@ -35,9 +35,9 @@ def supply_changed(p: Policy, t: PromiseTables, e: SupplyChanged) -> Iterator[An
     if e.revision <= held.revision:
         raise AlreadyApplied
     if e.is_open:
-        check_site(t, e.site, e.event_id)
+        check_site(t, e.site, e.event_id, e.item)
         if known_item(t, e.item) is None:
-            raise NotYet(f"UnknownItem(item={e.item!r}): the ERP has not sent this item; {e.document} is expected when it does")
+            raise unknown_item(e.item, f"{e.document} is expected")
     book = Book(p, t, e.item, e)
     _book(book, held, -1)
     row = Supply(e.revision, e.site, e.supplier, e.ordered_milli, e.received_milli, held.received_milli, e.expected_on, e.is_open)

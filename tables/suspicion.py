@@ -1,4 +1,4 @@
-"""Suspicion: an item with a quarantined message may be wrong until it is replayed, and its answers say so."""
+"""Suspicion: an item with a quarantined message, or one that waits, may be wrong until it is settled, and its answers say so."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ SHOWN = 20  # dead letters named in an answer
 
 
 def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[Any]:
-    """Mark the item's answers."""
+    """Mark the item's answers. What waits has an exception of its own, one for all items: none is noted for each."""
     if (e.item, e.dead_letter_id) in t.suspects:
         raise AlreadyApplied
-    t.suspects[(e.item, e.dead_letter_id)] = Suspicion(e.reason)
+    t.suspects[(e.item, e.dead_letter_id)] = Suspicion(e.reason, e.is_waiting)
     yield from update_marks(p, t, e, e.item)
+    if e.is_waiting:
+        return
     sentence = f"numbers of {e.item} may be wrong: {e.dead_letter_id} is in quarantine ({e.reason})"
     yield note(e, "suspect_item", f"suspect:{e.item}", sentence, item=e.item)
 
 
 def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Iterator[Any]:
-    """The message was replayed."""
-    if (e.item, e.dead_letter_id) not in t.suspects:
+    """The message was replayed, or what waited was settled."""
+    held = t.suspects.get((e.item, e.dead_letter_id))
+    if held is None:
         raise AlreadyApplied
     del t.suspects[(e.item, e.dead_letter_id)]
     yield from update_marks(p, t, e, e.item)
-    yield from trusted(t, e, e.item)
+    if not held.is_waiting:
+        yield from trusted(t, e, e.item)
 
 
 def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[Any]:
-    """The exception is over once nothing raises doubt."""
-    if not any(True for _ in t.suspects.under(item)):
+    """The exception is over once nothing of which it tells raises doubt."""
+    if all(row.is_waiting for _, row in t.suspects.under(item)):
         yield cleared(e, f"suspect:{item}")
 
 

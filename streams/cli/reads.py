@@ -13,6 +13,15 @@ from streams.cli.options import AsJson, Data, settings_for
 from streams.cli.say import Failed, as_it_is, as_json, number, out, progress, table
 from streams.cli.session import Session, ask, read, session
 
+_DOUBTS = {
+    "": "messages about it are in quarantine:",
+    "waiting": "events of it wait for",
+    "negative": "its balance is below zero at",
+    "unpublished": "its newest numbers cannot be worked out:",
+    "erp-history": "the ERP's new snapshot has not read all its rows:",
+}
+"""What raises doubt about an item, by the start of its name; dead letters are named by their records."""
+
 
 def atp(
     item: Annotated[str, typer.Argument(help="Item number, as the ERP has it.")],
@@ -56,7 +65,7 @@ def _show_atp(shown: dict[str, Any]) -> None:
         f"(policy {shown['policy']}, ATP {number(shown['atp'])}, safety stock {number(shown['safety_stock'])}{kept})"
     )
     if shown["is_suspect"]:
-        console.print(f"[yellow]May be wrong: messages about it are in quarantine: {', '.join(shown['suspects'])}[/]")
+        console.print(f"[yellow]May be wrong: {_doubts(shown['suspects'])}[/]")
     columns = ("site", "promise", "ATP", "usable", "held", "quality", "damaged", "staged", "demand", "reserved", "backordered")
     rows = [
         (s["site"], s["promise"], s["atp"], *s["on_hand"].values(), s["demand"], s["reserved"], s["backordered"])
@@ -67,6 +76,18 @@ def _show_atp(shown: dict[str, Any]) -> None:
     days = [(d["day"], d["supply"], d["demand"], d["projected"], d["atp"], d["promise"]) for d in _changing(shown["days"])]
     console.print(table("Days on which something changes", series, days, right=series[1:]))
     console.print(f"version {shown['version']}, as of {shown['as_of']}; {_waiting(shown)}")
+
+
+def _doubts(suspects: list[str]) -> str:
+    """What raises doubt, in a sentence."""
+    kinds: dict[str, list[str]] = {}
+    for name in suspects:
+        kind, _, what = name.partition(":")
+        if kind == "waiting":  # where it waits is of no interest here
+            what = what.partition(":")[2].replace(":", " ", 1)
+        is_kind = kind in _DOUBTS and bool(what)
+        kinds.setdefault(kind if is_kind else "", []).append(what if is_kind else name)
+    return "; ".join(f"{_DOUBTS[kind]} {', '.join(dict.fromkeys(found))}" for kind, found in kinds.items())
 
 
 def _changing(days: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -45,13 +45,14 @@ class Fates:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A record that waits for a fact."""
+    """A record that waits for a fact. `items`: those whose numbers may be wrong meanwhile."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers
     timestamp_ms: int
     reason: str
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,13 @@ class Waiting:
     count: int
     since_ms: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """How many of the records that wait for a fact would change an item's numbers."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ class EngineTables:
     fates: Table[tuple[str], Fates]  # one row, under ""
     parked: Table[tuple[str, int], Parked]  # fact, offset
     waiting: Table[tuple[str], Waiting]  # fact
+    doubted: Table[tuple[str, str], Doubted]  # fact, item
     releasing: Table[tuple[str], Releasing]  # one row at most, under ""
     replayed: Table[tuple[str], Replayed]  # dead letter id
     windows: Table[tuple[str], Windows]  # one row at most, under ""

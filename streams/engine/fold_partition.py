@@ -15,7 +15,7 @@ from schemas.records import Record
 from schemas.topics import ROUTES, source_of
 from streams.engine import quarantine
 from streams.engine.controls import Controls
-from streams.engine.fates import ONE, Parked, Releasing, Waiting, fact_of
+from streams.engine.fates import ONE, Doubted, Parked, Releasing, Waiting, fact_of
 from streams.engine.flow import Fold, WaitsFor
 from streams.engine.flow_partition import FlowPartition
 from streams.engine.limits import Limits
@@ -98,17 +98,22 @@ class FoldPartition(FlowPartition):
         known = self._engine.waiting.get((fact,))
         if known is not None and known.count >= self._limits.waiting:
             full = f"{known.count} events wait for {quarantine.waited_for(fact)} already, and this one cannot be applied either"
-            late = BadMessage(f"{full}: {error.reason}", hint="replay it when what it waits for has come")
+            late = BadMessage(f"{full}: {error.reason}", hint="replay it when what it waits for has come", items=error.items)
             self._quarantine(record, late, is_limited=False)
             return
         self._fates.parked += 1
-        self._wait(record, fact, error.reason)
+        self._wait(record, fact, error)
 
-    def _wait(self, record: Record, fact: str, reason: str) -> None:
+    def _wait(self, record: Record, fact: str, error: NotYet) -> None:
+        reason, items = error.reason, tuple(dict.fromkeys(error.items))
         known = self._engine.waiting.get((fact,)) or Waiting(0, record.timestamp_ms, reason)
         row = replace(known, count=known.count + 1)
-        self._engine.parked[fact, record.offset] = Parked(record.key, record.value, record.headers, record.timestamp_ms, reason)
+        self._engine.parked[fact, record.offset] = Parked(
+            record.key, record.value, record.headers, record.timestamp_ms, reason, items
+        )
         self._engine.waiting[fact,] = row
+        for doubted in items:
+            self._doubt(record, fact, doubted, reason)
         if self._takes_notes():
             own = quarantine.text_of(record.key) if fact == fact_of(self._own_fact(record)) else None
             item = own if self._inbox.key == "item" else None
@@ -172,8 +177,8 @@ class FoldPartition(FlowPartition):
             other = self._fact(record, error)
             if other == fact:
                 return True, ()
+            self._wait(record, other, error)  # first: an item that both concern is not trusted in between
             self._unpark(fact, record)
-            self._wait(record, other, error.reason)
             return False, ()
         except Exception as error:
             self._undo(sent)
@@ -186,7 +191,25 @@ class FoldPartition(FlowPartition):
         self._replayed(record)
         return False, brings
 
+    def _doubt(self, record: Record, fact: str, item: str, reason: str) -> None:
+        """One more record about the item waits for the fact: the first has the item's answers say that they may be wrong."""
+        known = self._engine.doubted.get((fact, item))
+        self._engine.doubted[fact, item] = Doubted(1 if known is None else known.count + 1)
+        if known is None:
+            self._note(quarantine.doubted(self.flow, record, fact, item, reason))
+
+    def _trust(self, record: Record, fact: str, item: str) -> None:
+        """One record fewer: after the last one the fact raises no doubt about the item."""
+        known = self._engine.doubted[fact, item]
+        if known.count > 1:
+            self._engine.doubted[fact, item] = Doubted(known.count - 1)
+            return
+        del self._engine.doubted[fact, item]
+        self._note(quarantine.doubt_over(self.flow, record, fact, item))
+
     def _unpark(self, fact: str, record: Record) -> None:
+        for item in self._engine.parked[fact, record.offset].items:
+            self._trust(record, fact, item)
         del self._engine.parked[fact, record.offset]
         row = self._engine.waiting[fact,]
         if row.count > 1:

@@ -170,6 +170,28 @@ def waiting_fingerprint(flow: str, fact: str) -> str:
     return f"waiting:{flow}:{_clean(fact)}"
 
 
+def doubted(flow: str, record: Record, fact: str, item: str, reason: str) -> ItemSuspected:
+    """An event about the item waits: its numbers are without what the event says."""
+    return ItemSuspected(
+        **_origin(record, f"doubted:{fact}:{item}"),
+        item=item,
+        dead_letter_id=_doubt(flow, record, fact),
+        reason=_clean(f"an event of it waits for {waited_for(fact)}: {reason}"),
+        is_waiting=True,
+    )
+
+
+def doubt_over(flow: str, record: Record, fact: str, item: str) -> SuspicionCleared:
+    """None of the item's events waits for the fact any longer, in this partition."""
+    origin = _origin(record, f"trusted:{fact}:{item}")
+    return SuspicionCleared(**origin, item=item, dead_letter_id=_doubt(flow, record, fact))
+
+
+def _doubt(flow: str, record: Record, fact: str) -> str:
+    """What the doubt is called: events of one item may wait in several partitions, each of which counts its own."""
+    return f"waiting:{flow}/{record.partition}:{_clean(fact)}"
+
+
 def replay_headers(letter: DeadLetter) -> Headers:
     """What marks a record as the repetition of a dead letter."""
     items = ",".join([quote(item, safe="") for item in letter.items])

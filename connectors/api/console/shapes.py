@@ -66,7 +66,7 @@ def item(row: Atp, description: str | None = None) -> dict[str, Any]:
 
 
 def warnings(row: Atp) -> list[str]:
-    """What a person should know about the number. Suspect: a message about it was not understood."""
+    """What a person should know about the number. Suspect: a message about it was not understood, or waits."""
     found = []
     if row.suspects:
         found.append("suspect")

@@ -39,6 +39,7 @@ class Bench:
         self.number = 0
         self.said: list[Any] = []
         self.offset = 0
+        self.answer: Exception | None = None
 
     def head(self, at: int | None = None, event_id: str | None = None, source: str = "wms") -> dict[str, Any]:
         self.number += 1
@@ -57,6 +58,7 @@ class Bench:
         try:
             said = list(self.fold.rules[type(event)](self.t, event))
         except (AlreadyApplied, BadMessage, NotYet) as answer:
+            self.answer = answer
             for name, table in kept.items():
                 setattr(self.t, name, table)
             return type(answer).__name__

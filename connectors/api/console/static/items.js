@@ -12,7 +12,7 @@ const ITEM_PAUSE_MS = 900;
 const FOLLOW_MS = 12000;
 const TYPING_MS = 180;
 const WARNINGS = {
-  suspect: ["warn", "Suspect", "A message about this item was not understood: the number may be off until it is fed again."],
+  suspect: ["warn", "Suspect", "A message about this item was not understood, or waits for something: the number may be off until that is settled."],
   oversold: ["bad", "Oversold", "More is promised than there is: stock that was promised has gone."],
   negative: ["bad", "Negative", "A site's stock is below zero: something was taken that was never received."],
   "on hold": ["hold", "On hold", "The ERP has put this item on hold: nothing new is promised of it."],
