@@ -227,6 +227,12 @@ CODES: dict[str, Code] = {
     "file_rejected": Code(
         "warning", "integration", 4 * HOUR_MS, "Correct the file as its report says and drop it again under the same name"
     ),
+    "folder_unreadable": Code(
+        "critical",
+        "integration",
+        HOUR_MS,
+        "Mount the folder again, or give the user crossdock runs as the right to read and write it; its files are taken then",
+    ),
     "file_time": Code("info", "integration", DAY_MS, "Set the clock of the system that writes the folder's files"),
     "clock_step": Code(
         "critical",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from connectors.texts import visible
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import AGENTS, ROUTES
@@ -64,11 +65,32 @@ def _known(waiting: dict[str, tuple[str, str, int, int]], became: Became, until:
 
 
 class FileNotes:
-    """Notes exceptions about files: one that was rejected, until one of its name is taken; one whose time is in the future."""
+    """Notes exceptions about files: one that was rejected, until one of its name is taken; one whose time is in the future.
+
+    And about folders that cannot be read, until they can: nothing of them is lost, and nothing comes in.
+    """
 
     def __init__(self, log: Log, codec: Codec) -> None:
         self._log = log
         self._codec = codec
+        self._unreadable: dict[str, bool] = {}  # what was said of each folder last: what an earlier run said is not known
+
+    def unreadable(self, door: str, folder: Path, error: OSError) -> None:
+        """Say once that a folder cannot be read. Raises `Unavailable`: then it is said the next time."""
+        if self._unreadable.get(door):
+            return
+        where = error.filename if isinstance(error.filename, str) else str(folder)
+        why = f"{error.strerror or type(error).__name__}: {visible(where)}"
+        sentence = f"The folder {door} ({folder}) cannot be read or written to ({why}): order files in it wait"
+        self._note(f"folder_unreadable:{door}", "folder_unreadable", sentence)
+        self._unreadable[door] = True
+
+    def readable(self, door: str) -> None:
+        """The folder can be read (again). Raises `Unavailable`."""
+        if self._unreadable.get(door) is not False:
+            fingerprint = f"folder_unreadable:{door}"
+            self._send(ExceptionCleared(**_now(fingerprint), fingerprint=fingerprint))
+            self._unreadable[door] = False
 
     def write(self, door: str, folder: Path, dropped: Dropped) -> None:
         """What is to be said of a file. Raises `Unavailable`: then the file is taken again, and said again."""

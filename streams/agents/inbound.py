@@ -147,6 +147,9 @@ class Inbound:
                 await run(door, stop)  # type: ignore[arg-type]
             except (Unavailable, OSError) as error:
                 self._failed(door, error)
+                if isinstance(door, FolderDoor) and isinstance(error, OSError):
+                    with contextlib.suppress(Unavailable):  # it fails at the next turn as well
+                        await asyncio.to_thread(self._notes.unreadable, door.name, door.path, error)
                 _log.warning("a door is tried again", door=door.name, reason=f"{type(error).__name__}: {error}")
             except Exception as error:
                 self._failed(door, error)
@@ -161,6 +164,8 @@ class Inbound:
     async def _well(self, door: Door, turns: AsyncIterator[None]) -> AsyncIterator[None]:
         async for turn in turns:
             yield turn
+            if isinstance(door, FolderDoor):
+                await asyncio.to_thread(self._notes.readable, door.name)
             self._keeper.report(f"door {door.name}", None, is_vital=False)
 
     async def _poll(self, door: PolledDoor, stop: asyncio.Event) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import raw_channel
 from streams.agents.drop import Dropped, Folder, drop
-from streams.agents.files import outcomes
+from streams.agents.files import FileNotes, outcomes
 from streams.agents.folder import Declared, clean_name, free, read_bounded
 from streams.agents.inbound import FolderDoor, Inbound
-from streams.engine.log import Outgoing, TopicPartition
+from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.memory import MemoryLog
 
 HEAD = "order,customer,placed_at,line,item,qty\n"
@@ -278,8 +279,73 @@ def test_a_rejected_file_is_an_exception_until_one_of_its_name_is_taken(tmp_path
         "file_rejected:acme:a.csv",
         "file_rejected:acme:note.txt",
     }
-    assert [event.fingerprint for event in events if isinstance(event, ExceptionCleared)] == ["file_rejected:acme:a.csv"]
+    cleared = [event.fingerprint for event in events if isinstance(event, ExceptionCleared)]
+    assert cleared == ["folder_unreadable:acme", "file_rejected:acme:a.csv"]  # an earlier run may have noted the first
     assert "colour" in next(event.sentence for event in events if event.fingerprint.endswith("a.csv"))
+
+
+def _said_of(kept: MemoryLog, code: str) -> list[ExceptionNoted | ExceptionCleared]:
+    codec, at = Codec(), TopicPartition(topics.EXCEPTIONS_INBOX.name, 0)
+    events = [codec.decode(record.value or b"") for record in kept.read(at, 0, 100)]
+    return [e for e in events if isinstance(e, ExceptionNoted | ExceptionCleared) and e.fingerprint.startswith(f"{code}:")]
+
+
+def _blocked(path: Path) -> None:
+    """The folder's mount is gone: a plain file stands where it was."""
+    shutil.rmtree(path)
+    path.write_text("")
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "later"])
+def test_a_folder_that_cannot_be_read_is_an_exception_until_it_can(tmp_path: Path, when: str) -> None:
+    kept = MemoryLog()
+    kept.create([*topics.DEFINED, raw_channel("edi")])
+    path = tmp_path / "drop"
+    path.mkdir()
+    if when != "later":
+        _blocked(path)
+    inbound = Inbound(kept, [FolderDoor("acme", "edi", path, 0.05)], CollectorRegistry())
+    inbound.start()
+    try:
+        if when == "later":
+            wait_for(lambda: bool(_said_of(kept, "folder_unreadable")))  # it can be read
+            _blocked(path)
+        wait_for(lambda: any(isinstance(e, ExceptionNoted) for e in _said_of(kept, "folder_unreadable")))
+        time.sleep(2.5)  # two more turns that fail: it is said once
+        path.unlink()
+        path.mkdir()
+        put(path / "a.csv")
+        wait_for((path / "done" / "a.csv").exists)
+        wait_for(lambda: isinstance(_said_of(kept, "folder_unreadable")[-1], ExceptionCleared))
+    finally:
+        inbound.stop()
+    noted = [e for e in _said_of(kept, "folder_unreadable") if isinstance(e, ExceptionNoted)]
+    assert [(e.code, e.fingerprint) for e in noted] == [("folder_unreadable", "folder_unreadable:acme")]
+    assert f"The folder acme ({path}) cannot be read or written to" in noted[0].sentence
+
+
+def test_a_folder_whose_exception_the_log_does_not_take_is_said_the_next_time(tmp_path: Path) -> None:
+    kept = MemoryLog()
+    kept.create(topics.DEFINED)
+
+    class Away:
+        is_away = True
+
+        def append(self, outgoing: Sequence[Outgoing]) -> list[int]:
+            if self.is_away:
+                raise Unavailable("the disk is full")
+            return kept.append(outgoing)
+
+    away = Away()
+    notes, error = FileNotes(away, Codec()), PermissionError(13, "Permission denied", "/mnt/x")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        notes.unreadable("acme", tmp_path, error)
+    away.is_away = False
+    notes.unreadable("acme", tmp_path, error)
+    notes.unreadable("acme", tmp_path, error)
+    (said,) = _said_of(kept, "folder_unreadable")
+    assert isinstance(said, ExceptionNoted)
+    assert "(Permission denied: /mnt/x)" in said.sentence
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
