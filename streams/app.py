@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from streams.exceptions import exceptions
 from streams.folded_with import note_policy
 from streams.hands import Hand
 from streams.here import CatchingUp, RowsHere, ViewsHere
+from streams.hold_counts import HoldCounts
 from streams.intake import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
 from streams.interventions import Interventions
 from streams.machine import MB, Disk, Machine
@@ -48,13 +49,16 @@ from streams.promise import promise_fold
 from streams.pulse import Pulse
 from streams.requests import Requests
 from streams.roles import ROLES, Role, by_group, group_of, role_of
+from streams.setting_names import SettingNames
 from streams.setting_parts import milliseconds
 from streams.settings import BadSettings, Settings
 from streams.translators import translators
 from streams.trusted_clock import TrustedClock
 from streams.unknown_fields import SourceReader
 from streams.views import PromiseView, Published, TableView
+from streams.warnings import Warnings
 from streams.watch import Watch
+from tables.reservations import HELD
 
 CLOCK_PAUSE_S = 0.25
 TRIM_PAUSE_S = 60.0
@@ -133,8 +137,9 @@ class App:
         )
         self._views = ViewsHere(log, self.keeper)
         self._checks: dict[str, Check] = {}
-        self.interventions = Interventions(log, self.flows, codec, clock_ms, settings.to_limits())
-        self.sources = SourceReader(log, self.flows)
+        names = SettingNames(settings, self.tables)
+        self.interventions = Interventions(log, self.flows, codec, clock_ms, settings.to_limits(), names.unknown)
+        self.sources = SourceReader(log, self.flows, clock_ms)
         self.watch = Watch(
             log,
             self.flows,
@@ -148,7 +153,16 @@ class App:
             keeper=self.keeper,
         )
         self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
-        self._requests = Requests(log, log, codec, clock_ms, settings.channels, keeper=self.keeper)
+        self._requests = Requests(
+            log,
+            log,
+            codec,
+            clock_ms,
+            settings.channels,
+            holds=HoldCounts(settings.hold_total, clock_ms),
+            alive=self._holds,
+            keeper=self.keeper,
+        )
         self.pulse = Pulse(
             log,
             codec,
@@ -157,6 +171,7 @@ class App:
             self.watch,
             self.ailing,
             clock_ms,
+            warned=Warnings(names.unknown, self.sources.unknown_fields).found,
             is_dense=not settings.is_kafka,
             keeper=self.keeper,
         )
@@ -218,6 +233,12 @@ class App:
             )
         except ValueError as error:
             raise BadSettings(f"kafka.clients: {error}.") from None
+
+    def _holds(self) -> Iterator[tuple[str, str, int]]:
+        """Reservations that are alive: channel, id and end."""
+        for (_, reservation_id), row in self.tables.scan("promise", "reservations"):
+            if row.state == HELD:
+                yield row.channel, reservation_id, row.expires_at_ms
 
     def _ports(self) -> Ports:
         settings, log, clock_ms = self.settings, self.log, self._clock_ms

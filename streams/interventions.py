@@ -39,13 +39,20 @@ class Interventions:
     """`connectors.api.ports.Interventions` on the log. Safe from any thread."""
 
     def __init__(
-        self, log: ReadableLog, flows: Sequence[Flow], codec: Codec, clock_ms: Callable[[], int], limits: Limits
+        self,
+        log: ReadableLog,
+        flows: Sequence[Flow],
+        codec: Codec,
+        clock_ms: Callable[[], int],
+        limits: Limits,
+        misnamed: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._log = log
         self._flows = tuple(flows)
         self._codec = codec
         self._clock_ms = clock_ms
         self._limits = limits
+        self._misnamed = misnamed
         self._controls = FollowedControls(log, codec)
         self._lock = threading.Lock()
         self._found: tuple[float, list[Halted]] | None = None
@@ -95,7 +102,7 @@ class Interventions:
             flow_dead_letters=limits.flow.dead_letters,
             sources={name: (limit.dead_letters, limit.share) for name, limit in limits.sources.items()},
         )
-        return Standing(self.halted(), self.paused(), oldest, unpublished, shown, is_cut)
+        return Standing(self.halted(), self.paused(), oldest, unpublished, shown, is_cut, self._misnamed())
 
     def skip(self, record: str, person: str, reason: str) -> None:
         """Have a record set aside at which a partition stands: it becomes a dead letter, and the partition goes on."""

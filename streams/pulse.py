@@ -39,6 +39,7 @@ class Pulse:
         clock_ms: Callable[[], int],
         more_invariants: Callable[[], Sequence[Held]] = tuple,
         *,
+        warned: Callable[[], Mapping[str, str]] = dict,
         is_dense: bool = True,
         keeper: Keeper | None = None,
     ) -> None:
@@ -50,6 +51,7 @@ class Pulse:
         self._halted = halted
         self._clock_ms = clock_ms
         self._more_invariants = more_invariants
+        self._warned = warned
         self._is_dense = is_dense
         self._lock = threading.Lock()
         self._numbers: Numbers | None = None
@@ -108,6 +110,7 @@ class Pulse:
             invariants=[*self._invariants(items), *self._more_invariants()],
             halted=self._halted(),
             paused={pause.source: f"{pause.reason}. crossdock resume {pause.source}" for pause in self._watch.paused()},
+            warnings=self._warned(),
         )
 
     def _invariants(self, items: int) -> list[Held]:

@@ -10,16 +10,17 @@ import asyncio
 import base64
 import json
 import secrets
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from decimal import Decimal
 from typing import Any
 
 import structlog
 
-from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand
+from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand, TooMany
 from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
@@ -28,6 +29,7 @@ from schemas.records import Record
 from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
+from streams.hold_counts import HoldCounts
 from streams.references import check_channel
 
 TIMEOUT_S = 5.0
@@ -73,6 +75,8 @@ class Requests:
         clock_ms: Callable[[], int],
         channels: Collection[str],
         *,
+        holds: HoldCounts | None = None,
+        alive: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
         timeout_s: float = TIMEOUT_S,
         keeper: Keeper | None = None,
     ) -> None:
@@ -81,6 +85,9 @@ class Requests:
         self._codec = codec
         self._clock_ms = clock_ms
         self._channels = frozenset(channels)
+        self._holds = holds or HoldCounts(lambda channel: sys.maxsize, clock_ms)
+        self._alive = alive
+        self._is_counted = False
         self._timeout_s = timeout_s
         self._waiting: dict[str, list[Future[Reply]]] = {}
         self._keys: OrderedDict[str, str] = OrderedDict()
@@ -107,6 +114,26 @@ class Requests:
         """Hold units (see `tables.reservations`)."""
         check_channel(command.channel, self._channels)
         request_id = request_id_of(command)
+        is_admitted = await asyncio.to_thread(self._admit, request_id, command.channel)
+        try:
+            return await self._reserve(request_id, command)
+        finally:
+            if is_admitted:
+                self._holds.answered(command.channel)
+
+    def _admit(self, request_id: str, channel: str) -> bool:
+        """Whether it counts as one more: a repetition gets its answer in any case. Raises `TooMany`."""
+        try:
+            self._holds.admit(channel)
+        except TooMany:
+            with self._lock:
+                is_again = request_id in self._keys
+            if not is_again and next(iter(self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1)), None) is None:
+                raise
+            return False
+        return True
+
+    async def _reserve(self, request_id: str, command: ReserveCommand) -> Answer:
         await asyncio.to_thread(self._claim, request_id, command)
         event = ReserveStock(
             **self._header(request_id),
@@ -198,6 +225,9 @@ class Requests:
                 self._stopping.wait(AGAIN_S)
 
     def _listen(self) -> None:
+        if not self._is_counted:  # `_positions` are older than these rows: no answer is missed in between
+            self._holds.alive(self._alive())
+            self._is_counted = True
         follower = self._log.follow(self._positions)
         try:
             while not self._stopping.is_set():
@@ -206,6 +236,7 @@ class Requests:
                     self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
                     reply = self._decoded(record)
                     if reply is not None:
+                        self._holds.note(reply)
                         self._resolve(reply)
         finally:
             follower.close()

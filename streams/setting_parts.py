@@ -106,7 +106,10 @@ class SiteSettings(_Part):
 
 
 class ChannelSettings(_Part):
-    """What one channel may take and hold of an item, and the secret with which it signs its calls, if it may call."""
+    """What one channel may take and hold of an item, and the secret with which it signs its calls, if it may call.
+
+    `hold_total`: reservations of all items alive at once (see `streams.hold_counts` for how exact that is).
+    """
 
     sites: tuple[str, ...] | None = None
     cap: Quantity | None = None
@@ -114,6 +117,7 @@ class ChannelSettings(_Part):
     hold_count: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     hold_units: Quantity | None = None
     hold_s: Annotated[int, Field(ge=1, le=MAX_HOLD_S)] = MAX_HOLD_S
+    hold_total: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     webhook_secret: Secret | None = None
 
 

@@ -35,7 +35,8 @@ cap = "500"                      # at most so much of an item
 floor = "20"                     # so much of an item that others may not take
 hold_count = 100                 # reservations of an item alive at once,
 hold_units = "50"                # of so much of it in all,
-hold_s = 1800                    # each for so long at most
+hold_s = 1800                    # each for so long at most,
+hold_total = 10000               # and alive at once over all items (see streams.hold_counts)
 
 [endpoint.erp]                   # orders that channels place are posted here: crossdock runs them
 role = "erp"
@@ -92,6 +93,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,6 +107,7 @@ from pydantic_settings import (
 )
 
 from connectors.texts import masked
+from schemas.near import nearest
 from streams.agents.inbound import Door, FolderDoor, PolledDoor
 from streams.engine.limits import Limits
 from streams.setting_parts import (
@@ -207,13 +210,13 @@ class Settings(BaseSettings):
     def _channels_known(self) -> Settings:
         for name in self.channel:
             if name not in self.channels:
-                raise ValueError(f"channel.{name} is not among channels ({', '.join(self.channels)}): add it there")
+                known = ", ".join(self.channels)
+                raise ValueError(f"channel.{name} is not among channels ({known}): add it there{_or(name, self.channels)}")
         for kind, doors in (("poll", self.poll), ("drop", self.drop)):
             for name, door in doors.items():
                 if door.channel not in self.channels:
-                    raise ValueError(
-                        f"{kind}.{name} brings orders of {door.channel!r}, which is not among channels: add it there"
-                    )
+                    says = f"{kind}.{name} brings orders of {door.channel!r}, which is not among channels: add it there"
+                    raise ValueError(says + _or(door.channel, self.channels))
         return self
 
     @model_validator(mode="after")
@@ -221,7 +224,7 @@ class Settings(BaseSettings):
         known = ("erp", "wms", "crm-customers", *self.channels)
         for name in self.limits.source:
             if name not in known:
-                raise ValueError(f"limits.source.{name} is not a source: the sources are {', '.join(known)}")
+                raise ValueError(f"limits.source.{name} is not a source: the sources are {', '.join(known)}{_or(name, known)}")
         return self
 
     @field_validator("endpoint")
@@ -265,6 +268,10 @@ class Settings(BaseSettings):
     def to_limits(self) -> Limits:
         """How much may be refused before it is paused."""
         return self.limits.to_limits()
+
+    def hold_total(self, channel: str) -> int:
+        """How many reservations a channel may have alive over all items."""
+        return self.channel.get(channel, self.default_channel).hold_total
 
     def webhook_secrets(self) -> dict[str, bytes]:
         """The channels that may call, and with what they sign."""
@@ -335,6 +342,12 @@ def _channel(channel: ChannelSettings) -> ChannelPolicy:
     )
 
 
+def _or(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, if anything is like it."""
+    meant = nearest(name, known)
+    return f", or did you mean {meant}?" if meant else ""
+
+
 def _require_brokers(value: str) -> None:
     """Raises `ValueError` for what is no list of brokers."""
     if "@" in value:
@@ -366,7 +379,9 @@ def load(**given: Any) -> Settings:
     )
     if unknown:
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        raise BadSettings(f"{unknown[0]} is not a setting. There are {known}.")
+        meant = nearest(unknown[0].removeprefix(PREFIX).lower().partition("__")[0], Settings.model_fields)
+        hint = f" Did you mean {PREFIX}{meant.upper()}?" if meant else ""
+        raise BadSettings(f"{unknown[0]} is not a setting. There are {known}.{hint}")
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -379,7 +394,8 @@ def _sentence(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"] if part not in {"literal['drop']", "constrained-int"}) or "settings"
     if error["type"] == "extra_forbidden":
         fields = PARTS.get(str(error["loc"][0]), []) if len(error["loc"]) > 1 else list(Settings.model_fields)
-        return f"{key}: there is no such setting. Allowed: {', '.join(fields)}."
+        meant = nearest(str(error["loc"][-1]), fields)
+        return f"{key}: there is no such setting. Allowed: {', '.join(fields)}." + (f" Did you mean {meant}?" if meant else "")
     sentence = f"{key}: {error['msg'].removeprefix('Value error, ')}"
     is_secret = "secret" in key or "clients" in key
     is_shown = not is_secret and isinstance(error["input"], str | int | float)  # a whole part may have a secret in it

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectors.api.ports import UnknownFieldShown
@@ -24,22 +25,33 @@ _UNMAPPED = "Nobody reads it, the message is kept: tell the sender, or have it m
 _ERP = "It is kept with the row and decides nothing: have it mapped if it matters, or leave it out of the connector."
 
 
+WARNED_DAYS = 8
+"""A misspelt field that has not come for so long is not warned of: it was corrected. A weekly feed has come again by then."""
+_DAY_MS = 86_400_000
+
+
 class SourceReader:
     """`connectors.api.ports.Sources` on the log. Safe from any thread."""
 
-    def __init__(self, log: ReadableLog, flows: Sequence[Fold[Any] | Translator]) -> None:
+    def __init__(self, log: ReadableLog, flows: Sequence[Fold[Any] | Translator], clock_ms: Callable[[], int]) -> None:
         self._log = log
+        self._clock_ms = clock_ms
         self._places = [(flow, at) for flow in flows if isinstance(flow, Translator) for at in partitions_of(flow)]
 
     def unknown_fields(self) -> list[UnknownFieldShown]:
-        """At most `MOST_FIELDS` a source: what is probably misspelt first, then what comes most often. Raises `Unavailable`."""
+        """At most `MOST_FIELDS` a source: what is probably misspelt first, and what came lately; then what comes most often.
+
+        Raises `Unavailable`.
+        """
         found: dict[tuple[str, str, str], UnknownFieldShown] = {}
         for source, at, message, path, row in self._rows():
             key = (source, message, path)
             found[key] = _added(found.get(key), _shown(source, at, message, path, row))
+        since_ms = self._clock_ms() - WARNED_DAYS * _DAY_MS
+        rows = [replace(row, is_warning=row.meant is not None and row.last_ms >= since_ms) for row in found.values()]
         named: Counter[str] = Counter()
         shown: list[UnknownFieldShown] = []
-        for field in sorted(found.values(), key=lambda f: (f.meant is None, -f.count, f.source, f.message, f.field)):
+        for field in sorted(rows, key=lambda f: (not f.is_warning, f.meant is None, -f.count, f.source, f.message, f.field)):
             named[field.source] += 1
             if named[field.source] <= MOST_FIELDS:
                 shown.append(field)

@@ -39,6 +39,7 @@ _STANDING = {
     "unpublished": [],
     "limits": {"dead_letters": 1000, "share": 0.5, "window_s": 3600, "flow_dead_letters": 10000, "sources": {}},
     "is_cut": False,
+    "settings": ["site.DC-1: the ERP has no site 'DC-1', so no site is run by these settings. Did you mean DC1?"],
 }
 
 
@@ -52,6 +53,7 @@ _UNKNOWN = {
     "example": "raw.wms/0/4711",
     "meant": "expires_on",
     "advice": "Did you mean expires_on? Have the sender correct it, and send these messages again.",
+    "is_warning": True,
 }
 
 
@@ -169,7 +171,7 @@ def _interventions(routes: APIRouter, ports: Ports) -> None:
 
         `halted`: partitions that stand at a record (`exit`: the command that sets it aside). `paused`: sources read no further,
         because too much of them was refused (`limits`). `waiting`: what events wait for. `unpublished`: keys of which what is
-        published is old, because it cannot be worked out.
+        published is old, because it cannot be worked out. `settings`: names in settings that nobody has.
         """
         return reply(_since(plain(ports.interventions.standing())))
 
@@ -191,7 +193,7 @@ def _sources(routes: APIRouter, ports: Ports) -> None:
         """Fields that foreign systems send and nobody reads, at most 200 a source: what is probably misspelt first.
 
         `count`: messages that had it. `example`: the last of them, as topic/partition/offset; the whole message is kept there.
-        `meant`: the field that was probably meant.
+        `meant`: the field that was probably meant. `is_warning`: it was, and this came within the last days.
         """
         return reply({"fields": [_unknown_field(row) for row in ports.sources.unknown_fields()]})
 

@@ -27,6 +27,16 @@ class Busy(Exception):
         self.is_timeout = is_timeout
 
 
+class TooMany(Exception):
+    """The caller has as much as it may have: nothing was done. `wait_s`: when it may be worth trying again."""
+
+    def __init__(self, reason: str, hint: str, wait_s: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.wait_s = wait_s
+
+
 class KeyReused(Exception):
     """The Idempotency-Key belongs to another request."""
 
@@ -252,7 +262,7 @@ class Reservations(Protocol):
     """Commands that a fold decides; the answer is durable, so the same command again gets the same answer."""
 
     async def reserve(self, command: ReserveCommand) -> Answer:
-        """Hold units. Raises `Busy`, `KeyReused`."""
+        """Hold units. Raises `Busy`, `KeyReused`, `TooMany`."""
         ...
 
     async def release(self, reservation_id: str) -> Answer:
@@ -495,7 +505,10 @@ class LimitsShown:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What does not go on. `waiting`: oldest first; `is_cut`: more things are waited for than are here."""
+    """What does not go on. `waiting`: oldest first; `is_cut`: more things are waited for than are here.
+
+    `settings`: names in settings that nobody has, each in a sentence.
+    """
 
     halted: Sequence[Halted]
     paused: Sequence[Paused]
@@ -503,6 +516,7 @@ class Standing:
     unpublished: Sequence[Unpublished]
     limits: LimitsShown
     is_cut: bool = False
+    settings: Sequence[str] = ()
 
 
 class Interventions(Protocol):
@@ -525,7 +539,8 @@ class Interventions(Protocol):
 class UnknownFieldShown:
     """A field of a source's messages that nobody reads, in `count` of them, the last at `example`.
 
-    `meant`: the field that was probably meant, none if none is like it. `advice`: what to do.
+    `meant`: the field that was probably meant, none if none is like it. `advice`: what to do. `is_warning`: it is probably
+    misspelt, and came not long ago.
     """
 
     source: str
@@ -537,6 +552,7 @@ class UnknownFieldShown:
     example: str
     meant: str | None
     advice: str
+    is_warning: bool = False
 
 
 class Sources(Protocol):

@@ -13,7 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
-from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown, Unsigned
+from connectors.api.ports import Busy, Invalid, KeyReused, NotKnown, TooMany, Unsigned
 from connectors.api.render import plain
 
 MEDIA_TYPE = "application/problem+json"
@@ -48,6 +48,7 @@ def install(app: FastAPI, away: Sequence[type[Exception]] = ()) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(TooMany, _too_many)
     app.add_exception_handler(KeyReused, _key_reused)
     app.add_exception_handler(NotKnown, _not_known)
     app.add_exception_handler(Invalid, _invalid)
@@ -97,6 +98,11 @@ def _at(error: Any) -> str:
 def _busy(_: Request, error: Exception) -> Response:
     assert isinstance(error, Busy)
     return problem(504 if error.is_timeout else 503, f"{error.reason}. {error.hint}", {"Retry-After": "1"})
+
+
+def _too_many(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TooMany)
+    return problem(429, f"{error.reason}. {error.hint}.", {"Retry-After": str(error.wait_s)})
 
 
 def _away(_: Request, error: Exception) -> Response:

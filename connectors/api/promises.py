@@ -145,12 +145,15 @@ def _reservations(routes: APIRouter, ports: Ports) -> None:
     held = {"reservation_id": "MDAwMTAwMDA.9f8e7d6c5b4a3928", "item": "00010000", "qty": 2, "site": "DC1"}
 
     @routes.post(
-        "/v1/reservations", status_code=201, responses=answers("Held", held, 400, 404, 409, 415, 422, 503, 504, status=201)
+        "/v1/reservations", status_code=201, responses=answers("Held", held, 400, 404, 409, 415, 422, 429, 503, 504, status=201)
     )
     async def reserve(
         body: ReserveIn, idempotency_key: Annotated[str | None, Header(max_length=255, min_length=1, pattern=ID_PATTERN)] = None
     ) -> Response:
-        """Hold units for a while. The same Idempotency-Key with the same body gets the same answer, however often it is sent."""
+        """Hold units for a while. The same Idempotency-Key with the same body gets the same answer, however often it is sent.
+
+        429: the channel has as many alive over all items as it may (`hold_total` of its settings).
+        """
         if idempotency_key is None:
             raise Problem(
                 400,

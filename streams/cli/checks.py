@@ -96,6 +96,7 @@ def _text(value: Any) -> Any:
 
 
 UNKNOWN_FIELDS = "fields nobody reads"
+SETTING_NAMES = "names in settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,9 @@ def _state(source: Session) -> Iterator[Finding]:
         else live.json()["detail"]
     )
     yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
-    yield from _standing(read(ask(source, "GET", "/v1/operations")))
+    standing = read(ask(source, "GET", "/v1/operations"))
+    yield from _standing(standing)
+    yield _setting_names(standing["settings"])
     yield _unknown_fields(read(ask(source, "GET", "/v1/sources/unknown-fields"))["fields"])
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
     yield from _threads(source)
@@ -289,11 +292,16 @@ def _standing(found: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("published", "error", f"{len(old)} cannot be worked out, so what is published is old: {shown}")
 
 
+def _setting_names(says: list[str]) -> Finding:
+    """Sites and items that settings name and the ERP has not sent."""
+    return Finding(SETTING_NAMES, "warning" if says else "ok", "; ".join(says) or "none that the ERP does not have")
+
+
 def _unknown_fields(rows: list[dict[str, Any]]) -> Finding:
-    """Fields nobody reads. Those that are probably misspelt say something that is not known, so they are a warning."""
+    """Fields nobody reads. Those that are probably misspelt, and still come, say something that is lost: they are a warning."""
     if not rows:
         return Finding(UNKNOWN_FIELDS, "ok", "none came")
-    misspelt = [row for row in rows if row["meant"]]
+    misspelt = [row for row in rows if row["is_warning"]]
     told = [_unknown_field(row) for row in (misspelt or rows)[:5]]
     others = len(rows) - len(told)
     more = f"; and {others} more: GET /v1/sources/unknown-fields" if others else ""

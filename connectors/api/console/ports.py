@@ -45,7 +45,8 @@ class Held:
 class Numbers:
     """The process in numbers, at `at_ms`. `is_reading`: rows written before the first viewer came are still being read.
 
-    `halted`: what has stopped, and why. `paused`: sources that are read no further, and why.
+    `halted`: what has stopped, and why. `paused`: sources that are read no further, and why. `warnings`: what a person should
+    look at: what it is about, and what it says.
     """
 
     at_ms: int
@@ -62,6 +63,7 @@ class Numbers:
     invariants: Sequence[Held]
     halted: Mapping[str, str] = field(default_factory=dict)
     paused: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

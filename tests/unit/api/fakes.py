@@ -372,7 +372,9 @@ class FakeSources:
 
     def unknown_fields(self) -> list[UnknownFieldShown]:
         advice = "Did you mean expires_on?"
-        return [UnknownFieldShown("wms", "stock.received", "expires_one", 3, 1_000, 2_000, "raw.wms/0/9", "expires_on", advice)]
+        return [
+            UnknownFieldShown("wms", "stock.received", "expires_one", 3, 1_000, 2_000, "raw.wms/0/9", "expires_on", advice, True)
+        ]
 
 
 def ports(fake: Fake) -> Ports:

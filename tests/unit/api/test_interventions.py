@@ -91,6 +91,7 @@ def test_fields_nobody_reads_are_shown_with_what_to_do(client: Client) -> None:
                 "example": "raw.wms/0/9",
                 "meant": "expires_on",
                 "advice": "Did you mean expires_on?",
+                "is_warning": True,
                 "since": "1970-01-01T00:00:01.000Z",
                 "last_at": "1970-01-01T00:00:02.000Z",
             }

@@ -160,6 +160,7 @@ def test_doctor_looks_at_everything(stocked: str) -> None:
         "partitions",
         "sources",
         "fields nobody reads",
+        "names in settings",
         "waiting",
         "backlog",
         "endpoints",
@@ -185,6 +186,18 @@ def test_doctor_names_fields_nobody_reads(tmp_path: Path) -> None:
     assert misspelt["result"] == "warning"
     assert "wms: lots of stock.snapshot, 2 times" in misspelt["says"]
     assert "Did you mean lot?" in misspelt["says"] and "and 1 more: GET /v1/sources/unknown-fields" in misspelt["says"]
+
+
+def test_doctor_names_sites_in_settings_that_the_erp_does_not_have(stocked: str) -> None:
+    def told() -> Any:
+        return next(c for c in answered("doctor", "--data", stocked)["checks"] if c["check"] == "names in settings")
+
+    assert told() == {"check": "names in settings", "result": "ok", "says": "none that the ERP does not have"}
+    Path("crossdock.toml").write_text("[site.DC-1]\npast_due = 2\n")
+    found = told()
+    assert found["result"] == "warning"
+    assert found["says"].startswith("site.DC-1: the ERP has no site 'DC-1'")
+    assert found["says"].endswith("Did you mean DC1?")
 
 
 def test_doctor_knows_the_roles() -> None:

@@ -21,10 +21,10 @@ from streams.engine.log import Outgoing, StoreId
 from streams.engine.memory import MemoryLog
 from streams.engine.unknown_fields import MOST_FIELDS, MOST_OF_A_PATH, UnknownFieldCounts
 from streams.engine.verify import verify
-from streams.unknown_fields import SourceReader
+from streams.unknown_fields import WARNED_DAYS, SourceReader
 from tables.feeds import FeedTables, admit
 from tables.table import DictTable
-from tests.unit.engine.toys import ALL_TOPICS, CODEC, new_worker, raw
+from tests.unit.engine.toys import ALL_TOPICS, CODEC, drain, new_worker, raw
 
 WMS = Translator("translate.wms", [topics.RAW_WMS], translate, tables=FeedTables, admit=admit)
 
@@ -38,7 +38,7 @@ def sent(n: int, **more: Any) -> Outgoing:
 
 
 def shown(log: Any) -> dict[tuple[str, str], tuple[int, str, str | None]]:
-    rows = SourceReader(log, [WMS]).unknown_fields()
+    rows = SourceReader(log, [WMS], lambda: NOW_MS).unknown_fields()
     return {(row.message, row.field): (row.count, row.example, row.meant) for row in rows}
 
 
@@ -64,7 +64,7 @@ def test_a_field_is_counted_and_what_was_meant_is_named() -> None:
         ("stock.received", "expires_one"): (2, "raw.wms/0/3", "expires_on"),
         ("stock.received", "colour"): (1, "raw.wms/0/3", None),
     }
-    assert SourceReader(log, [WMS]).totals() == {"wms": 3}
+    assert SourceReader(log, [WMS], lambda: NOW_MS).totals() == {"wms": 3}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,29 @@ def test_of_a_nested_field_the_whole_path_is_named() -> None:
     assert found.keys() == {("shipment.confirmed", name) for name in ("lines[].lots", "item", "qty")}
 
 
+def test_a_misspelt_field_is_warned_of_until_it_has_not_come_for_days() -> None:
+    log = played([sent(1, lots="L1", colour=1)])
+    day_ms, rows = 86_400_000, {}
+    for days in (0, WARNED_DAYS, WARNED_DAYS + 1):
+        found = SourceReader(log, [WMS], lambda now_ms=NOW_MS + days * day_ms: now_ms).unknown_fields()  # type: ignore[misc]
+        rows[days] = {row.field: (row.is_warning, row.last_ms) for row in found}
+    assert rows[0] == rows[WARNED_DAYS] == {"lots": (True, NOW_MS), "colour": (False, NOW_MS)}
+    assert rows[WARNED_DAYS + 1] == {"lots": (False, NOW_MS), "colour": (False, NOW_MS)}
+
+
+def test_what_still_comes_is_named_before_what_was_corrected() -> None:
+    """However often the old one came: the place in a list of 200 is for what is wrong now."""
+    now_ms = NOW_MS
+    log = MemoryLog(clock_ms=lambda: now_ms)
+    log.create(ALL_TOPICS)
+    log.append([sent(n, lots="L1") for n in range(5)])
+    now_ms += 20 * 86_400_000
+    log.append([sent(9, uoms="EA")])
+    drain(new_worker(log, [WMS]))
+    found = SourceReader(log, [WMS], lambda: now_ms).unknown_fields()
+    assert [(row.field, row.is_warning) for row in found] == [("uoms", True), ("lots", False)]
+
+
 def test_what_is_refused_or_came_before_is_not_counted() -> None:
     log = played([sent(1, colour=1), sent(1, colour=1), sent(2, qty="none", colour=1), sent(3, colour=1)])
     assert shown(log) == {("stock.received", "colour"): (2, "raw.wms/0/3", None)}
@@ -101,7 +124,7 @@ def test_what_is_refused_or_came_before_is_not_counted() -> None:
 def test_the_rows_are_bounded_and_hostile_names_escaped() -> None:
     flood = [sent(n, **{f"f{n}-{k}": 1 for k in range(10)}) for n in range(50)]
     log = played([sent(90, **{"\u202egpj\n\x1b[2J": 1}), sent(91, **{"x" * 5_000: 1}), *flood, sent(99, **{"f0-0": 1})], batch=7)
-    rows = SourceReader(log, [WMS]).unknown_fields()
+    rows = SourceReader(log, [WMS], lambda: NOW_MS).unknown_fields()
     assert len(rows) == MOST_FIELDS
     assert all(len(row.field) <= MOST_OF_A_PATH and row.field.isprintable() for row in rows)
     counted = {row.field: row.count for row in rows}
@@ -124,7 +147,7 @@ def test_the_counts_do_not_depend_on_batches_or_restarts(said: list[tuple[bool, 
     store = StoreId("translate.wms.raw.wms", 0)
     low, high = b"engine.unknown\0", b"engine.unknown\1"
     assert list(one.store(store).range(low, high)) == list(other.store(store).range(low, high))
-    counted = {row.field: row.count for row in SourceReader(other, [WMS]).unknown_fields()}
+    counted = {row.field: row.count for row in SourceReader(other, [WMS], lambda: NOW_MS).unknown_fields()}
     assert counted == Counter(shown for ok, names in said if ok for shown in {one_line(name, MOST_OF_A_PATH) for name in names})
     assert verify(other, [WMS], CODEC).is_same
 

@@ -84,6 +84,14 @@ def test_records_without_a_fate_and_letters_that_are_not_there_are_told(
     assert lost(numbers(log, FakeWatch(dead_lettered=2))) == Held("Nothing lost", False, "2 dead letters are missing")
 
 
+def test_what_a_person_should_look_at_is_among_the_numbers(log: EmbeddedLog) -> None:
+    watch: Any = FakeWatch()
+    tables: Any = None
+    says = {"Names in settings": "site.DC-1: no such site"}
+    asked = Pulse(log, Codec(), Published(log, Codec()), tables, watch, dict, lambda: 5, warned=lambda: says)
+    assert asked.numbers().warnings == says
+
+
 def test_numbers_are_worked_out_once_a_second_whoever_asks(log: EmbeddedLog) -> None:
     watch: Any = FakeWatch()
     tables: Any = None

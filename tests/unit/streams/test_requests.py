@@ -42,8 +42,8 @@ def command(key: str = "k", item: str = "A", body_hash: str = "h", channel: str 
     return ReserveCommand(key, body_hash, item, 1_000, None, None, channel, 60_000)
 
 
-def reply(log: MemoryLog, request_id: str, status: int = 201, item: str = "A") -> None:
-    answer = Reply(request_id=request_id, status=status, body=json.dumps({"item": item, "qty": 2.5}))
+def reply(log: MemoryLog, request_id: str, status: int = 201, item: str = "A", body: str = "") -> None:
+    answer = Reply(request_id=request_id, status=status, body=body or json.dumps({"item": item, "qty": 2.5}))
     key = request_id.encode()
     topic = topics.REPLIES.name
     log.append([Outgoing(topic, partition_of(key, topics.REPLIES.partitions), key, CODEC.encode(answer))])

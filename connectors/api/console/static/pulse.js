@@ -31,11 +31,12 @@ function drawRates() {
 function showInvariants(pulse) {
   const halted = Object.entries(pulse.halted).map(([name, why]) => ({ name: `${name} has stopped`, holds: false, detail: why }));
   const paused = Object.entries(pulse.paused ?? {}).map(([name, why]) => ({ name: `${name} is paused`, holds: false, detail: why }));
+  const warned = Object.entries(pulse.warnings ?? {}).map(([name, says]) => ({ name, state: "warn", detail: says }));
   const open = pulse.endpoints.reduce((sum, endpoint) => sum + endpoint.waiting, 0);
   const owed = pulse.endpoints.length
     ? [{ name: "Obligations open", holds: true, detail: `${number(open)} on their way, each until it is answered`, count: open }]
     : [];
-  sync(byId("invariants"), [...pulse.invariants, ...owed, ...halted, ...paused], (row) => row.name, makeInvariant, updateInvariant);
+  sync(byId("invariants"), [...pulse.invariants, ...owed, ...halted, ...paused, ...warned], (row) => row.name, makeInvariant, updateInvariant);
 }
 
 function makeInvariant(row) {
@@ -43,10 +44,10 @@ function makeInvariant(row) {
 }
 
 function updateInvariant(item, row) {
-  const state = row.holds === null ? "wait" : row.holds ? "ok" : "bad";
+  const state = row.state ?? (row.holds === null ? "wait" : row.holds ? "ok" : "bad");
   if (item.dataset.state !== state) {
     item.dataset.state = state;
-    item.querySelector(".mark").replaceChildren(icon(state, { ok: "Holds:", bad: "Violated:", wait: "Not known yet:" }[state]));
+    item.querySelector(".mark").replaceChildren(icon(state, { ok: "Holds:", bad: "Violated:", wait: "Not known yet:", warn: "Look at it:" }[state]));
   }
   say(item.querySelector(".name"), row.count === undefined ? row.name : `${row.name}: ${number(row.count)}`);
   say(item.querySelector(".detail"), row.detail);
