@@ -25,7 +25,8 @@ _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 class Known(Frozen, frozen=True):
     """A part's state. `histories`: positions of the initial snapshots it has shown, the newest last; `reading`: that of the
-    records coming now, 0 before any; `lowest`: the least streamed position while there is none.
+    records coming now, 0 before any; `lowest`: the least streamed position while there is none, `newest_ms` the instant of the
+    newest change streamed by then.
 
     `is_guessed`: numerics were read as text though they could have been base64, before either was certain.
     """
@@ -36,6 +37,7 @@ class Known(Frozen, frozen=True):
     histories: tuple[int, ...] = ()
     reading: int = 0
     lowest: int = -1
+    newest_ms: int = 0
 
     @property
     def epoch(self) -> int:
@@ -65,15 +67,20 @@ def _is_base64(text: str) -> bool:
 def with_position(known: Known, source: Source, own: int, commit: int) -> Known:
     """Which history the record belongs to."""
     if not source.is_base:
-        if known.histories or (known.lowest >= 0 and own >= known.lowest):
+        if known.histories:
             return known
-        return replace(known, lowest=own)
+        at_ms = source.ts_ms or 0
+        if known.lowest >= 0 and own >= known.lowest and at_ms <= known.newest_ms:
+            return known
+        lowest = own if known.lowest < 0 else min(own, known.lowest)
+        return replace(known, lowest=lowest, newest_ms=max(at_ms, known.newest_ms))
     if own in known.histories:
         return known if own == known.reading else replace(known, reading=own)
     if known.histories and is_read_again(source, own, commit):
         return known
     older = known.histories
-    if not older and 0 <= known.lowest < own and not is_read_again(source, own, commit):
+    is_later = known.lowest < own or (source.ts_ms or 0) > known.newest_ms  # lower, and read after what it would come before
+    if not older and known.lowest >= 0 and is_later and not is_read_again(source, own, commit):
         older = (0,)  # what was streamed before any snapshot was
     return replace(known, histories=(*older, own)[-MOST_HISTORIES:], reading=own)
 

@@ -152,7 +152,7 @@ def _unread(record: Record, payload: Payload, source: Source) -> Translation:
 
 def _noted(record: Record, source: Source, fingerprint: str, code: str, sentence: str) -> ExceptionNoted:
     return ExceptionNoted(
-        event_id=f"erp:{fingerprint}:{record.trace_id}",
+        event_id=f"erp:{fingerprint}:{source.positions()[1]}",
         source="erp",
         source_position=source.positions()[1],
         occurred_at_ms=bounded_ms(source.ts_ms),
@@ -264,7 +264,7 @@ def _misread(event: ErpRow, table: ErpTable) -> ExceptionNoted:
 
 def _about(event: ErpRow, fingerprint: str, code: str, sentence: str) -> ExceptionNoted:
     return ExceptionNoted(
-        event_id=f"erp:{fingerprint}:{event.trace_id}",
+        event_id=f"erp:{fingerprint}:{event.event_id}",
         source="erp",
         source_position=event.source_position,
         occurred_at_ms=event.occurred_at_ms,

@@ -96,7 +96,7 @@ class Conducted(Run):
 
     def _new_clock(self) -> Clock:
         plant = self.plant
-        return Clock(plant.log, plant.codec, lambda: plant.now_ms, self.flows(plant.policy))
+        return Clock(plant.log, plant.codec, plant.time_ms, self.flows(plant.policy))
 
     def _died(self) -> None:
         """The process with the workers was the one with the agents and the clock."""
@@ -143,6 +143,7 @@ class Conducted(Run):
         """Deliver a step, let its beats pass, and see whether all is well."""
         try:
             self._is_now(step.now_ms)
+            self.plant.step_clock(0.1)
             self.plant.tick()
             self._say(step.messages)
             for command in step.commands:
@@ -153,6 +154,8 @@ class Conducted(Run):
                 self._beat(self.plant.now_ms + pause_ms)
         except (NeverRests, PartitionHalted) as error:
             return [str(error)]
+        finally:
+            self.plant.right_clock()
         return [*wrong, *self.check(self.tell())]
 
     def _command(self, command: Command) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "invoice_line": ("invoice_no", "line_no"),
 }
 EPOCH = date(1970, 1, 1)
+INFINITY = -2_147_472_692  # as Debezium has it, in days
 UNAVAILABLE = "__debezium_unavailable_value"
 
 
@@ -47,7 +48,10 @@ class Write:
 
 @dataclass(slots=True)
 class Database:
-    """Committed rows, and the change stream they made. `stream` is what the connector has delivered or will deliver, in order."""
+    """Committed rows, and the change stream they made. `stream` is what the connector has delivered or will deliver, in order.
+
+    `begun`: where in it the newest history does. `unseen`: rows whose deletion no connector has seen.
+    """
 
     rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = field(default_factory=lambda: {table: {} for table in KEYS})
     stream: list[Message] = field(default_factory=list)
@@ -55,6 +59,9 @@ class Database:
     lsn: int = 1_000_000
     last_commit: int | None = None
     now_ms: int = 0
+    begun: int = 0
+    histories: int = 1
+    unseen: set[tuple[str, tuple[Any, ...]]] = field(default_factory=set)
 
     def begin(self) -> list[Write]:
         """An open transaction: a list of writes."""
@@ -98,6 +105,32 @@ class Database:
     def snapshot(self) -> list[Message]:
         """The initial snapshot of every row: what a connector reads before it streams."""
         return [self._read(table, key, "true", self.lsn) for table in KEYS for key in sorted(self.rows[table])]
+
+    def begin_anew(self, heard: int, *, is_lower: bool) -> list[Message]:
+        """The connector is made anew: what it had not delivered by `heard` nobody hears of; it reads every row.
+
+        The database may have been restored or have failed over: its positions go on higher up, or begin again lower down.
+        """
+        lost = [m.fact for m in self.stream[heard:] if isinstance(m.fact, ErpFact)]
+        self.unseen |= {(fact.table, fact.key) for fact in lost if fact.row is None}
+        self.unseen -= {(table, key) for table, rows in self.rows.items() for key in rows}
+        del self.stream[heard:]
+        self.begun = heard
+        self.histories += 1
+        self.lsn = 1_000_000 - 150_000 * self.histories if is_lower else self.lsn + 1_000_000
+        self.last_commit = None
+        return self.snapshot()
+
+    def truncate(self, table: str) -> None:
+        """All rows of a table are gone, in one message without a key."""
+        self.lsn += 56
+        self.commits += 1
+        self.rows[table].clear()
+        sequence = [None if self.last_commit is None else str(self.last_commit), str(self.lsn)]
+        said = self._message(table, (), None, None, "t", self.lsn, sequence, "false", (), self.commits)
+        self.stream.append(replace(said, key=None))
+        self.lsn += 48
+        self.last_commit = self.lsn
 
     def read_again(self, table: str) -> None:
         """An incremental snapshot of a table, between the changes of the stream."""
@@ -166,7 +199,7 @@ def heartbeat(now_ms: int) -> Message:
 
 
 def _named(table: str, key: tuple[Any, ...]) -> dict[str, Any]:
-    return {name: _plain(part) for name, part in zip(KEYS[table], key, strict=True)}
+    return {name: _plain(part) for name, part in zip(KEYS[table], key, strict=bool(key))}
 
 
 def _invented(key: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +210,8 @@ def _invented(key: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
+    if value == date.max:
+        return INFINITY
     if isinstance(value, date):
         return (value - EPOCH).days
     return value

@@ -16,7 +16,7 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class ErpFact:
-    """A row of the ERP's database, as it was after `truth` commits (none: the row is gone).
+    """A row of the ERP's database, as it was after `truth` commits (none: the row is gone; with key (): all of the table are).
 
     `at_ms`: when it was committed, or read. `truth` is what no consumer sees: the serial number of the commit behind the
     row. The newest truth told is the truth.
@@ -47,7 +47,8 @@ class WmsFact:
     """One warehouse event. `moves`: (item, site, status, lot, signed quantity); `count` replaces the balance of its one key.
 
     `receipt`: the purchase line it came on and how much. `kind` is the type on the wire. `refused_for`: the item that does
-    not have the unit it is counted in: well-formed, and still nothing but a dead letter.
+    not have the unit it is counted in: well-formed, and still nothing but a dead letter. `is_uncounted`: it waits for the
+    item to have its unit.
     """
 
     event_id: str
@@ -59,6 +60,7 @@ class WmsFact:
     receipt: tuple[str, int, Decimal] | None = None
     executions: tuple[Execution, ...] = ()
     refused_for: str | None = None
+    is_uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from streams.simulation.facts import ChangeFact, Execution, Message, OrderFact, WantedLine, WmsFact
 
+POISON = "breaks what must hold"
 Move = tuple[str, str, str, str, Decimal]
 
 
@@ -63,6 +64,24 @@ class Warehouse:
         """A correction of usable stock."""
         body = {**_stock(place, qty, unit), "status": "usable", "reason": "cycle count"}
         return self._say("stock.adjusted", at_ms, place.site, body, moves=(place.at("usable", qty * unit.size),))
+
+    def poisoned(self, at_ms: int, place: Place) -> Message:
+        """A correction no rule can apply (see `person.breakable`)."""
+        body = {**_stock(place, Decimal(1), BASE), "status": "usable", "reason": POISON}
+        return self._say("stock.adjusted", at_ms, place.site, body, refused_for=place.item)
+
+    def uncounted(self, at_ms: int, place: Place) -> Message:
+        """Goods in, in a unit the item does not have."""
+        body = {**_stock(place, Decimal(1), Unit("PAL")), "status": "usable", "reference": None}
+        return self._say("stock.received", at_ms, place.site, body, moves=(place.at("usable", Decimal(0)),), is_uncounted=True)
+
+    def again(self, message: Message, at_ms: int) -> Message:
+        """The same words as an event of its own: they mean nothing new."""
+        body = json.loads(message.value or b"")
+        kind, site = body.pop("type"), body.pop("site")
+        for name in ("event_id", "sequence", "occurred_at"):
+            del body[name]
+        return self._say(kind, at_ms, site, body)
 
     def moved(self, at_ms: int, place: Place, to_site: str, qty: Decimal) -> Message:
         """From site to site."""

@@ -35,6 +35,9 @@ class Floor:
         place = w.place(kind, site)
         if dice.random() < 0.03 and kind.base_uom != "KG":
             return w.warehouse.miscounted(at_ms, place)
+        if dice.random() < 0.02:
+            w.met["record that breaks a rule"] += 1
+            return w.warehouse.poisoned(at_ms, place)
         act = dice.choices(("receive", "adjust", "count", "move", "status"), (5, 4, 2, 2, 2))[0]
         if act == "receive":
             rows = w.erp.rows["purchase_order_line"].items()
@@ -101,7 +104,17 @@ class Floor:
                     kept.append(replace(one, qty=left))
             found.append(w.warehouse.shipped(at_ms, order_id, f"SH{w.number()}", lines))
             w.shipped.extend(Staged(order_id, *line) for line in lines)
+            if dice.random() < 0.1:
+                w.met["shipment sent again"] += 1
+                found.append(w.warehouse.again(found[-1], w.now_ms))
         w.staged = kept
         back = [one for one in w.shipped if dice.random() < 0.1]
-        returns = [w.warehouse.returned(w.now_ms, s.place, s.order_id, s.line, min(s.qty, Decimal(1))) for s in back]
+        returns = [w.warehouse.returned(w.now_ms, s.place, s.order_id, s.line, self._back(s)) for s in back]
         return [*found, *returns]
+
+    def _back(self, sent: Staged) -> Decimal:
+        """As much as left, or less; or by mistake more."""
+        if self.world.random.random() < 0.3:
+            self.world.met["more returned than shipped"] += 1
+            return sent.qty + 2
+        return min(sent.qty, Decimal(1))

@@ -14,6 +14,7 @@ from streams.simulation.facts import Message
 from streams.simulation.floor import Floor
 from streams.simulation.office import Office
 from streams.simulation.shops import Release, Reserve, Shops
+from streams.simulation.strays import Strays
 from streams.simulation.world import HOUR_MS, MINUTE_MS, View, World
 
 GARBAGE = (b"", b"{", b"\xff\xfe\x00", b"[]", b'"text"', b'{"type":"stock.received"}', b'{"op":"z"}', b"[" * 3000)
@@ -32,7 +33,7 @@ class Step:
 
 def play(world: World, view: View) -> Iterator[Step]:
     """Steps, one at a time: the system under test is at rest whenever the next one is asked for."""
-    office, floor, shops = Office(world), Floor(world), Shops(world)
+    office, floor, shops, strays = Office(world), Floor(world), Shops(world), Strays(world)
     load, opening = world.interleave(world.erp.snapshot()), floor.opening()
     if world.random.random() < 0.2:
         load, opening = opening, load  # the warehouse is heard before anybody knows its items
@@ -48,6 +49,13 @@ def play(world: World, view: View) -> Iterator[Step]:
         ("ship", 4, floor.ship),
         ("rush", 4, lambda: _rush(world, view, office, floor, shops)),
         ("rubbish", 1, lambda: world.interleave([*rubbish(world), *floor.stock()])),
+        ("strays", 3, lambda: world.interleave([*strays.warehouse(), *floor.stock()])),
+        ("stray orders", 1, lambda: world.interleave([*strays.orders(), *shops.sell()])),
+        ("begun anew", 1, office.begin_anew),
+        ("truncated", 1, office.empty),
+        ("known at last", 2, strays.known_at_last),
+        ("repacked", 1, strays.repacked),
+        ("flood", 1, lambda: world.interleave([*flood(world), *shops.sell(), *floor.stock()])),
     )
     for _ in range(world.random.randint(9, 14)):
         world.now_ms += world.random.choice((1, 3, 20, 45, 9 * 60, 26 * 60)) * MINUTE_MS
@@ -90,3 +98,11 @@ def rubbish(world: World) -> list[Message]:
     """Bytes that mean nothing."""
     dice = world.random
     return [feeds.garbage(dice.choice(GARBAGE_TOPICS), dice.choice(GARBAGE)) for _ in range(dice.randint(1, 2))]
+
+
+def flood(world: World) -> list[Message]:
+    """A feed that says nothing anybody can read, again and again: a bad deploy of theirs."""
+    dice = world.random
+    world.met["burst of garbage"] += 1
+    topic, kinds = dice.choice(GARBAGE_TOPICS), dice.sample(GARBAGE[1:], 2)
+    return [feeds.garbage(topic, dice.choice(kinds)) for _ in range(dice.choice((50, 50, 100, 400)))]

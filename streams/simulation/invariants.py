@@ -218,10 +218,10 @@ def order_lines(oracle: Oracle, system: Observed) -> Iterator[str]:
             if line.is_listed:
                 yield f"line {number} of {order_id}: expected {line}, found nothing"
             continue
-        yield from _line(order_id, number, line, found)
+        yield from _line(order_id, number, line, found, is_lost=(order_id, number) in oracle.lost_lines())
 
 
-def _line(order_id: str, number: int, line: LineTotals, found: Any) -> Iterator[str]:
+def _line(order_id: str, number: int, line: LineTotals, found: Any, *, is_lost: bool) -> Iterator[str]:
     names = ["picked", "short", "substituted", "shipped", "invoiced"]
     names += ["ordered"] if line.is_listed else []
     names += ["returned"] if line.returned is not None else []
@@ -233,7 +233,7 @@ def _line(order_id: str, number: int, line: LineTotals, found: Any) -> Iterator[
     most, is_ = line.ordered - min(line.ordered, line.picked), units(found.cancelled_milli)
     if line.is_listed and line.may_decline and not line.cancelled <= is_ <= most:
         yield f"cancelled of line {number} of {order_id}: {_show(is_)} is not between {_show(line.cancelled)} and {_show(most)}"
-    open_ = max(0, found.ordered_milli - found.cancelled_milli - found.picked_milli)
+    open_ = 0 if is_lost else max(0, found.ordered_milli - found.cancelled_milli - found.picked_milli)
     parts = units(found.allocated_milli), units(found.backordered_milli)
     if found.state != "refused" and sum(parts, ZERO) != units(open_):
         stands = f"{_show(units(open_))} open, but (allocated, backordered) {_show(parts)}"
@@ -334,6 +334,11 @@ def unexpected_picks(oracle: Oracle, told: Iterable[Fact], needs: Mapping[tuple[
 
 
 def _taken_by_erp(oracle: Oracle, fact: ErpFact) -> set[Where]:
+    if fact.key == ():  # all its rows are gone
+        is_stock = fact.table in ("inventory_balance", "purchase_order_line")
+        return {(key[0], site) for key in oracle.table("item") for site in oracle.sites()} if is_stock else set()
+    if fact.table == "site":  # what waited for it is applied now: what was moved there has left another
+        return {(key[0], site) for key in oracle.table("item") for site in oracle.sites()}
     if fact.table == "item":  # what waited for its item is applied now
         return {(fact.key[0], site) for site in oracle.sites()}
     if fact.table == "inventory_balance":

@@ -11,9 +11,11 @@ from streams.simulation import feeds
 from streams.simulation.erp import Write, heartbeat, transaction_marker
 from streams.simulation.facts import Message
 from streams.simulation.feeds import BASE
+from streams.simulation.strays import NO_DAYS, SITES
 from streams.simulation.world import ERP_CHANNELS, ItemKind, World, money
 
 Writes = list[tuple[str, dict[str, Any]]]
+MOST_LOWER = 6
 Acts = tuple[tuple[Any, int], ...]
 
 
@@ -40,6 +42,41 @@ class Office:
             w.erp.read_again(w.random.choice(("item", "inventory_balance", "purchase_order_line", "sales_order_line")))
         return self._connector()
 
+    def begin_anew(self) -> list[Message]:
+        """Much happens that no connector sees; then another is made, and reads everything."""
+        w = self.world
+        for _ in range(w.random.randint(2, 8)):
+            tx = w.erp.begin()
+            self._forget(tx) if w.random.random() < 0.3 else w.random.choice(ACTS)[0](self, tx)
+            w.erp.commit(tx)
+        is_lower = w.random.random() < 0.5 and w.erp.histories < MOST_LOWER
+        w.met["history begun lower down" if is_lower else "history begun higher up"] += 1
+        seen = len(w.erp.unseen)
+        read = w.erp.begin_anew(w.heard, is_lower=is_lower)
+        w.met["deletion unseen"] += len(w.erp.unseen) - seen
+        w.delivered = [message for message in w.delivered if not message.topic.startswith("raw.erp.")]
+        return w.interleave(read)
+
+    def _forget(self, tx: list[Write]) -> None:
+        """A row is deleted."""
+        w = self.world
+        table = w.random.choice(("purchase_order_line", "item_price", "inventory_balance", "invoice_line"))
+        if rows := sorted(w.erp.rows[table]):
+            w.erp.delete(tx, table, w.random.choice(rows))
+
+    def empty(self) -> list[Message]:
+        """A table is truncated, and perhaps filled again."""
+        w = self.world
+        table = w.random.choice(("purchase_order_line", "item_price", "inventory_balance", "invoice_line"))
+        w.met["table truncated"] += 1
+        w.erp.truncate(table)
+        tx = w.erp.begin()
+        if w.random.random() < 0.5:
+            self._rebalance(tx)
+            self._reprice(tx)
+        w.erp.commit(tx)
+        return self.day()
+
     def _connector(self) -> list[Message]:
         """What the connector delivers: it may stop anywhere; after a crash it repeats some of what it had sent."""
         w = self.world
@@ -47,7 +84,7 @@ class Office:
         if w.random.random() < 0.25:
             end = w.random.randint(start, end)
         if w.random.random() < 0.3:
-            start = max(0, start - w.random.randint(1, 12))
+            start = max(w.erp.begun, start - w.random.randint(1, 12))
         w.heard = end
         number = w.number()
         others = [transaction_marker("BEGIN", number), heartbeat(w.now_ms), transaction_marker("END", number)]
@@ -93,7 +130,13 @@ class Office:
         writes: Writes = [("purchase_order", {"po_no": po_no, "supplier": "ACME", "status": "OPEN"})]
         for line in range(1, w.random.randint(2, 3)):
             kind, site = w.random.choice(w.items), w.random.choice(w.sites)
-            expected = w.random.choice((w.day(w.random.randint(-1, 6)), w.day(w.random.randint(0, 4)), None))
+            expected = w.random.choice(
+                (w.day(w.random.randint(-1, 6)), w.day(w.random.randint(0, 4)), None, w.random.choice(NO_DAYS))
+            )
+            w.met["supply on a day that means none"] += expected in NO_DAYS
+            if w.random.random() < 0.08:
+                site = w.random.choice(SITES)
+                w.met["supply at a mistyped site"] += 1
             row = {"po_no": po_no, "line_no": line, "item_no": kind.item, "site_code": site, "expected_date": expected}
             row |= {"qty_ordered": money(w.some(kind, 5, 30)), "qty_received": money(0), "status": "O"}
             writes.append(("purchase_order_line", row))
@@ -106,7 +149,8 @@ class Office:
             return
         key = w.random.choice(lines)
         row = w.erp.rows["purchase_order_line"][key]
-        later = None if row["expected_date"] is None else row["expected_date"] + timedelta(days=w.random.randint(-2, 4))
+        is_dated = row["expected_date"] is not None and row["expected_date"] not in NO_DAYS
+        later = None if not is_dated else row["expected_date"] + timedelta(days=w.random.randint(-2, 4))
         changes: tuple[dict[str, Any], ...] = (
             {"expected_date": later},
             {"qty_received": money(row["qty_ordered"] // 2), "status": "P"},
@@ -132,9 +176,11 @@ class Office:
         ref = None if w.random.random() < 0.5 else f"E{number}"
         kinds = [w.random.choice(w.items) for _ in range(w.random.randint(1, 2))]
         lines = [(kind.item, w.some(kind, 1, 9)) for kind in kinds]
-        self._write(
-            tx, self._order(f"SO{number:06}", "PHONE" if ref is None else "EDI", ref, w.day(w.random.randint(0, 3)), lines)
-        )
+        self._write(tx, self._order(f"SO{number:06}", "PHONE" if ref is None else "EDI", ref, self._requested(), lines))
+
+    def _requested(self) -> Any:
+        w = self.world
+        return w.random.choice(NO_DAYS) if w.random.random() < 0.1 else w.day(w.random.randint(0, 3))
 
     def _echo(self, tx: list[Write]) -> None:
         """A channel's order is entered in the ERP, as it was placed."""
@@ -202,7 +248,9 @@ class Office:
         site, item = row["site_code"], row["item_no"]
         if site in w.erp_sites:
             qty = min(Decimal(w.random.randint(1, 4)), row["qty_ordered"] - row["qty_shipped"])
-            balance = w.erp.rows["inventory_balance"][(site, item)]
+            balance = w.erp.rows["inventory_balance"].get((site, item))
+            if balance is None:  # the table was emptied
+                return
             w.erp.put(tx, "inventory_balance", balance | {"on_hand": balance["on_hand"] - qty, "row_version": w.number()})
             w.erp.put(tx, "sales_order_line", row | {"qty_shipped": row["qty_shipped"] + qty, "status": "P"})
             return

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import wraps
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from streams.simulation.facts import (
     ZERO,
@@ -28,7 +28,18 @@ from streams.simulation.policies import POLICIES
 OPEN_PO = ("OPEN", "PART")
 OPEN_PO_LINE = ("O", "P")
 T = TypeVar("T")
+FIRST_DAY, LAST_DAY = date(1950, 1, 1), date(2150, 1, 1)  # beyond, a date means "unknown" or "never"
+WINDOWS = {"Eastern Standard Time": "America/New_York"}
 Balance = tuple[str, str, str, str]  # item, site, status, lot
+
+
+def _calendar(name: str) -> tzinfo:
+    """By the name an ERP has for it; UTC if nobody knows it."""
+    name = name.strip()
+    try:
+        return ZoneInfo(WINDOWS.get(name, name))
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
 
 
 def _until_told(answer: Callable[..., T]) -> Callable[..., T]:
@@ -95,8 +106,9 @@ class Oracle:
     def table(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
         """The ERP's rows as the newest news of each has them."""
         newest: dict[tuple[Any, ...], ErpFact] = {}
+        emptied = max((fact.truth for fact in self.rows if fact.table == name and fact.key == ()), default=-1)
         for fact in self.rows:
-            if fact.table == name and (fact.key not in newest or fact.truth > newest[fact.key].truth):
+            if fact.table == name and fact.truth > emptied and (fact.key not in newest or fact.truth > newest[fact.key].truth):
                 newest[fact.key] = fact
         return {key: dict(fact.row) for key, fact in newest.items() if fact.row is not None}
 
@@ -114,13 +126,35 @@ class Oracle:
         """Items the ERP has ever sent: what the warehouse says about any other has to wait."""
         return frozenset(fact.key[0] for fact in self.rows if fact.table == "item" and fact.row is not None)
 
+    @_until_told
+    def known_sites(self) -> frozenset[str]:
+        """Sites the ERP has: what anybody says about any other has to wait."""
+        return frozenset(key[0] for key in self.table("site"))
+
+    @_until_told
+    def waiting(self) -> frozenset[str]:
+        """Events of the warehouse that name what the ERP has not sent: they are neither stock nor demand."""
+        items, sites = self.known_items(), self.known_sites()
+        found = set()
+        for fact in self.warehouse:
+            named = [key[:2] for key in (*fact.moves, fact.count) if key is not None]
+            if fact.is_uncounted or any(item not in items or site not in sites for item, site in named):
+                found.add(fact.event_id)
+        return frozenset(found)
+
+    @_until_told
+    def applied(self) -> list[WmsFact]:
+        """What the warehouse has said and is taken."""
+        waiting = self.waiting()
+        return [fact for fact in self.warehouse if fact.event_id not in waiting]
+
     # --- stock ---------------------------------------------------------------------------------------------------------
 
     @_until_told
     def balances(self) -> dict[Balance, Decimal]:
         """On hand by item, site, status and lot ("" for none): the latest count as of its instant, and what moved after it."""
-        keys = {move[:4] for fact in self.warehouse for move in fact.moves}
-        keys |= {fact.count[:4] for fact in self.warehouse if fact.count is not None}
+        keys = {move[:4] for fact in self.applied() for move in fact.moves}
+        keys |= {fact.count[:4] for fact in self.applied() if fact.count is not None}
         found = {key: self._on_hand(key) for key in keys if key[1] not in self.erp_sites}
         for (site, item), row in self.table("inventory_balance").items():
             if site in self.erp_sites:
@@ -130,12 +164,12 @@ class Oracle:
 
     def _on_hand(self, key: Balance) -> Decimal:
         counted, since = ZERO, (-1, -1)
-        for fact in self.warehouse:
+        for fact in self.applied():
             if fact.count is not None and fact.count[:4] == key and (fact.at_ms, fact.sequence) > since:
                 counted, since = fact.count[4], (fact.at_ms, fact.sequence)
         back = self.accepted_returns()
         later = [
-            back.get(fact.event_id, m[4]) for fact in self.warehouse if fact.at_ms > since[0] for m in fact.moves if m[:4] == key
+            back.get(fact.event_id, m[4]) for fact in self.applied() if fact.at_ms > since[0] for m in fact.moves if m[:4] == key
         ]
         return counted + sum(later, ZERO)
 
@@ -172,20 +206,21 @@ class Oracle:
     def refused(self) -> list[str]:
         """The items of facts nobody can apply, once for each such fact."""
         known = self.known_items()
-        return [fact.refused_for for fact in self.warehouse if fact.refused_for in known and fact.refused_for is not None]
+        return [fact.refused_for for fact in self.applied() if fact.refused_for in known and fact.refused_for is not None]
 
     # --- supply --------------------------------------------------------------------------------------------------------
 
     @_until_told
     def supply(self) -> dict[tuple[str, int], tuple[str, str, date | None, Decimal]]:
         """Open supply by purchase line: item, site, expected day, units still to come."""
-        headers = self.table("purchase_order")
+        headers, sites = self.table("purchase_order"), self.known_sites()
         found = {}
         for (po_no, line_no), row in self.table("purchase_order_line").items():
             header = headers.get((po_no,))
-            if header is None or header["status"] not in OPEN_PO or row["status"] not in OPEN_PO_LINE:
+            is_open = header is not None and header["status"] in OPEN_PO and row["status"] in OPEN_PO_LINE
+            if not is_open or row["site_code"] not in sites:
                 continue
-            arrived = sum((f.receipt[2] for f in self.warehouse if f.receipt and f.receipt[:2] == (po_no, line_no)), ZERO)
+            arrived = sum((f.receipt[2] for f in self.applied() if f.receipt and f.receipt[:2] == (po_no, line_no)), ZERO)
             left = row["qty_ordered"] - max(arrived, row["qty_received"])
             if left > 0:
                 found[(po_no, line_no)] = (row["item_no"], row["site_code"], row["expected_date"], left)
@@ -200,14 +235,15 @@ class Oracle:
     def sites(self) -> set[str]:
         """Every site anybody has named."""
         named = {fact.key[0] for fact in self.rows if fact.table == "site"}
-        return named | {move[1] for fact in self.warehouse for move in fact.moves}
+        told = {move[1] for fact in self.warehouse for move in fact.moves}
+        return named | told | {fact.count[1] for fact in self.warehouse if fact.count is not None}
 
     @_until_told
     def supply_by_day(self, item: str, site: str) -> dict[date, Decimal]:
-        """Units of open supply by the day they are expected; undated supply promises nothing."""
+        """Units of open supply by the day they are expected; without one, or on a day that means none, it promises nothing."""
         found: dict[date, Decimal] = {}
         for supplied, where, day, qty in self.supply().values():
-            if (supplied, where) == (item, site) and day is not None:
+            if (supplied, where) == (item, site) and day is not None and FIRST_DAY < day < LAST_DAY:
                 found[day] = found.get(day, ZERO) + qty
         return found
 
@@ -225,7 +261,7 @@ class Oracle:
     def today(self, site: str) -> date:
         """The day it is at a site, by its own calendar."""
         row = self.table("site").get((site,))
-        zone = ZoneInfo(row["timezone"]) if row else UTC
+        zone = _calendar(row["timezone"]) if row else UTC
         return datetime.fromtimestamp(self.now_ms / 1000, zone).date()
 
     def held(self, item: str, site: str) -> Decimal:
@@ -233,6 +269,13 @@ class Oracle:
         given_back = {release.reservation_id for release in self.releases}
         alive = [h for h in self.holds if h.expires_at_ms > self.now_ms and h.reservation_id not in given_back]
         return sum((h.sites.get(site, ZERO) for h in alive if h.item == item), ZERO)
+
+    @_until_told
+    def lost_lines(self) -> frozenset[tuple[str, int]]:
+        """Order lines that are to come from a site the ERP does not have: nothing can be promised to them."""
+        placed = [fact for fact in self.sales if isinstance(fact, OrderFact)]
+        known = {None, *self.known_sites()}
+        return frozenset((fact.order_id, line.line) for fact in placed for line in fact.lines if line.site not in known)
 
     # --- promises ------------------------------------------------------------------------------------------------------
 

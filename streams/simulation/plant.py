@@ -14,22 +14,26 @@ from schemas.inventory import ReleaseReservation, ReserveStock
 from streams.customers import customers
 from streams.deliveries import deliveries_fold
 from streams.documents import documents
+from streams.engine.limits import Limits, SourceLimit
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.memory import Crash, Faults, MemoryLog
-from streams.engine.partition import Flow
+from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.partitions import partition_of
 from streams.engine.worker import GROUP, Pace, Worker
 from streams.exceptions import exceptions
 from streams.orders import orders_fold
 from streams.promise import promise_fold
 from streams.simulation.facts import Message
+from streams.simulation.person import Operator
 from streams.simulation.shops import Release, Reserve
 from streams.simulation.world import CHANNELS
 from streams.translators import translators
+from streams.trusted_clock import TrustedClock
 from tables.deliveries import EndpointPolicies
 from tables.policy import EndpointPolicy, OrderPolicy, Policy
 
 POINTS = ("before_apply", "after_apply", "before_commit", "after_commit")
+STEPS_MS = tuple(sign * minutes * 60_000 for sign in (1, -1) for minutes in (2, 70, 30 * 60))
 MOST_STEPS = 8_000
 TURNS_BESIDE, TURNS_AGAIN = 0.4, 0.8
 _NOT_RUN, _SERVED = OrderPolicy(), EndpointPolicy()
@@ -73,14 +77,23 @@ class Plant:
     beside: Callable[[], bool] = _alone
     died: Callable[[], object] = _alone
     now_ms: int = 0
+    skew_ms: int = 0
+    clock_steps: int = 0
     crashes: int = 0
     unavailable: int = 0
+    clock: TrustedClock = field(init=False)
     log: MemoryLog = field(init=False)
+    limits: Limits = field(init=False)
+    operator: Operator = field(init=False)
     workers: list[Worker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.log = MemoryLog(self.dice.randrange(2**32), self.faults, lambda: self.now_ms)
+        self.clock = self._new_clock()
+        self.log = MemoryLog(self.dice.randrange(2**32), self.faults, self.time_ms)
         self.log.create(all_topics())
+        limit = SourceLimit(self.dice.choice((12, 30, 1_000)), self.dice.choice((0.1, 0.5)))
+        self.limits = Limits(source=limit, release_batch=self.dice.choice((1, 4, 2_048)))
+        self.operator = Operator(self)
         self._start()
 
     def _start(self) -> None:
@@ -91,12 +104,30 @@ class Plant:
                 self.flows(self.policy),
                 self.codec,
                 pace=Pace(max_batch=most, min_batch=min(most, 16), poll_s=0.0),
-                clock_ms=lambda: self.now_ms,
+                limits=self.limits,
+                clock_ms=self.time_ms,
                 rng=self.dice,
                 at=self._at,
             )
             for _ in range(self.workers_wanted)
         ]
+
+    def _new_clock(self) -> TrustedClock:
+        return TrustedClock(wall=lambda: self.now_ms + self.skew_ms, steady=lambda: self.now_ms, boot="one")
+
+    def time_ms(self) -> int:
+        """What the process takes the time to be, whatever the machine's clock says."""
+        return self.clock()
+
+    def step_clock(self, share: float) -> None:
+        """The machine's clock is wrong for a while, now and then (until `right_clock`)."""
+        if self.dice.random() < share:
+            self.skew_ms = self.dice.choice(STEPS_MS)
+            self.clock_steps += 1
+
+    def right_clock(self) -> None:
+        """The machine's clock is right."""
+        self.skew_ms = 0
 
     def _at(self, point: str) -> None:
         if self.crash and self.dice.random() < self.crash:
@@ -106,6 +137,9 @@ class Plant:
         """The process dies, and another one begins with what was durable."""
         self.crashes += 1
         self.log = self.log.reopen()
+        self.operator.halted.clear()  # they are met again
+        anchor, self.clock = self.clock.anchor(), self._new_clock()
+        self.clock.begin(anchor, None)
         self._start()
         self.died()
 
@@ -147,7 +181,7 @@ class Plant:
 
     def tick(self) -> None:
         """The clock strikes in every partition of the promise fold's inbox."""
-        event = Tick(**self.header("clock", f"tick:{self.now_ms}"))
+        event = Tick(**self.header("clock", f"tick:{self.time_ms()}"))
         value, topic = self.codec.encode(event), topics.PROMISE_INBOX
         self.append([Outgoing(topic.name, index, b"clock", value) for index in range(topic.partitions)])
 
@@ -173,11 +207,12 @@ class Plant:
 
     def header(self, source: str, event_id: str) -> dict[str, Any]:
         """The fields every event has."""
-        at_ms = {"occurred_at_ms": self.now_ms, "recorded_at_ms": self.now_ms}
+        now_ms = self.time_ms()
+        at_ms = {"occurred_at_ms": now_ms, "recorded_at_ms": now_ms}
         return {
             "event_id": event_id,
             "source": source,
-            "source_position": self.now_ms,
+            "source_position": now_ms,
             "trace_id": f"request/{event_id}",
             **at_ms,
         }
@@ -191,20 +226,24 @@ class Plant:
             try:
                 if self.beside is not _alone and self.dice.random() < TURNS_BESIDE:
                     self.beside()
-                if worker.step().inputs == 0 and self.is_done():
+                if worker.step().inputs == 0 and not any(w.is_releasing for w in self.workers):
+                    if self.operator.act(self.unread()) is not False:
+                        continue
                     if not self.beside():
                         return
                     while self.dice.random() < TURNS_AGAIN and self.beside():
                         pass
+            except PartitionHalted as halt:
+                self.operator.heard_of(halt)
             except Crash:
                 self.die()
             except Unavailable:
                 self.unavailable += 1
         raise NeverRests(f"the workers have not come to rest after {MOST_STEPS} batches")
 
-    def is_done(self) -> bool:
-        """Whether every input has been read and committed."""
-        return all(self._is_read(at) for at in _INPUTS)
+    def unread(self) -> list[TopicPartition]:
+        """Inputs that are not all read and committed."""
+        return [at for at in _INPUTS if not self._is_read(at)]
 
     def _is_read(self, at: TopicPartition) -> bool:
         end = self.log.bounds(at)[1]

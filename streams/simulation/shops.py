@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from streams.simulation import feeds
@@ -54,6 +55,9 @@ class Shops:
             for number, (kind, qty, site) in enumerate(zip(kinds, sized, sites, strict=True), 1)
         )
         requested = None if dice.random() < 0.3 else w.day(dice.randint(0, 5))
+        if dice.random() < 0.08:
+            requested = dice.choice((date.min, date.max))
+            w.met["order for a day that means none"] += 1
         order_id = f"{channel}:{ref}"
         fact = OrderFact(order_id, f"C-{dice.randint(0, 1)}", requested, dice.random() < 0.7, dice.random() < 0.7, lines)
         w.orders[order_id] = (channel, ref, fact)

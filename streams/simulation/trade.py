@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from streams.simulation import feeds
 from streams.simulation.facts import Message, OrderFact
 from streams.simulation.feeds import BASE
-from streams.simulation.history import repetitions, rubbish
+from streams.simulation.history import flood, repetitions, rubbish
 from streams.simulation.office import BESIDE_RUNS, Office
 from streams.simulation.shops import Release, Reserve, Shops
 from streams.simulation.systems import NAMES, Systems, Trouble
@@ -110,6 +110,7 @@ class Trade:
             ("nothing", 2, list),
             ("rush", 3, lambda: self._rush(office, shops)),
             ("rubbish", 1, lambda: rubbish(w)),
+            ("flood", 1, lambda: w.interleave([*flood(w), *self._sell()])),
         )
         for _ in range(w.random.randint(8, 13)):
             w.now_ms += w.random.choice(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ START_MS = 1_793_631_600_000  # 2026-11-02T15:00:00Z
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 ZONES = (("DC1", "America/New_York"), ("DC2", "America/Los_Angeles"), ("EU1", "Europe/Amsterdam"))
+ODD_ZONES = ("Mars/Olympus", "", "Eastern Standard Time", " America/New_York  ")
+NEVER = date.max
 CHANNELS = ("web", "edi", "marketplace")
 ERP_CHANNELS = {"web": "WEB", "edi": "EDI", "marketplace": "MKT"}
 
@@ -89,6 +92,7 @@ class World:
     delivered: list[Message] = field(default_factory=list)
     heard: int = 0
     numbers: int = 0
+    met: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)  # noqa: S311 - a seeded world, no secrets
@@ -149,7 +153,10 @@ class World:
             self.items.append(ItemKind(f"SKU-{number}", dice.choice(("EA", "EA", "KG")), pack, lots))
         tx = self.erp.begin()
         for code, zone in ZONES[: len(self.sites)]:
-            self.erp.put(tx, "site", {"site_code": code, "name": code, "timezone": zone})
+            is_odd = dice.random() < 0.15
+            self.met["zone nobody knows, or by another name"] += is_odd
+            row = {"site_code": code, "name": code, "timezone": dice.choice(ODD_ZONES) if is_odd else zone}
+            self.erp.put(tx, "site", row)
         for kind in self.items:
             self.erp.put(tx, "item", self.item_row(kind))
             self.erp.put(tx, "item_price", self.price_row(kind.item))
@@ -169,7 +176,7 @@ class World:
             "pack_uom": kind.pack.name,
             "pack_qty": None if kind.pack is BASE else money(kind.pack.size),
             "lot_tracked": bool(kind.lots),
-            "shelf_life_days": None,
+            "shelf_life_days": self.random.choice((None, None, -1, 2**31 - 1)),
             "status": "A",
             "safety_stock": money(self.random.choice((0, 0, 0, 2))),
             "updated_at": self.now_ms * 1000,
@@ -179,7 +186,12 @@ class World:
         """A price reference."""
         price = Decimal(self.random.randint(100, 99_999)).scaleb(-2).quantize(Decimal("0.0001"))
         key = {"price_list": "STD", "item_no": item, "currency": "USD"}
-        return {**key, "unit_price": price, "valid_from": feeds.day(START_MS - 30 * 24 * HOUR_MS), "valid_to": None}
+        return {
+            **key,
+            "unit_price": price,
+            "valid_from": feeds.day(START_MS - 30 * 24 * HOUR_MS),
+            "valid_to": self.random.choice((None, None, NEVER)),
+        }
 
     def balance_row(self, item: str, site: str, on_hand: Decimal) -> dict[str, Any]:
         """The ERP's own balance."""

@@ -9,6 +9,7 @@ import pytest
 from connectors.erp.known import Known
 from connectors.erp.topics import mapped, raw_topic
 from schemas.errors import BadMessage
+from schemas.frozen import replace
 from schemas.inventory import ErpItemsNews
 from schemas.operations import ExceptionNoted
 from streams.erp_feed import ErpFeedTables, erp_translate
@@ -191,3 +192,23 @@ def test_a_snapshot_after_streaming_without_one() -> None:
     early = Part()
     early.balance("100.0", 2_000)
     assert early.balance("100.0", 2_000, "r")[-1].epoch == 1  # its first change may have the snapshot's own position
+
+
+def test_a_history_that_begins_lower_where_none_was_read_is_noticed() -> None:
+    """The table was empty when the first connector read it: only changes came, at positions above those that follow."""
+    part = Part()
+    part.balance("100.0", 9_000, ts_ms=1_000)
+    assert part.balance("40.0", 300, "r", ts_ms=2_000)[-1].epoch == 2
+    late = Part()
+    late.balance("100.0", 9_000, ts_ms=2_000)
+    assert late.balance("90.0", 300, "r", ts_ms=1_000)[-1].epoch == 1  # read before the change, and only overtaken by it
+
+
+def test_news_of_a_truncation_are_the_same_however_often_they_are_delivered() -> None:
+    part = Part()
+    part.balance("100.0", 900, "r")
+    said = record("inventory_balance", op="t", lsn=950, sequence='["940","950"]')
+    times = [part.translate(part.t, replace(said, offset=offset)).events for offset in (1, 2)]
+    noted = [event.event_id for events in times for event in events if isinstance(event, ExceptionNoted)]
+    assert len(noted) == 2
+    assert len(set(noted)) == 1
