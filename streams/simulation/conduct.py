@@ -34,7 +34,7 @@ from tables.deliveries import DeliveryTables
 from tables.orders import OrderTables
 from tables.policy import EndpointPolicy, OrderPolicy
 
-MOST_TURNS = 600
+MOST_TURNS = 200
 KILLS = 0.06
 SOON_MS = 5_000
 

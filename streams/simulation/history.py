@@ -54,7 +54,8 @@ def play(world: World, view: View) -> Iterator[Step]:
         ("begun anew", 1, office.begin_anew),
         ("truncated", 1, office.empty),
         ("known at last", 2, strays.known_at_last),
-        ("repacked", 1, strays.repacked),
+        ("in packs", 1, lambda: world.interleave([*strays.in_packs(), *floor.stock()])),
+        ("repacked", 2, strays.repacked),
         ("flood", 1, lambda: world.interleave([*flood(world), *shops.sell(), *floor.stock()])),
     )
     for _ in range(world.random.randint(9, 14)):

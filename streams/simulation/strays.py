@@ -153,6 +153,19 @@ class Strays:
         w.erp.commit(tx)
         return self._all_of_erp()
 
+    def in_packs(self) -> list[Message]:
+        """An order in packs, to be under way when they change."""
+        w, dice = self.world, self.world.random
+        packed = [kind for kind in w.items if kind.pack is not BASE]
+        if not packed:
+            return []
+        ref, kind = f"X{w.number()}", dice.choice(packed)
+        fact = OrderFact(
+            f"web:{ref}", "C-0", None, True, True, (feeds.wanted(1, kind.item, kind.pack.size * dice.randint(1, 3)),)
+        )
+        w.orders[fact.order_id] = ("web", ref, fact)
+        return [feeds.placed("web", ref, w.now_ms, fact, (kind.pack,))]
+
     def _all_of_erp(self) -> list[Message]:
         w = self.world
         rest, w.heard = w.erp.stream[w.heard :], len(w.erp.stream)

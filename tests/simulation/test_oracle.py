@@ -24,6 +24,8 @@ NOON_MS = 1_793_620_800_000  # 2026-11-02T12:00:00Z
 
 
 def known(oracle: Oracle, *items: str) -> Oracle:
+    for site in ("DC1", "EU1"):
+        oracle.tell(ErpFact("site", (site,), {"timezone": "UTC"}, 0))
     for number, item in enumerate(items or ("SKU-1",)):
         oracle.tell(ErpFact("item", (item,), {"item_no": item}, number))
     return oracle
@@ -193,6 +195,36 @@ def test_stock_of_an_unknown_item_waits_for_it() -> None:
     feed.move(5, NOON_MS)
     assert feed.oracle.balances() == {}
     assert known(feed.oracle).balances() == {KEY: 5}
+
+
+def test_what_names_an_unknown_site_waits_for_it() -> None:
+    """A move to a mistyped site takes nothing away, until the ERP has such a site."""
+    feed = Feed(known(Oracle()))
+    feed.move(5, NOON_MS)
+    there = ("SKU-1", "DC-1", "usable", "")
+    feed.tell("stock.moved", NOON_MS + 1, moves=((*KEY, Decimal(-2)), (*there, Decimal(2))))
+    assert feed.oracle.balances() == {KEY: 5}
+    assert feed.oracle.waiting() == {"W-2"}
+    feed.oracle.tell(ErpFact("site", ("DC-1",), {"timezone": "Mars/Olympus"}, 9))
+    assert feed.oracle.balances() == {KEY: 3, there: 2}
+    assert feed.oracle.waiting() == frozenset()
+
+
+def test_days_that_mean_none_bring_nothing() -> None:
+    """Supply that comes never, or came before time began, is open and due on no day."""
+    for day in (date.min, date(1900, 1, 1), date.max):
+        oracle = known(Oracle(now_ms=NOON_MS, late_days={"DC1": 1}))
+        purchase(oracle, expected_date=day)
+        assert len(oracle.supply()) == 1
+        assert oracle.supply_by_day("SKU-1", "DC1") == {}
+
+
+def test_a_table_that_was_emptied_has_what_was_written_since() -> None:
+    """Whatever is told late of before."""
+    oracle = Oracle()
+    for key, truth in ((("SKU-1",), 1), ((), 2), (("SKU-2",), 3), (("SKU-3",), 1)):
+        oracle.tell(ErpFact("item", key, {"truth": truth} if key else None, truth))
+    assert oracle.table("item") == {("SKU-2",): {"truth": 3}}
 
 
 def test_the_erp_owns_its_own_sites_only() -> None:
