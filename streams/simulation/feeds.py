@@ -103,12 +103,14 @@ class Warehouse:
         """A line went to the floor."""
         return self._say("pick.released", at_ms, place.site, {**_stock(place, qty, BASE), "order": order_id, "line": line})
 
-    def picked(self, at_ms: int, place: Place, order_id: str, line: int, qty: Decimal, short: Decimal) -> Message:
-        """A pick, with what was not there."""
-        body = {**_stock(place, qty, BASE), "order": order_id, "line": line}
+    def picked(
+        self, at_ms: int, place: Place, order_id: str, line: int, qty: Decimal, short: Decimal, unit: Unit = BASE
+    ) -> Message:
+        """A pick, with what was not there: quantities are base units, said in `unit`."""
+        body = {**_stock(place, qty / unit.size, unit), "order": order_id, "line": line}
         kind = "pick.completed"
         if short > 0:
-            kind, body = "pick.short", {**body, "qty_short": str(short)}
+            kind, body = "pick.short", {**body, "qty_short": plain(short / unit.size)}
         moves = (place.at("usable", -qty - short), place.at("staged", qty))
         done = Execution(order_id, line, place.item, qty, short=short)
         return self._say(kind, at_ms, place.site, body, moves=moves, executions=(done,))
@@ -123,10 +125,12 @@ class Warehouse:
         done = Execution(order_id, line, item, qty, substitute_item=other.item, substitute_qty=other_qty)
         return self._say("pick.substituted", at_ms, other.site, body, moves=moves, executions=(done,))
 
-    def shipped(self, at_ms: int, order_id: str, shipment: str, lines: Sequence[tuple[int, Place, Decimal]]) -> Message:
-        """A shipment of several lines left one site."""
+    def shipped(
+        self, at_ms: int, order_id: str, shipment: str, lines: Sequence[tuple[int, Place, Decimal]], units: Sequence[Unit]
+    ) -> Message:
+        """A shipment of several lines left one site: quantities are base units, each said in its unit."""
         site = lines[0][1].site
-        named = [{"line": line, "item": p.item, "qty": str(qty), "lot": p.lot} for line, p, qty in lines]
+        named = [{"line": n, **_stock(p, qty / u.size, u)} for (n, p, qty), u in zip(lines, units, strict=True)]
         body = {"order": order_id, "shipment": shipment, "carrier": "UPS", "tracking": "1Z" + shipment, "lines": named}
         moves = tuple(place.at("staged", -qty) for _, place, qty in lines)
         done = tuple(Execution(order_id, line, place.item, qty) for line, place, qty in lines)

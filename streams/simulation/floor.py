@@ -79,7 +79,8 @@ class Floor:
         part = line.qty if how == "all" or line.qty <= 1 else line.qty - 1
         short = line.qty - part if how == "short" else Decimal(0)
         self._stage(line, place, part)
-        return [*found, w.warehouse.picked(at_ms, place, line.order_id, line.line, part, short)]
+        unit = w.counted_in(line.order_id, line.line, place, part, short)
+        return [*found, w.warehouse.picked(at_ms, place, line.order_id, line.line, part, short, unit)]
 
     def _stage(self, line: OpenLine, place: Place, qty: Decimal) -> None:
         self.world.staged.append(Staged(line.order_id, line.line, place, qty))
@@ -102,7 +103,8 @@ class Floor:
                 lines.append((one.line, one.place, one.qty - left))
                 if left:
                     kept.append(replace(one, qty=left))
-            found.append(w.warehouse.shipped(at_ms, order_id, f"SH{w.number()}", lines))
+            units = [w.counted_in(order_id, number, place, qty) for number, place, qty in lines]
+            found.append(w.warehouse.shipped(at_ms, order_id, f"SH{w.number()}", lines, units))
             w.shipped.extend(Staged(order_id, *line) for line in lines)
             if dice.random() < 0.1:
                 w.met["shipment sent again"] += 1

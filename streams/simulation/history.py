@@ -18,6 +18,7 @@ from streams.simulation.strays import Strays
 from streams.simulation.world import HOUR_MS, MINUTE_MS, View, World
 
 GARBAGE = (b"", b"{", b"\xff\xfe\x00", b"[]", b'"text"', b'{"type":"stock.received"}', b'{"op":"z"}', b"[" * 3000)
+OFTEN_NEXT = {"in packs": "repacked", "repacked": "pick"}  # a chain that chance alone makes too seldom
 GARBAGE_TOPICS = ("raw.wms", "raw.channel.web", "raw.erp.item", "raw.erp.sales_order_line")
 
 
@@ -54,15 +55,18 @@ def play(world: World, view: View) -> Iterator[Step]:
         ("begun anew", 1, office.begin_anew),
         ("truncated", 1, office.empty),
         ("known at last", 2, strays.known_at_last),
-        ("in packs", 1, lambda: world.interleave([*strays.in_packs(), *floor.stock()])),
+        ("in packs", 2, lambda: world.interleave([*strays.in_packs(), *floor.stock()])),
         ("repacked", 2, strays.repacked),
         ("flood", 1, lambda: world.interleave([*flood(world), *shops.sell(), *floor.stock()])),
     )
+    by_label = {label: act for label, _, act in acts}
+    label = ""
     for _ in range(world.random.randint(9, 14)):
         world.now_ms += world.random.choice((1, 3, 20, 45, 9 * 60, 26 * 60)) * MINUTE_MS
         world.erp.now_ms = world.now_ms
-        label, _, act = world.random.choices(acts, [weight for _, weight, _ in acts])[0]
-        messages = act()
+        drawn = world.random.choices(acts, [weight for _, weight, _ in acts])[0][0]
+        label = OFTEN_NEXT[label] if label in OFTEN_NEXT and world.random.random() < 0.7 else drawn
+        messages = by_label[label]()
         commands = shops.carts(view.alive_reservations()) if world.random.random() < 0.5 else ()
         yield _step(world, label, messages, commands)
     world.now_ms += 36 * HOUR_MS

@@ -60,7 +60,7 @@ class Shops:
             w.met["order for a day that means none"] += 1
         order_id = f"{channel}:{ref}"
         fact = OrderFact(order_id, f"C-{dice.randint(0, 1)}", requested, dice.random() < 0.7, dice.random() < 0.7, lines)
-        w.orders[order_id] = (channel, ref, fact)
+        w.sold(channel, ref, fact, units)
         return [feeds.placed(channel, ref, w.now_ms, fact, units)] * dice.choice((1, 1, 1, 2))
 
     def change(self) -> list[Message]:

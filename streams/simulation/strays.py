@@ -163,7 +163,7 @@ class Strays:
         fact = OrderFact(
             f"web:{ref}", "C-0", None, True, True, (feeds.wanted(1, kind.item, kind.pack.size * dice.randint(1, 3)),)
         )
-        w.orders[fact.order_id] = ("web", ref, fact)
+        w.sold("web", ref, fact, (kind.pack,))
         return [feeds.placed("web", ref, w.now_ms, fact, (kind.pack,))]
 
     def _all_of_erp(self) -> list[Message]:

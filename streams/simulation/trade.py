@@ -149,7 +149,7 @@ class Trade:
         requested = None if dice.random() < 0.6 else w.day(dice.randint(0, 3))
         order_id, customer = f"{channel}:{ref}", f"C-{dice.choice((0, 0, 0, 1, 1, 2))}"
         fact = OrderFact(order_id, customer, requested, dice.random() < 0.7, dice.random() < 0.7, tuple(lines))
-        w.orders[order_id] = (channel, ref, fact)
+        w.sold(channel, ref, fact, units)
         return [feeds.placed(channel, ref, w.now_ms, fact, units)] * dice.choice((1, 1, 1, 2))
 
     def _price(self, item: str) -> Decimal:

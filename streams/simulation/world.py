@@ -86,6 +86,7 @@ class World:
     erp: Database = field(default_factory=lambda: Database(now_ms=START_MS))
     warehouse: Warehouse = field(default_factory=Warehouse)
     orders: dict[str, tuple[str, str, OrderFact]] = field(default_factory=dict)
+    packs: dict[tuple[str, int], tuple[str, Unit]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     staged: list[Staged] = field(default_factory=list)
     shipped: list[Staged] = field(default_factory=list)
@@ -124,6 +125,21 @@ class World:
     def place(self, kind: ItemKind, site: str) -> Place:
         """The item at the site, in one of its lots."""
         return Place(kind.item, site, self.random.choice(kind.lots) if kind.lots else None)
+
+    def sold(self, channel: str, ref: str, fact: OrderFact, units: Sequence[Unit]) -> None:
+        """A channel has placed an order, its lines in these units."""
+        self.orders[fact.order_id] = (channel, ref, fact)
+        for line, unit in zip(fact.lines, units, strict=True):
+            if unit is not BASE:
+                self.packs[fact.order_id, line.line] = (line.item, unit)
+
+    def counted_in(self, order_id: str, line: int, place: Place, *quantities: Decimal) -> Unit:
+        """What the floor counts these units of a line in: often the packs they were ordered in, which are as large as then."""
+        item, unit = self.packs.get((order_id, line), ("", BASE))
+        if item != place.item or any(qty % unit.size for qty in quantities) or self.random.random() < 0.2:
+            return BASE
+        self.met["picked or shipped in packs"] += 1
+        return unit
 
     def interleave(self, messages: Sequence[Message]) -> list[Message]:
         """The same messages, each topic and key in order, topics and keys in random turns."""
