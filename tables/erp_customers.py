@@ -19,7 +19,7 @@ def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
     if e.what == HISTORY:
         began(t.erp_tables, ("customer",), e)
         return
-    truncated(t.erp_tables, e)
+    e = truncated(t.erp_tables, e)
     found, _ = next_rows(t.customers, "")
     if found:
         yield _review(e, found[0][0][0])
@@ -29,10 +29,11 @@ def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> 
     """Delete the next customers that are from before the truncation. `own`: see `tables.credit`."""
     check_table(("customer",), e)
     found, after = next_rows(t.customers, e.customer)
+    whole = t.erp_tables.get((e.table,))
     for key, row in found:
-        if not row.is_deleted and is_cut(row.version, e):
+        if not row.is_deleted and is_cut(row.version, e, whole):
             try:
-                yield from customer_changed(own, t, gone(CustomerChanged, e, row.version, customer=key[0]))
+                yield from customer_changed(own, t, gone(CustomerChanged, e, row.version, whole, customer=key[0]))
             except AlreadyApplied:
                 continue
     if after is not None:

@@ -40,7 +40,7 @@ def erp_documents_news(t: DocumentsTables, e: rows.ErpDocumentsNews) -> Iterator
     if e.what == HISTORY:
         began(t.erp_tables, _KINDS, e)
         return
-    truncated(t.erp_tables, e)
+    e = truncated(t.erp_tables, e)
     found, _ = next_rows(_table(t, e.table), "")
     if found:
         yield _review(e, found[0][0][0])
@@ -51,10 +51,11 @@ def review_erp_documents(t: DocumentsTables, e: rows.ReviewErpDocuments) -> Iter
     check_table(_KINDS, e)
     _, kind, names, rule = _KINDS[e.table]
     found, after = next_rows(_table(t, e.table), e.document)
+    whole = t.erp_tables.get((e.table,))
     for key, row in found:
-        if not row.is_deleted and is_cut(row.version, e):
+        if not row.is_deleted and is_cut(row.version, e, whole):
             try:
-                yield from rule(t, gone(kind, e, row.version, **dict(zip(names, key, strict=True))))
+                yield from rule(t, gone(kind, e, row.version, whole, **dict(zip(names, key, strict=True))))
             except AlreadyApplied:
                 continue
     if after is not None:

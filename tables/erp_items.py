@@ -29,7 +29,7 @@ def erp_items_news(p: Policy, t: PromiseTables, e: ErpItemsNews) -> Iterator[Any
         doubted = [name for name in began(t.erp_tables, _TABLES, e) if name != "site"]
         found = next_rows(t.items, "")[0] if doubted else []
     else:
-        truncated(t.erp_tables, e)
+        e = truncated(t.erp_tables, e)
         found = next_rows(_table(t, e.table), "")[0]
     if found and e.table == "site" and e.what != HISTORY:
         yield from _delete(p, t, _review(e, ""), found)  # every partition has all sites, and they are few
@@ -116,10 +116,11 @@ _KINDS: dict[str, tuple[type[Any], tuple[str, ...], Rule]] = {
 
 def _delete(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any, Any]]) -> Iterator[Any]:
     kind, names, rule = _KINDS[e.table]
+    whole = t.erp_tables.get((e.table,))
     for key, row in found:
-        if not row.is_deleted and is_cut(row.version, e):
+        if not row.is_deleted and is_cut(row.version, e, whole):
             try:
-                yield from rule(p, t, gone(kind, e, row.version, **dict(zip(names, key, strict=True))))
+                yield from rule(p, t, gone(kind, e, row.version, whole, **dict(zip(names, key, strict=True))))
             except AlreadyApplied:
                 continue
 

@@ -10,8 +10,8 @@ from schemas.base import ErpRow, Event
 from schemas.bounds import bounded_ms
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
-from tables.erp_tables import ErpTable, check_not_cut
-from tables.versions import Version, next_version
+from tables.erp_tables import ErpTable, check_not_cut, history_of
+from tables.versions import Version, first_version, next_version
 
 NOT_SENT = '"__debezium_unavailable_value"'  # a long text the database kept out of an update that left it alone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,19 +36,23 @@ def accept(held: Versioned | None, event: ErpRow, table: ErpTable | None = None)
 
     `table`: what is known of the ERP's table as a whole.
     """
-    if table is not None:
+    if table is None:
+        version = next_version(held.version if held else None, event)
+    else:
         check_not_cut(table, event)
-    version = next_version(held.version if held else None, event)
+        is_of_newest = table.older and not event.is_base and history_of(table, event) == table.history
+        is_first = is_of_newest and held is not None and _is_older(held.version, table, event)
+        version = first_version(event) if is_first else next_version(held.version if held else None, event)
+        if version is not None and is_of_newest and version.history != table.history:
+            return replace(version, history=table.history)
     if version is None:
         raise AlreadyApplied(f"{event.event_id}: this row has it, or a newer change, already")
-    if table is not None and table.older and version.history != table.history and _is_of(table, event):
-        return replace(version, history=table.history)
     return version
 
 
-def _is_of(table: ErpTable, event: ErpRow) -> bool:
-    """A change that came after the newest history began is of it, also where that showed its part of the feed no row."""
-    return not event.is_read and event.epoch <= table.epoch and event.recorded_at_ms > table.begun_ms
+def _is_older(version: Version, table: ErpTable, event: ErpRow) -> bool:
+    """Whether a row is of a history before the table's newest, and the event younger: their positions say nothing then."""
+    return version.history != table.history and event.occurred_at_ms >= version.at_ms
 
 
 def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.base import ErpRow, ErpRowsReview, ErpTableNews
 from schemas.errors import AlreadyApplied, Refused
@@ -39,6 +39,7 @@ class ErpTable(Frozen, frozen=True):
 
 
 ErpTables = Table[tuple[str], ErpTable]
+News = TypeVar("News", bound=ErpTableNews)
 _NONE = ErpTable()
 _TOP = "\U0010ffff"
 _BLANKS: dict[str, Any] = {
@@ -69,6 +70,8 @@ def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]
             continue  # an older one, heard of late
         is_news = True
         is_second = held.history != 0 or e.epoch > 1
+        if held.cut >= 0 and not is_second:
+            held = replace(held, cut_history=e.history)
         tables[(name,)] = replace(
             held, connector=e.connector, history=e.history, epoch=e.epoch, begun_ms=e.recorded_at_ms, older=is_second
         )
@@ -79,29 +82,46 @@ def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]
     return doubted
 
 
-def truncated(tables: ErpTables, e: ErpTableNews) -> None:
-    """Note where a table was truncated. Raises `AlreadyApplied` if that, or something newer, is known."""
+def history_of(table: ErpTable, e: ErpRow | ErpTableNews) -> int:
+    """The history of the database a streamed report, or a truncation, is of.
+
+    What was recorded after the newest began is of it, also where that has shown its part of the feed no row.
+    """
+    is_newest = not table.older or e.recorded_at_ms > table.begun_ms
+    return table.history if table.history and is_newest else e.history
+
+
+def truncated(tables: ErpTables, e: News) -> News:
+    """Note where a table was truncated; returns the news, of the history they are of.
+
+    Raises `AlreadyApplied` if that, or something newer, is known.
+    """
     held = tables.get((e.table,)) or _NONE
-    if held.cut_history == e.history and held.cut >= e.source_position:
+    history = history_of(held, e)
+    if held.cut_history == history and held.cut >= e.source_position:
         raise AlreadyApplied(f"{e.event_id}: {e.table} is known to be truncated there, or later")
-    if held.history and e.history and held.history != e.history and e.epoch < held.epoch:
+    if held.older and history != held.history:
         raise AlreadyApplied(f"{e.event_id}: a newer history of {e.table} is known")
-    tables[(e.table,)] = replace(held, cut=e.source_position, cut_history=e.history)
+    tables[(e.table,)] = replace(held, cut=e.source_position, cut_history=history)
+    return replace(e, history=history)
 
 
-def check_not_cut(table: ErpTable | None, e: ErpRow) -> None:
+def check_not_cut(table: ErpTable, e: ErpRow) -> None:
     """Raises `AlreadyApplied` for a report from before the table was truncated."""
-    if table is None or table.cut < 0 or table.cut_history != e.history:
+    if table.cut < 0 or table.cut_history != (e.history if e.is_base else history_of(table, e)):
         return
     if e.is_base or e.source_position < table.cut:
         raise AlreadyApplied(f"{e.event_id}: the table was truncated since, at {table.cut}")
 
 
-def is_cut(version: Version, e: ErpRowsReview) -> bool:
-    """Whether a row is from before its table was truncated."""
-    if version.history and e.history and version.history != e.history:
-        return version.epoch < e.epoch
-    return version.source_position < e.source_position
+def is_cut(version: Version, e: ErpRowsReview, table: ErpTable | None) -> bool:
+    """Whether a row is from before its table was truncated: positions say so in one history; an older one is before it.
+
+    Epochs say nothing here: each part of the feed counts its own.
+    """
+    if table is None or not table.older or version.history == e.history:
+        return version.source_position < e.source_position
+    return version.history != table.history
 
 
 def check_table(names: Container[str], e: ErpTableNews | ErpRowsReview) -> None:
@@ -125,24 +145,28 @@ def is_unread(version: Version, table: ErpTable | None) -> bool:
     return table is not None and table.older and version.history != table.history
 
 
-def gone(kind: type[ErpRow], e: ErpRowsReview, version: Version, **fields: Any) -> Any:
-    """The row's deletion, as the truncation of its table means it."""
+def gone(kind: type[ErpRow], e: ErpRowsReview, version: Version, table: ErpTable | None, **fields: Any) -> Any:
+    """The row's deletion, as the truncation of its table means it.
+
+    It is at the truncation's position; above the row's own too, unless that is of an older history and says nothing here.
+    """
+    is_older = table is not None and table.older and version.history != e.history == table.history
     key = "/".join([str(value) for value in fields.values()])
     blanks = {name: _BLANKS[name] for name in kind.__struct_fields__ if name in _BLANKS and name not in fields}
     return kind(
         event_id=f"erp:{e.table}:{key}:{e.source_position}:t",
         source=e.source,
-        source_position=max(e.source_position, version.source_position + 1),
-        occurred_at_ms=e.occurred_at_ms,
+        source_position=e.source_position if is_older else max(e.source_position, version.source_position + 1),
+        occurred_at_ms=max(e.occurred_at_ms, version.at_ms),
         recorded_at_ms=e.recorded_at_ms,
         trace_id=e.trace_id,
-        commit_position=max(e.commit_position, version.commit_position),
+        commit_position=e.commit_position if is_older else max(e.commit_position, version.commit_position),
         is_base=False,
         is_read=False,
         is_deleted=True,
         extra={},
         epoch=version.epoch,
-        history=version.history,
+        history=e.history if is_older else version.history,
         **blanks,
         **fields,
     )

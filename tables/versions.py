@@ -35,7 +35,7 @@ def next_version(held: Version | None, event: ErpRow) -> Version | None:
     Raises `Refused` for a change that is younger than the one held and has a lower position: its history is not known.
     """
     if held is None or held.epoch < event.epoch:
-        return _first(event)
+        return first_version(event)
     if held.epoch > event.epoch or event.is_base:
         return None
     own = event.source_position
@@ -52,7 +52,8 @@ def next_version(held: Version | None, event: ErpRow) -> Version | None:
     return None
 
 
-def _first(event: ErpRow) -> Version:
+def first_version(event: ErpRow) -> Version:
+    """The version of a row nothing comparable is known of."""
     if not event.is_read:
         return Version(event.commit_position, event.source_position, event.epoch, event.history, event.occurred_at_ms)
     return Version(-1, -1, event.epoch, event.history)

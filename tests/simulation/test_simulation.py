@@ -42,7 +42,8 @@ MET = (
     "lot without a last day", "mistyped site", "moved to a mistyped site", "supply at a mistyped site", "site known at last",
     "unknown item", "item known at last", "unknown unit", "unknown status", "order of an unknown item",
     "order from an unknown site", "burst of garbage", "history begun higher up", "history begun lower down", "deletion unseen",
-    "table truncated", "shipment sent again", "message number of two warehouses", "padded code", "pack size changed", "picked or shipped in packs",
+    "table truncated", "shipment sent again", "message number of two warehouses", "padded code", "pack size changed",
+    "picked or shipped in packs",
     "more returned than shipped", "record that breaks a rule", "resumed", "skipped", "clock",
 )  # fmt: skip
 

@@ -207,7 +207,8 @@ def test_a_history_that_begins_lower_where_none_was_read_is_noticed() -> None:
 def test_news_of_a_truncation_are_the_same_however_often_they_are_delivered() -> None:
     part = Part()
     part.balance("100.0", 900, "r")
-    said = record("inventory_balance", op="t", lsn=950, sequence='["940","950"]')
+    payload = {"op": "t", "source": source("inventory_balance", lsn=950, sequence='["940","950"]')}
+    said = raw("raw.erp.inventory_balance", payload)
     times = [part.translate(part.t, replace(said, offset=offset)).events for offset in (1, 2)]
     noted = [event.event_id for events in times for event in events if isinstance(event, ExceptionNoted)]
     assert len(noted) == 2

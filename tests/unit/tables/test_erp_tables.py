@@ -186,3 +186,45 @@ def test_news_of_a_table_that_is_elsewhere_is_refused() -> None:
     with pytest.raises(Refused):
         promise().apply(news(ErpItemsNews, "invoice", "truncated", 3_000))
     assert ReviewErpItems in promise().fold.rules
+
+
+def part(kind: Any, lsn: int, *, epoch: int, history: int, at_ms: int, **columns: Any) -> Any:
+    """A row by a part of the feed that has seen so many histories, the newest of which is `history`."""
+    return replace(of(row_event(kind, lsn, **columns), epoch, history), recorded_at_ms=at_ms, occurred_at_ms=at_ms)
+
+
+@pytest.mark.parametrize(("history", "after_ms"), [(0, 20), (900, 20), (300, 20), (300, 8)])
+def test_a_truncation_takes_rows_of_older_histories_wherever_its_part_of_the_feed_counts(history: int, after_ms: int) -> None:
+    """Its part of the feed may have seen fewer histories than the row's, or none: each counts its own.
+
+    It may also have shown the newest before the part the news of that came from.
+    """
+    fold = Kept(documents)
+    line: dict[str, Any] = {"po_no": "P1", "line_no": 10, "item": "A", "site": "DC1", "ordered_milli": 9_000, "received_milli": 0}
+    line |= {"expected_on": date(2026, 12, 5), "line_status": "O"}
+    fold.apply(news(rows.ErpDocumentsNews, "purchase_order_line", "history", 900))
+    fold.apply(row_event(rows.PurchaseOrderRow, 1_000, po_no="P1", supplier="S", status="OPEN"))
+    fold.apply(part(rows.PurchaseOrderLineRow, 1_001, epoch=2, history=900, at_ms=NOW_MS + 5, **line))
+    begun = news(rows.ErpDocumentsNews, "purchase_order_line", "history", 300, epoch=3, history=300, at_ms=NOW_MS + 9)
+    fold.apply(begun)
+    cut = news(rows.ErpDocumentsNews, "purchase_order_line", "truncated", 340, history=history, at_ms=NOW_MS + after_ms)
+    (withdrawn,) = fold.apply(cut)
+    assert (withdrawn.ordered_milli, withdrawn.is_open) == (0, False)
+    with pytest.raises(AlreadyApplied):  # written before the table was truncated
+        fold.apply(part(rows.PurchaseOrderLineRow, 330, epoch=2, history=900, at_ms=NOW_MS + 21, **line))
+    (again,) = fold.apply(part(rows.PurchaseOrderLineRow, 350, epoch=2, history=900, at_ms=NOW_MS + 22, **line))
+    assert (again.ordered_milli, again.is_open) == (9_000, True)
+
+
+def test_a_change_after_a_new_history_began_lower_down_is_taken_where_that_has_shown_nothing() -> None:
+    """The row was deleted unseen and is written again: its part of the feed knows of no new history, the table does."""
+    fold = promise()
+    fold.apply(news(ErpItemsNews, "item", "history", 900))
+    fold.apply(item("A", 900))
+    fold.apply(replace(balance("A", 2_000, 90), occurred_at_ms=NOW_MS, recorded_at_ms=NOW_MS))
+    fold.apply(news(ErpItemsNews, "item", "history", 300, epoch=2, history=300, at_ms=NOW_MS + 9))
+    fold.apply(item("A", 300, epoch=2, history=300))
+    fold.apply(replace(balance("A", 340, 40), occurred_at_ms=NOW_MS + 20, recorded_at_ms=NOW_MS + 20))
+    assert (fold.atp("A").promise_milli, fold.atp("A").suspects) == (40_000, [])
+    with pytest.raises(AlreadyApplied):
+        fold.apply(replace(balance("A", 330, 50), occurred_at_ms=NOW_MS + 21, recorded_at_ms=NOW_MS + 21))
