@@ -273,4 +273,4 @@ def test_a_broken_rule_is_found(break_it: Callable[[pytest.MonkeyPatch], None], 
     if is_compiled():
         pytest.skip("compiled rules call each other directly, so none can be replaced by a broken one: infra/compile.sh --remove")
     break_it(monkeypatch)
-    assert_found(range(0, 2 * MOST_SEEDS, 2))
+    assert_found(range(0, 6 * MOST_SEEDS, 2))
