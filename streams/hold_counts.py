@@ -72,11 +72,16 @@ class HoldCounts:
         """An answer of the fold, to whomever: a hold was granted, or given back."""
         if reply.status not in (200, 201):
             return
-        body = json.loads(reply.body)
-        reservation_id = body.get("reservation_id")
-        if not isinstance(reservation_id, str):
+        try:
+            body = json.loads(reply.body)
+        except ValueError:
             return
-        channel, until_ms = str(body.get("channel")), int(body.get("expires_at_ms") or 0)
+        reservation_id, until_ms = (
+            (body.get("reservation_id"), body.get("expires_at_ms", 0)) if isinstance(body, dict) else (None, 0)
+        )
+        if not isinstance(reservation_id, str) or not isinstance(until_ms, int):
+            return
+        channel = str(body.get("channel"))
         with self._lock:
             if reply.status == 201:
                 self._add(channel, reservation_id, until_ms)

@@ -114,24 +114,23 @@ class Requests:
         """Hold units (see `tables.reservations`)."""
         check_channel(command.channel, self._channels)
         request_id = request_id_of(command)
-        is_admitted = await asyncio.to_thread(self._admit, request_id, command.channel)
+        try:
+            self._holds.admit(command.channel)  # in memory: nothing can end this request between here and `answered`
+        except TooMany:
+            if not await asyncio.to_thread(self._is_again, request_id):
+                raise
+            return await self._reserve(request_id, command)
         try:
             return await self._reserve(request_id, command)
         finally:
-            if is_admitted:
-                self._holds.answered(command.channel)
+            self._holds.answered(command.channel)
 
-    def _admit(self, request_id: str, channel: str) -> bool:
-        """Whether it counts as one more: a repetition gets its answer in any case. Raises `TooMany`."""
-        try:
-            self._holds.admit(channel)
-        except TooMany:
-            with self._lock:
-                is_again = request_id in self._keys
-            if not is_again and next(iter(self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1)), None) is None:
-                raise
-            return False
-        return True
+    def _is_again(self, request_id: str) -> bool:
+        """Whether it is a repetition, which gets its answer whatever its channel has."""
+        with self._lock:
+            if request_id in self._keys:
+                return True
+        return next(iter(self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1)), None) is not None
 
     async def _reserve(self, request_id: str, command: ReserveCommand) -> Answer:
         await asyncio.to_thread(self._claim, request_id, command)

@@ -239,3 +239,29 @@ def test_each_channel_has_the_limit_of_its_settings(tmp_path: Path) -> None:
     settings = load(data=tmp_path)
     assert [settings.hold_total(name) for name in ("web", "edi")] == [3, 4]
     assert load(data=tmp_path / "none").hold_total("web") == 10_000
+
+
+def test_a_caller_who_goes_away_gives_its_place_back(log: MemoryLog, requests: Requests) -> None:
+    """The channel may have two: as many requests as one likes end before their answer, wherever they are."""
+
+    async def left(turns: int, name: str) -> None:
+        asked = asyncio.create_task(requests.reserve(command(name, item="B")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+    for turns in range(12):
+        asyncio.run(left(turns, f"gone {turns}"))
+    with pytest.raises(Busy) as waited:  # nobody folds here: it was admitted, and waits in vain
+        asyncio.run(requests.reserve(command("here", item="B")))
+    assert not isinstance(waited.value, TooMany)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", '{"reservation_id": 1}', '{"reservation_id": "a", "expires_at_ms": "soon"}'])
+def test_an_answer_that_says_nothing_of_a_hold_is_passed_over(counts: HoldCounts, body: str) -> None:
+    counts.note(Reply(request_id="r", status=201, body=body))
+    holds(counts, "x")
+    holds(counts, "y")
+    with pytest.raises(TooMany):
+        counts.admit("web")
