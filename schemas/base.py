@@ -30,6 +30,7 @@ class ErpRow(Event, frozen=True, kw_only=True):
     `is_deleted` says the row is gone: of the other fields only the key means anything.
     `epoch`: which history of the database its position belongs to, counted in its part of the feed (0: only one is known);
     `history`: the position of the initial snapshot that history began with, 0 if its part of the feed has not shown it.
+    `part`: the partition of its raw topic, which all changes of a key come by; -1 if that is not known.
     `extra` holds columns this version does not know, as JSON text by name, so that nothing is lost.
     """
 
@@ -40,11 +41,17 @@ class ErpRow(Event, frozen=True, kw_only=True):
     extra: dict[str, str]
     epoch: int = 0
     history: int = 0
+    part: int = -1
 
 
 class ErpTableNews(Event, frozen=True, kw_only=True):
-    """A whole table of the ERP's: `what` is `history` (an initial snapshot began at position `history`, by `connector`) or
-    `truncated` (at `source_position`: the rows of before are gone). Broadcast: every partition may have rows of it.
+    """A whole table of the ERP's. Broadcast: every partition of the fold may have rows of it. `what` is one of
+
+    - `history`: an initial snapshot began at position `history`, by `connector`; `before`: the one before it, if its part of the
+      feed showed that;
+    - `read`: that snapshot is over in partition `part` of the raw topic, so that rows it has not read there are gone; with -1 in
+      all of them, which `person` says for `reason`;
+    - `truncated`: at `source_position`, so that the rows of before are gone.
     """
 
     table: str
@@ -53,6 +60,10 @@ class ErpTableNews(Event, frozen=True, kw_only=True):
     epoch: int
     history: int
     commit_position: int
+    part: int = -1
+    before: int = 0
+    person: str = ""
+    reason: str = ""
 
 
 class ErpRowsReview(Event, frozen=True, kw_only=True):
@@ -63,6 +74,7 @@ class ErpRowsReview(Event, frozen=True, kw_only=True):
     epoch: int
     history: int
     commit_position: int
+    part: int = -1
 
 
 class Tick(Event, frozen=True, kw_only=True):

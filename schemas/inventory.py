@@ -317,6 +317,17 @@ class ItemSuspected(Event, frozen=True, kw_only=True):
     is_waiting: bool = False
 
 
+class ErpLineDoubted(Event, frozen=True, kw_only=True):
+    """An open order or purchase line of the item's has not been read again by the ERP's new snapshot; it has been, or is gone.
+
+    `line`: `<table>/<document>/<line>`.
+    """
+
+    item: str
+    line: str
+    is_doubted: bool
+
+
 class SuspicionCleared(Event, frozen=True, kw_only=True):
     """The quarantined message `dead_letter_id` was replayed, what waited was settled, or the item reconciled."""
 

@@ -34,6 +34,18 @@ class ExceptionWorked(Event, frozen=True, kw_only=True):
     note: str
 
 
+class ErpRowsUnread(Event, frozen=True, kw_only=True):
+    """How many rows of a table the ERP's new snapshot has not read yet, in the part of it named by its first key, `place`.
+
+    `fingerprint`: the exception that this is told with.
+    """
+
+    fingerprint: str
+    table: str
+    place: str
+    rows: int
+
+
 class ExceptionRow(Frozen, frozen=True, kw_only=True):
     """An exception as it stands. `state`: open, assigned, resolved, cleared. `events`: the last few behind it."""
 

@@ -14,7 +14,7 @@ from tables.customers import CustomerTables
 def customers_fold(credit_currency: str = "") -> Fold[CustomerTables]:
     """The fold of a distributor. `credit_currency`: of the ERP's credit limits, where a customer's row does not say it."""
     fold = Fold(CUSTOMERS, inbox=CUSTOMER_INBOX, tables=CustomerTables)
-    fold.on(say.CustomerChanged)(partial(customer_rules.customer_changed, credit_currency))
+    fold.on(say.CustomerChanged)(partial(erp_customers.customer_changed, credit_currency))
     fold.on(say.ErpCustomersNews)(erp_customers.erp_customers_news)
     fold.on(say.ReviewErpCustomers)(partial(erp_customers.review_erp_customers, credit_currency))
     fold.on(say.CustomerProposed)(customer_rules.customer_proposed)

@@ -34,6 +34,8 @@ _RULES: dict[type[Any], Callable[[Policy, PromiseTables, Any], Iterable[Any]]] =
     say.ReviewBackorders: demand.review_backorders,
     say.ReserveStock: reservations.reserve_stock,
     say.ReleaseReservation: reservations.release_reservation,
+    say.ErpLineDoubted: suspicion.erp_line_doubted,
+    say.PriceChanged: erp_items.price_changed,
     say.ItemSuspected: suspicion.item_suspected,
     say.SuspicionCleared: suspicion.suspicion_cleared,
     Tick: deadlines.tick,
@@ -48,7 +50,6 @@ def promise_fold(policy: Policy, orders: OrderPolicy = _NO_ORDERS) -> Fold[Promi
     for event, rule in _RULES.items():
         promise.on(event)(partial(rule, policy))
     promise.on(say.CheckPrice)(partial(prices.check_price, orders))
-    promise.on(say.PriceChanged)(items.price_changed)
     promise.on(say.SiteChanged)(items.site_changed)
     promise.on(say.ItemTextRequested)(items.item_text_requested)
     promise.on(say.ItemTextProvided)(items.item_text_provided)

@@ -22,6 +22,7 @@ from tables.promise import Balance, Deadline, Item, Lot, Movement, Overview, Pro
 from tables.safety import Free, safety_of
 from tables.site_book import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SiteBook, lowest, missing
 from tables.spans import covers, widened
+from tables.versions import CLOCK_MS
 
 _MEASURES = tuple(f"on_hand.{status}" for status in STATUSES)
 _NO_BALANCE = Balance(0, -1, -1, -1, -1, 0, None)
@@ -396,8 +397,17 @@ def marked(held: tuple[SourceMark, ...], event: Event) -> tuple[SourceMark, ...]
     mark = SourceMark(source, event.source_position, event.occurred_at_ms, event.recorded_at_ms)
     for n, old in enumerate(held):
         if old.source == source:
-            return held if old.position > mark.position else (*held[:n], mark, *held[n + 1 :])
+            return held if furthest(old, mark) is old else (*held[:n], mark, *held[n + 1 :])
     return (*held, mark)
+
+
+def furthest(old: SourceMark, mark: SourceMark) -> SourceMark:
+    """Which of two marks of one source to keep: the higher, unless the lower is so much younger that its positions began anew."""
+    if old.position == mark.position:
+        return mark
+    low, high = (old, mark) if old.position < mark.position else (mark, old)
+    is_anew = low.occurred_at_ms > high.occurred_at_ms + CLOCK_MS and low.recorded_at_ms >= high.recorded_at_ms
+    return low if is_anew else high
 
 
 def known_item(tables: PromiseTables, item: str) -> Item | None:

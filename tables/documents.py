@@ -119,6 +119,12 @@ class BilledLine(Frozen, frozen=True):
     is_void: bool
 
 
+class DoubtedLine(Frozen, frozen=True):
+    """An open line that the ERP's new snapshot has not read yet, as `item` was told."""
+
+    item: str
+
+
 @dataclass(slots=True)
 class DocumentsTables:
     """All tables of the documents fold."""
@@ -130,4 +136,5 @@ class DocumentsTables:
     purchase_order_lines: Table[tuple[str, int], PurchaseOrderLine]  # purchase order number, line
     invoices: Table[tuple[str], Invoice]  # invoice number
     invoice_lines: Table[tuple[str, int], InvoiceLine]  # invoice number, line
+    doubted_lines: Table[tuple[str, str, int], DoubtedLine]  # document number, the ERP's table, line
     billed_lines: Table[tuple[str, str, int], BilledLine]  # order number, invoice number, line

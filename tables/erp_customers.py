@@ -1,4 +1,4 @@
-"""A truncated customer master: its customers are gone, as if each had been deleted."""
+"""The ERP's customer master as a whole: truncated, or read anew: customers of before are gone, as if each had been deleted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Any
 
 from schemas.customers import CustomerChanged, ErpCustomersNews, ReviewErpCustomers
 from schemas.errors import AlreadyApplied
-from tables.customer_rules import customer_changed
+from tables.customer_rules import customer_changed as customer_kept
 from tables.customers import CustomerTables
 from tables.erp_rows import caused_by
-from tables.erp_tables import HISTORY, began, check_table, gone, is_cut, next_rows, truncated
+from tables.erp_tables import HISTORY, READ, began, check_table, gone, is_gone, next_rows, read_over, truncated
+from tables.erp_unread import count, counted, start_count
+
+
+def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
+    """The ERP's row of a customer changed. `own`: see `tables.credit`."""
+    yield from counted(t.erp_tables, "customer", t.customers, (e.customer,), e, customer_kept(own, t, e))
 
 
 def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
@@ -18,22 +24,28 @@ def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
     check_table(("customer",), e)
     if e.what == HISTORY:
         began(t.erp_tables, ("customer",), e)
-        return
-    e = truncated(t.erp_tables, e)
+    elif e.what == READ:
+        read_over(t.erp_tables, e)
+    else:
+        truncated(t.erp_tables, e)
     found, _ = next_rows(t.customers, "")
+    if e.what == HISTORY:
+        start_count(t.erp_tables, "customer", found)
     if found:
         yield _review(e, found[0][0][0])
 
 
 def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> Iterator[Any]:
-    """Delete the next customers that are from before the truncation. `own`: see `tables.credit`."""
+    """Look at the next customers: count those not read again, delete those that are gone. `own`: see `tables.credit`."""
     check_table(("customer",), e)
     found, after = next_rows(t.customers, e.customer)
-    whole = t.erp_tables.get((e.table,))
+    table = t.erp_tables.get((e.table,))
+    if e.what == HISTORY:
+        yield from count(t.erp_tables, e, e.customer, found, after)
     for key, row in found:
-        if not row.is_deleted and is_cut(row.version, e, whole):
+        if e.what != HISTORY and not row.is_deleted and is_gone(row.version, e, table):
             try:
-                yield from customer_changed(own, t, gone(CustomerChanged, e, row.version, whole, customer=key[0]))
+                yield from customer_changed(own, t, gone(CustomerChanged, e, row.version, table, customer=key[0]))
             except AlreadyApplied:
                 continue
     if after is not None:
@@ -42,11 +54,12 @@ def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> 
 
 def _review(e: ErpCustomersNews | ReviewErpCustomers, customer: str) -> ReviewErpCustomers:
     return ReviewErpCustomers(
-        **caused_by(e, f"erp:{e.table}:{e.what}:{e.source_position}:{customer}"),
-        table=e.table,
+        **caused_by(e, f"erp:customer:{e.what}:{e.source_position}:{e.part}:{customer}"),
+        table="customer",
         what=e.what,
         epoch=e.epoch,
         history=e.history,
         commit_position=e.commit_position,
+        part=e.part,
         customer=customer,
     )

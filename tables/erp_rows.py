@@ -9,9 +9,8 @@ from typing import Any, Protocol
 from schemas.base import ErpRow, Event
 from schemas.bounds import bounded_ms
 from schemas.errors import AlreadyApplied
-from schemas.frozen import replace
-from tables.erp_tables import ErpTable, check_not_cut, history_of
-from tables.versions import Version, first_version, next_version
+from tables.erp_tables import ErpTable, check_not_cut, check_not_over, rank_held, rank_of
+from tables.versions import Version, next_version
 
 NOT_SENT = '"__debezium_unavailable_value"'  # a long text the database kept out of an update that left it alone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,23 +35,17 @@ def accept(held: Versioned | None, event: ErpRow, table: ErpTable | None = None)
 
     `table`: what is known of the ERP's table as a whole.
     """
-    if table is None:
-        version = next_version(held.version if held else None, event)
-    else:
+    newer = 0
+    is_not_found = event.is_read and event.is_deleted  # as the fold says itself
+    if table is not None and not is_not_found:
         check_not_cut(table, event)
-        is_of_newest = table.older and not event.is_base and history_of(table, event) == table.history
-        is_first = is_of_newest and held is not None and _is_older(held.version, table, event)
-        version = first_version(event) if is_first else next_version(held.version if held else None, event)
-        if version is not None and is_of_newest and version.history != table.history:
-            return replace(version, history=table.history)
+        check_not_over(table, event)
+        if held is not None and (held.version.history != event.history or event.history != table.history):
+            newer = rank_of(table, event) - rank_held(table, held.version)
+    version = next_version(held.version if held else None, event, newer)
     if version is None:
         raise AlreadyApplied(f"{event.event_id}: this row has it, or a newer change, already")
     return version
-
-
-def _is_older(version: Version, table: ErpTable, event: ErpRow) -> bool:
-    """Whether a row is of a history before the table's newest, and the event younger: their positions say nothing then."""
-    return version.history != table.history and event.occurred_at_ms >= version.at_ms
 
 
 def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:

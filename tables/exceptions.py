@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import Frozen, replace
-from schemas.operations import ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
+from schemas.operations import ErpRowsUnread, ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
 from tables.table import Table
 
 MINUTE_MS = 60_000
@@ -71,7 +71,8 @@ CODES: dict[str, Code] = {
         "critical",
         "integration",
         HOUR_MS,
-        "See that the snapshot ends; what is still suspect then is gone in the ERP or was not read: reconcile with an extract",
+        "See that the snapshot ends. Rows it has not read are gone then: of themselves where the ERP changes something after it;"
+        " for a table that is quiet say so with crossdock settle TABLE",
     ),
     "erp_read_again": Code("warning", "integration", DAY_MS, "Reconcile with an extract if the replication slot was lost"),
     "erp_decimals": Code("critical", "integration", HOUR_MS, "Read the table anew, or set decimal.handling.mode to string"),
@@ -282,11 +283,18 @@ class Noted(Frozen, frozen=True):
     note: str
 
 
+class Unread(Frozen, frozen=True):
+    """Rows of a table, in one part of it, that the ERP's new snapshot has not read."""
+
+    rows: int
+
+
 @dataclass(slots=True)
 class ExceptionTables:
     """All tables of the exceptions fold."""
 
     rows: Table[tuple[str], Noted]  # fingerprint
+    unread: Table[tuple[str, str, str], Unread]  # fingerprint, the ERP's table, part of it
 
 
 def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[Any]:
@@ -358,6 +366,27 @@ def exception_worked(t: ExceptionTables, e: ExceptionWorked) -> Iterator[Any]:
     return iter(())
 
 
+def erp_rows_unread(t: ExceptionTables, e: ErpRowsUnread) -> Iterator[Any]:
+    """Keep how many rows of a table are unread: the exception about the snapshot says it."""
+    key = (e.fingerprint, e.table, e.place)
+    row = Unread(e.rows)
+    if t.unread.get(key) == row:
+        raise AlreadyApplied
+    t.unread[key] = row
+    return iter(())
+
+
+def _with_unread(t: ExceptionTables, fingerprint: str, sentence: str) -> str:
+    counts: dict[str, int] = {}
+    for (_, table, _), row in t.unread.under(fingerprint):
+        counts[table] = counts.get(table, 0) + row.rows
+    if not counts:
+        return sentence
+    parts = [f"{rows:,} of {table}" for table, rows in counts.items() if rows]
+    found = f"Rows not read yet: {', '.join(parts)}" if parts else "Every row was read, or is gone, by now"
+    return f"{sentence}. {found}"
+
+
 def exception_row(t: ExceptionTables, fingerprint: str, version: int) -> ExceptionRow | None:
     """The exception as people see it, with what its kind says: severity, owner, SLA, suggested action."""
     row = t.rows.get((fingerprint,))
@@ -369,7 +398,7 @@ def exception_row(t: ExceptionTables, fingerprint: str, version: int) -> Excepti
         version=version,
         code=row.code,
         severity=code.severity,
-        sentence=row.sentence,
+        sentence=_with_unread(t, fingerprint, row.sentence) if row.code == "erp_history" else row.sentence,
         item=row.item,
         order_id=row.order_id,
         owner=code.owner,

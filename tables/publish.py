@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp, SourceMark
 from tables.allocation import periods
 from tables.atp import atp
-from tables.book import zone_of
+from tables.book import furthest, zone_of
 from tables.calendars import day_at, to_date
 from tables.policy import AtpPolicy, Policy
 from tables.promise import ON_HOLD, Item, Overview, PromiseTables, Stock
@@ -78,8 +78,7 @@ def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:
     for some in marks:
         for mark in some:
             held = found.get(mark.source)
-            if held is None or mark.position > held.position:
-                found[mark.source] = mark
+            found[mark.source] = mark if held is None else furthest(held, mark)
     return list(found.values())
 
 

@@ -36,6 +36,12 @@ def _supply(header: PurchaseOrder | None, line: PurchaseOrderLine | None) -> _Su
     return _Supply(line.item, line.site, header.supplier, line.ordered_milli, line.received_milli, line.expected_on, is_open)
 
 
+def is_expected(header: PurchaseOrder | None, line: PurchaseOrderLine) -> bool:
+    """Whether a line still brings units."""
+    supply = _supply(header, line)
+    return supply is not None and supply.is_open and supply.ordered_milli > supply.received_milli
+
+
 def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[Any]:
     """Keeps the header; tells the items of its lines what changed for them."""
     held = t.purchase_orders.get((e.po_no,))

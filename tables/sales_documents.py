@@ -30,6 +30,13 @@ def order_id_of(order_no: str, header: SalesOrder | None) -> str | None:
     return f"{channel_of(header.channel)}:{reference}" if reference else f"erp:{order_no}"
 
 
+def is_demanded(header: SalesOrder | None, line: SalesOrderLine) -> bool:
+    """Whether a line still takes units."""
+    if header is None or header.is_deleted or header.status == "CANCEL" or line.is_deleted or line.line_status == "X":
+        return False
+    return line.ordered_milli > line.shipped_milli
+
+
 def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[Any]:
     """Keeps the header; tells the order. A header of another order than before takes its lines and bills along."""
     held = t.sales_orders.get((e.order_no,))

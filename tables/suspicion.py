@@ -8,12 +8,13 @@ from typing import Any
 from schemas.base import Event
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
-from schemas.inventory import ItemSuspected, SuspicionCleared
+from schemas.inventory import ErpLineDoubted, ItemSuspected, SuspicionCleared
 from tables.book import Book
 from tables.notes import cleared, note
 from tables.policy import Policy
 from tables.promise import PromiseTables, Suspicion
 
+LINE = "erp-line:"
 SHOWN = 20  # dead letters named in an answer
 
 
@@ -38,6 +39,20 @@ def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Itera
     yield from update_marks(p, t, e, e.item)
     if not held.is_waiting:
         yield from trusted(t, e, e.item)
+
+
+def erp_line_doubted(p: Policy, t: PromiseTables, e: ErpLineDoubted) -> Iterator[Any]:
+    """An order or purchase line of the item's may be gone in the ERP; or that is settled."""
+    key = (e.item, f"{LINE}{e.line}")
+    if (key in t.suspects) == e.is_doubted:
+        raise AlreadyApplied
+    if e.is_doubted:
+        t.suspects[key] = Suspicion("the ERP's new snapshot has not read this line")
+        yield from update_marks(p, t, e, e.item)
+        return
+    del t.suspects[key]
+    yield from update_marks(p, t, e, e.item)
+    yield from trusted(t, e, e.item)
 
 
 def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[Any]:

@@ -20,13 +20,16 @@ from schemas.frozen import Frozen, replace
 TEXT, BASE64 = "string", "precise"
 """How numerics are written, by the names of `decimal.handling.mode`."""
 MOST_HISTORIES = 64
+LAST = frozenset({"last", "last_in_data_collection"})
+CLOCK_MS = 300_000
+"""By as much a transaction that a snapshot did not see may be older than the snapshot, by the database's clock."""
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 class Known(Frozen, frozen=True):
     """A part's state. `histories`: positions of the initial snapshots it has shown, the newest last; `reading`: that of the
-    records coming now, 0 before any; `lowest`: the least streamed position while there is none, `newest_ms` the instant of the
-    newest change streamed by then.
+    records coming now, 0 before any; `read_ms`: the instant the newest was taken at; `over`: that of which the end was seen last;
+    `lowest`: the least streamed position while there is none, `newest_ms` the instant of the newest change streamed by then.
 
     `is_guessed`: numerics were read as text though they could have been base64, before either was certain.
     """
@@ -38,6 +41,8 @@ class Known(Frozen, frozen=True):
     reading: int = 0
     lowest: int = -1
     newest_ms: int = 0
+    read_ms: int = 0
+    over: int = 0
 
     @property
     def epoch(self) -> int:
@@ -67,22 +72,35 @@ def _is_base64(text: str) -> bool:
 def with_position(known: Known, source: Source, own: int, commit: int) -> Known:
     """Which history the record belongs to."""
     if not source.is_base:
-        if known.histories:
-            return known
-        at_ms = source.ts_ms or 0
-        if known.lowest >= 0 and own >= known.lowest and at_ms <= known.newest_ms:
+        if known.histories and known.reading != known.histories[-1] and source.ts_ms > known.read_ms:
+            return replace(known, reading=known.histories[-1])  # what an older file said again is through
+        if known.histories or (known.lowest >= 0 and own >= known.lowest and source.ts_ms <= known.newest_ms):
             return known
         lowest = own if known.lowest < 0 else min(own, known.lowest)
-        return replace(known, lowest=lowest, newest_ms=max(at_ms, known.newest_ms))
+        return replace(known, lowest=lowest, newest_ms=max(source.ts_ms, known.newest_ms))
     if own in known.histories:
         return known if own == known.reading else replace(known, reading=own)
-    if known.histories and is_read_again(source, own, commit):
+    if is_read_again(source, own, commit):
         return known
     older = known.histories
-    is_later = known.lowest < own or (source.ts_ms or 0) > known.newest_ms  # lower, and read after what it would come before
-    if not older and known.lowest >= 0 and is_later and not is_read_again(source, own, commit):
+    is_later = known.lowest < own or known.newest_ms < source.ts_ms  # lower, and read after what it would come before
+    if not older and known.lowest >= 0 and is_later:
         older = (0,)  # what was streamed before any snapshot was
-    return replace(known, histories=(*older, own)[-MOST_HISTORIES:], reading=own)
+    return replace(known, histories=(*older, own)[-MOST_HISTORIES:], reading=own, read_ms=source.ts_ms)
+
+
+def is_over(known: Known, source: Source, own: int, commit: int) -> bool:
+    """Whether the record proves that the newest snapshot is over in this part of the feed, where an older history was before it.
+
+    A connector reads first and streams then, and a partition keeps that order: so its first streamed change says it, or the
+    snapshot's own mark of a table's last row. What a connector streamed before that snapshot, heard again, says nothing.
+    """
+    newest = known.histories[-1] if len(known.histories) > 1 else 0
+    if not newest or known.reading != newest or known.over == newest:
+        return False
+    if source.is_base and not is_read_again(source, own, commit):
+        return own == newest and source.snapshot in LAST
+    return (not commit or max(commit, own) >= newest) and source.ts_ms >= known.read_ms - CLOCK_MS
 
 
 def is_read_again(source: Source, own: int, commit: int) -> bool:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from connectors.erp.columns import TABLES, ErpTable, Kind
-from connectors.erp.known import BASE64, TEXT, Known, is_read_again, with_decimals, with_position
+from connectors.erp.known import BASE64, TEXT, Known, is_over, is_read_again, with_decimals, with_position
 from connectors.erp.rows import BUILDERS, Row
 from connectors.erp.topics import is_partition, mapped, table_of
 from connectors.erp.values import read_unknown, read_value
@@ -87,13 +87,16 @@ def _change(record: Record, table: ErpTable, payload: Payload, source: Source, l
         seen = with_position(known, source, own, commit)
         if not known.schema and source.schema_:
             seen = replace(seen, schema=source.schema_)
+        over = [_read_over(record, table, source, seen)] if is_over(seen, source, own, commit) else []
+        if over:
+            seen = replace(seen, over=seen.reading)
         if payload.op == "t":
-            return Translation(events=_truncated(record, table, source, seen)), table.name, seen
+            return Translation(events=[*over, *_truncated(record, table, source, seen)]), table.name, seen
         if payload.after is not None and payload.op != "d":
             payload, logicals = _in_lower_case(table, payload, logicals)
             seen = with_decimals(seen, table, payload.after or {})
         event = _event(record, table, payload, source, logicals, seen)
-        events: list[Any] = [*_history_news(event, table, source, known, seen), event]
+        events: list[Any] = [*_history_news(event, table, source, known, seen), event, *over]
         if isinstance(event, SiteChanged):
             events.append(OrderSiteChanged(**{f.name: getattr(event, f.name) for f in fields(OrderSiteChanged)}))
         if seen.decimals == BASE64 and known.is_guessed and not known.decimals:
@@ -208,8 +211,16 @@ _NEWS: dict[str, type[ErpTableNews]] = {
 }
 
 
-def _news(record_of: Event, table: ErpTable, source: Source, known: Known, what: str, commit: int) -> ErpTableNews:
-    return _NEWS[table.name](
+def _news(
+    record_of: Event,
+    table: ErpTable,
+    source: Source,
+    known: Known,
+    what: str,
+    commit: int,
+    kind: type[ErpTableNews] | None = None,
+) -> ErpTableNews:
+    return (kind or _NEWS[table.name])(
         event_id=f"erp:{table.name}:{what}:{record_of.source_position}:{record_of.trace_id}",
         source="erp",
         source_position=record_of.source_position,
@@ -223,6 +234,12 @@ def _news(record_of: Event, table: ErpTable, source: Source, known: Known, what:
         history=known.reading,
         commit_position=commit,
     )
+
+
+def _read_over(record: Record, table: ErpTable, source: Source, known: Known) -> ErpTableNews:
+    commit, own = source.positions()
+    said = _noted(record, source, f"table_read:{table.name}", "erp_history", "")
+    return replace(_news(said, table, source, known, "read", commit), source_position=own, part=record.partition)
 
 
 def _truncated(record: Record, table: ErpTable, source: Source, known: Known) -> list[Any]:
@@ -243,7 +260,11 @@ def _history_news(event: ErpRow, table: ErpTable, source: Source, before: Known,
             " rows deleted meanwhile would be missed if its replication slot was lost. Reconcile with an extract to be sure"
         )
         return [_about(event, f"erp_read_again:{source.name}:{event.source_position}", "erp_read_again", sentence)]
-    news: list[Any] = [_news(event, table, source, known, "history", event.commit_position)]
+    before_it = known.histories[-2] if len(known.histories) > 1 else 0
+    news: list[Any] = []
+    for kind in (ErpItemsNews, ErpDocumentsNews, ErpCustomersNews):  # each fold's: of its own tables the snapshot may show no row
+        began = _news(event, table, source, known, "history", event.commit_position, kind)
+        news.append(replace(began, before=before_it))
     if len(known.histories) > 1:
         sentence = (
             f"The ERP's connector {source.name} began anew with a snapshot at lsn {known.reading}: positions of before"
@@ -356,6 +377,7 @@ def _common(record: Record, table: ErpTable, payload: Payload, source: Source, r
         "extra": {},
         "epoch": known.epoch,
         "history": known.reading,
+        "part": record.partition,
     }
 
 

@@ -47,9 +47,9 @@ def store_balance(t: PromiseTables, e: inventory.ErpBalanceChanged) -> Iterator[
 
 
 PROMISE_RULES: dict[type[Any], Any] = {
-    inventory.ItemChanged: items.item_changed,
-    inventory.PriceChanged: items.price_changed,
-    inventory.ErpBalanceChanged: store_balance,
+    inventory.ItemChanged: partial(erp_items.item_changed, Policy()),
+    inventory.PriceChanged: partial(erp_items.price_changed, Policy()),
+    inventory.ErpBalanceChanged: partial(erp_items.erp_balance_changed, Policy()),
     inventory.SiteChanged: items.site_changed,
     inventory.ItemTextRequested: items.item_text_requested,
     inventory.ItemTextProvided: items.item_text_provided,

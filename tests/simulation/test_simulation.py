@@ -203,8 +203,7 @@ def _one_history(patch: pytest.MonkeyPatch) -> None:
 
 def _truncated_is_there(patch: pytest.MonkeyPatch) -> None:
     """A table that was emptied keeps its rows."""
-    for name in ("items", "documents"):
-        patch.setattr(f"tables.erp_{name}.is_cut", lambda version, e: False)
+    patch.setattr("tables.erp_tables.is_cut", lambda table, version, e: False)
 
 
 def _packs_change_documents(patch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,11 @@ from collections import Counter
 
 import pytest
 
+from schemas.customers import ErpCustomersNews
+from schemas.documents import ErpDocumentsNews
 from schemas.frozen import fields
-from schemas.operations import ExceptionCleared, ExceptionNoted
+from schemas.inventory import ErpItemsNews
+from schemas.operations import ErpRowsUnread, ExceptionCleared, ExceptionNoted
 from schemas.orders import (
     ErpNumberReported,
     ErpOrderChanged,
@@ -32,6 +35,10 @@ WRITTEN_BY_MANY = {
     ErpOrderLineChanged,
     InvoiceLinePosted,
     ErpNumberReported,
+    ErpRowsUnread,  # each fold that keeps rows of the ERP's counts its own
+    ErpItemsNews,  # that a snapshot is over shows in the feed, or a person says it
+    ErpDocumentsNews,
+    ErpCustomersNews,
     *TYPES.values(),  # and what a warehouse reports under the ERP's number
 }
 

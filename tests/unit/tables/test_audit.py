@@ -167,7 +167,7 @@ def test_every_event_that_can_take_stock_away_has_a_cause() -> None:
         in {
             "ItemChanged", "ItemTextRequested", "ItemTextProvided", "PriceChanged", "SiteChanged", "StockReturned",
             "DemandSubstituted", "RequestAllocation", "ReserveStock", "ReleaseReservation", "CheckPrice", "ReviewBackorders",
-            "ItemSuspected", "SuspicionCleared", "Tick",
+            "ItemSuspected", "ErpLineDoubted", "SuspicionCleared", "Tick",
         }
     }  # fmt: skip
     assert carried - takes_nothing == set(OF_TYPE)
