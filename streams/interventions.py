@@ -1,4 +1,4 @@
-"""What stands and what a person does about it: halted partitions, paused sources, events that wait; skip and resume.
+"""What stands and what a person does about it: halted partitions, paused sources, events that wait; skip, resume and settle.
 
 What stands is in the log and in the flows' rows, so any process that serves can tell of all of them.
 """
@@ -12,8 +12,13 @@ from itertools import islice
 from typing import Any
 
 from connectors.api.ports import Halted, Invalid, LimitsShown, NotKnown, Paused, Standing, Unpublished, WaitingFor
+from schemas.base import ErpTableNews
 from schemas.codec import Codec
+from schemas.customers import ErpCustomersNews
+from schemas.documents import ErpDocumentsNews
+from schemas.inventory import ErpItemsNews
 from schemas.operations import ExceptionCleared, RecordSkipped, SourceResumed
+from schemas.topics import CUSTOMERS, DOCUMENTS, PROMISE
 from streams.commands import append, record_of, said_now
 from streams.engine.controls import FollowedControls
 from streams.engine.fates import NAMESPACE, ONE, EngineTables
@@ -25,6 +30,7 @@ from streams.engine.partition import store_id
 from streams.engine.quarantine import pause_fingerprint, waited_for
 from streams.engine.table import EngineTable, Journal
 from streams.views import partitions_of
+from tables.erp_tables import EVERY_PART, READ, ErpTable
 from tables.table import row_types
 
 KEPT_S = 1.0
@@ -33,6 +39,19 @@ MOST_FACTS = 1_000
 """Facts of one partition that are looked at: whoever waits for more of them is told that there are more."""
 
 Flow = Fold[Any] | Translator
+
+
+_NEWS: dict[str, type[ErpTableNews]] = {
+    PROMISE: ErpItemsNews,
+    DOCUMENTS: ErpDocumentsNews,
+    CUSTOMERS: ErpCustomersNews,
+}
+"""What each fold with rows of the ERP's hears about whole tables."""
+
+
+def _begun(row: ErpTable) -> tuple[bool, int, int]:
+    start = row.starts[-1] if row.starts else None
+    return row.older, start.ms if start else 0, start.told_ms if start else 0
 
 
 class Interventions:
@@ -132,6 +151,45 @@ class Interventions:
         cleared = ExceptionCleared(**said, fingerprint=pause_fingerprint(target))
         append(self._log, [record_of(self._codec, event) for event in (resumed, cleared)])
         return target
+
+    def settle(self, table: str, person: str, reason: str) -> int:
+        """A table's newest snapshot is over: each partition of the fold that has its rows hears it. Returns its position."""
+        known = {name: (flow, row) for flow in self._flows if isinstance(flow, Fold) for name, row in self._erp_tables(flow)}
+        if table not in known:
+            raise NotKnown(f"No snapshot of a table {table[:100]!r} is known. Tables read: {', '.join(sorted(known)) or 'none'}.")
+        flow, row = known[table]
+        if not row.older:
+            raise Invalid(f"{table} has no rows of before its newest snapshot", "There is nothing to settle", is_conflict=True)
+        said = said_now(self._clock_ms(), f"table/{table}")
+        news = _NEWS[flow.name](
+            **said,
+            table=table,
+            what=READ,
+            connector=row.connector,
+            epoch=0,
+            history=row.history,
+            commit_position=0,
+            part=EVERY_PART,
+            person=person,
+            reason=reason,
+        )
+        one = record_of(self._codec, news)
+        append(self._log, [one._replace(partition=at.partition) for at in partitions_of(flow)])
+        return row.history
+
+    def _erp_tables(self, flow: Fold[Any]) -> Iterator[tuple[str, ErpTable]]:
+        """What the fold knows of the ERP's tables, by the partition that has heard of the newest snapshot of each."""
+        if flow.name not in _NEWS:
+            return
+        newest: dict[str, ErpTable] = {}
+        key_types, row_type = row_types(flow.tables)["erp_tables"]
+        for at in partitions_of(flow):
+            store = self._log.store(store_id(flow, at))
+            rows = EngineTable[Any, ErpTable]("erp_tables", key_types, row_type, store, Journal(), cache_rows=2)
+            for (name,), row in rows.under():
+                if name not in newest or _begun(row) > _begun(newest[name]):
+                    newest[name] = row
+        yield from newest.items()
 
     def close(self) -> None:
         """Look no more."""

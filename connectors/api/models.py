@@ -218,6 +218,17 @@ class SkipIn(_In):
     reason: Annotated[Note, StringConstraints(min_length=1)]
 
 
+class SettleIn(_In):
+    """Which table of the ERP's, who says that its newest snapshot is over, and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"table": "item_price", "person": "dana", "reason": "the connector streams since noon"}]}
+    )
+    table: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,100}$", strict=True)]
+    person: Name
+    reason: Annotated[Note, StringConstraints(min_length=1)]
+
+
 class ResumeIn(_In):
     """Which source, who had it resumed, and why."""
 

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from connectors.api.docs import answers
 from connectors.api.http import ExactRoute
-from connectors.api.models import AssignIn, ResolveIn, ResumeIn, SkipIn
+from connectors.api.models import AssignIn, ResolveIn, ResumeIn, SettleIn, SkipIn
 from connectors.api.pools import Pool
 from connectors.api.ports import Health, Ports, UnknownFieldShown
 from connectors.api.problems import Problem, problem
@@ -185,6 +185,16 @@ def _interventions(routes: APIRouter, ports: Ports) -> None:
     def resume(body: ResumeIn) -> Response:
         """Have a paused source read on from where it was paused."""
         return reply({"source": ports.interventions.resume(body.source, body.person, body.reason), "action": "resume"}, 202)
+
+    @routes.post("/v1/operations/settle", status_code=202, responses=answers("Taken", {}, 404, 409, 415, 503, status=202))
+    def settle(body: SettleIn) -> Response:
+        """Say that the ERP's newest snapshot of a table is over: rows it has not read are taken for deleted.
+
+        What the ERP streams after a snapshot says that of itself; this is for a table in which nothing changes. What is read
+        of a row later brings it back.
+        """
+        position = ports.interventions.settle(body.table, body.person, body.reason)
+        return reply({"table": body.table, "history": position, "action": "settle"}, 202)
 
 
 def _sources(routes: APIRouter, ports: Ports) -> None:

@@ -534,6 +534,13 @@ class Interventions(Protocol):
         """Have a paused source read on; what it is called. Raises `Invalid` if it is not paused, `Busy`."""
         ...
 
+    def settle(self, table: str, person: str, reason: str) -> int:
+        """A table's newest snapshot is over: rows it has not read are gone. Returns its position.
+
+        Raises `NotKnown` if there is no such table, `Invalid` if no rows of it are of before that snapshot, `Busy`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownFieldShown:

@@ -1,4 +1,4 @@
-"""Commands for what stands: skip, resume."""
+"""Commands for what stands: skip, resume, settle."""
 
 from __future__ import annotations
 
@@ -56,3 +56,26 @@ def resume(
         return
     when = "is read on" if is_running else "is read on when crossdock runs"
     out().print(f"{done['source']} {when}.", markup=False, soft_wrap=True)
+
+
+def settle(
+    table: Annotated[str, typer.Argument(help="A table of the ERP's, as it is called there: item_price.")],
+    reason: Reason,
+    person: Person = None,
+    is_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Say that the ERP's new snapshot of a table is over: rows it has not read are gone. Needed where nothing changes any more.
+
+    crossdock settle item_price --reason "the connector streams since noon"
+    """
+    body = {"table": table, "reason": reason, "person": person or user()}
+    with session(settings_for(data)) as source:
+        done: dict[str, Any] = read(ask(source, "POST", "/v1/operations/settle", json=body))
+        is_running = source.is_remote
+    if is_json:
+        as_json(done)
+        return
+    when = "are gone" if is_running else "are gone when crossdock runs"
+    said = f"Rows of {table} that the snapshot at {done['history']} has not read {when}."
+    out().print(said, markup=False, soft_wrap=True)

@@ -21,7 +21,7 @@ from streams.engine.flow import Fold
 from streams.ingest import Intake
 from streams.opening import all_topics
 from streams.settings import Settings, load
-from tests.e2e.app_kit import ITEM, count, master
+from tests.e2e.app_kit import ITEM, count, erp_row, master
 from tests.unit.api.fakes import Client
 
 JUNK = [b'{"type": "nonsense %d"}' % n for n in range(150)]
@@ -210,6 +210,52 @@ def test_a_record_is_skipped_by_a_command_while_nothing_runs(start: Callable[...
     again = start()
     again.app.start()
     assert wait(lambda: atp(again) == 80)
+
+
+def snapshot(lsn: int, items: dict[str, int]) -> list[bytes]:
+    """An initial snapshot: the site, and the ERP's items with their balances there."""
+    site = {"site_code": "DC1", "name": "One", "timezone": "UTC"}
+    rows: list[tuple[str, dict[str, Any], dict[str, Any]]] = [("site", {"site_code": "DC1"}, site)]
+    master_row: dict[str, Any] = {"description": "", "base_uom": "EA", "pack_uom": None, "pack_qty": None, "lot_tracked": False}
+    master_row |= {"shelf_life_days": None, "status": "A", "safety_stock": "0.000", "updated_at": 1, "hazmat_class": None}
+    stock = {"allocated": "0.000", "on_order": "0.000", "row_version": 1, "updated_at": "2026-11-23T08:43:51Z"}
+    for name, units in items.items():
+        key = {"site_code": "DC1", "item_no": name}
+        rows.append(("item", {"item_no": name}, {"item_no": name} | master_row))
+        rows.append(("inventory_balance", key, key | {"on_hand": f"{units}.000"} | stock))
+    said = []
+    for table, key, row in rows:
+        record = json.loads(erp_row(table, key, row, lsn))
+        record["value"] |= {"op": "r"}
+        record["value"]["source"] |= {"snapshot": "true", "sequence": f'[null,"{lsn}"]', "ts_ms": lsn * 1_000}
+        said.append(json.dumps(record).encode())
+    return said
+
+
+def test_rows_that_a_new_snapshot_has_not_read_are_suspect_until_a_person_says_it_is_over(
+    start: Callable[..., Running],
+) -> None:
+    """Nothing changes in the tables any more, so that nothing the ERP sends says it."""
+    running = start(site={"DC1": {"physical_owner": "erp"}})
+    running.send("erp", snapshot(900, {"A": 100, "C": 30}))
+    running.app.start()
+
+    def item(name: str) -> Any:
+        return running.client.get(f"/v1/atp/{name}").json()
+
+    def settle(table: str) -> Any:
+        return running.client.post("/v1/operations/settle", json={"table": table, "person": "ada", "reason": "it streams"})
+
+    wait(lambda: (item("A").get("promise"), item("C").get("promise")) == (100, 30))
+    assert (settle("item").status_code, settle("items").status_code) == (409, 404)
+    running.send("erp", snapshot(9_000, {"A": 40}))
+    wait(lambda: item("A")["promise"] == 40 and item("C")["is_suspect"])
+    for table in ("inventory_balance", "item"):
+        assert (settle(table).status_code, settle(table).json()["history"]) == (202, 9_000)
+    wait(lambda: not item("C")["is_suspect"] and item("C")["promise"] == 0)
+    assert (item("A")["promise"], item("A")["is_suspect"]) == (40, False)
+    (known,) = running.client.get("/v1/exceptions?code=erp_history").json()["exceptions"]
+    assert "Every row was read, or is gone, by now" in known["sentence"]
 
 
 def test_what_waits_is_counted_aged_and_shown(start: Callable[..., Running], tmp_path: Path) -> None:

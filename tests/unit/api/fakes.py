@@ -366,6 +366,14 @@ class FakeInterventions:
         self.done.append((source, person, reason))
         return source
 
+    def settle(self, table: str, person: str, reason: str) -> int:
+        if table not in ("item", "site"):
+            raise NotKnown("No snapshot of it is known.")
+        if table == "site":
+            raise Invalid("It has no rows of before", "There is nothing to settle", is_conflict=True)
+        self.done.append((table, person, reason))
+        return 9_000
+
 
 class FakeSources:
     """The WMS misspells a field."""

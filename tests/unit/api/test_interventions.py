@@ -42,7 +42,9 @@ def test_a_record_is_skipped_and_a_source_resumed_by_somebody_for_a_reason(clien
     assert (skipped.status_code, skipped.json()) == (202, {"record": RECORD, "action": "skip"})
     resumed = client.post("/v1/operations/resume", json={"source": "wms", "person": "bob", "reason": "corrected"})
     assert (resumed.status_code, resumed.json()) == (202, {"source": "wms", "action": "resume"})
-    assert done.done == [(RECORD, "ada", "by hand"), ("wms", "bob", "corrected")]
+    settled = client.post("/v1/operations/settle", json={"table": "item", "person": "eve", "reason": "it streams"})
+    assert (settled.status_code, settled.json()) == (202, {"table": "item", "history": 9_000, "action": "settle"})
+    assert done.done == [(RECORD, "ada", "by hand"), ("wms", "bob", "corrected"), ("item", "eve", "it streams")]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,10 @@ def test_a_record_is_skipped_and_a_source_resumed_by_somebody_for_a_reason(clien
         ("resume", {"source": "erp", "person": "ada", "reason": "x"}, 409),
         ("resume", {"source": "", "person": "ada", "reason": "x"}, 422),
         ("resume", {"source": "wms", "person": "", "reason": "x"}, 422),
+        ("settle", {"table": "invoices", "person": "ada", "reason": "x"}, 404),
+        ("settle", {"table": "site", "person": "ada", "reason": "x"}, 409),
+        ("settle", {"table": "Item; drop", "person": "ada", "reason": "x"}, 422),
+        ("settle", {"table": "item", "person": "ada", "reason": ""}, 422),
     ],
 )
 def test_what_cannot_be_is_refused(client: Client, done: FakeInterventions, path: str, body: dict[str, str], status: int) -> None:
