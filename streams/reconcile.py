@@ -109,7 +109,7 @@ _OURS = {
         CUSTOMERS,
         "customers",
         ("customer_no",),
-        _same("name", "tax_id", "email", "credit_limit", "credit_hold", "terms", "price_list", "status"),
+        _same("name", "tax_id", "email", "credit_limit", "credit_hold", "terms", "price_list", "status", "credit_currency"),
     ),
     "inventory_balance": _Ours(
         PROMISE,
@@ -205,6 +205,8 @@ def _ours(rows: Rows, name: str) -> Iterator[tuple[Key, dict[str, Any], dict[str
         values = dict(zip(ours.key, key, strict=True))
         for column, attribute in ours.attributes.items():
             value = getattr(row, attribute)
+            if table.columns[column].is_optional and value == "":
+                value = None  # a row says so of what the ERP does not say
             is_quantity = attribute.endswith("_milli") and value is not None
             values[column] = to_decimal(value) if is_quantity else comparable(table.columns[column], value)
         yield tuple(values[column.name] for column in table.key), values, row.extra
@@ -267,7 +269,7 @@ class _Comparison:
             self._unknown(key, theirs.unknown[key], extra)
         self.report.rows_ours = len(seen)
         self._missing(theirs.rows, seen)
-        self._absent(theirs.table, theirs.columns)
+        self._absent(theirs.table, theirs.columns, seen.values())
 
     def derived(self, theirs: dict[Key, dict[str, Any]], ours: dict[Key, dict[str, Any]]) -> None:
         """What follows from the ERP's tables."""
@@ -301,10 +303,11 @@ class _Comparison:
                 self.report.missing += 1
                 self.differ(key, "*", None, "a row")
 
-    def _absent(self, table: ErpTable, columns: tuple[str, ...]) -> None:
-        """Columns of ours the extract does not have."""
-        for column in table.columns:
-            if column not in columns:
+    def _absent(self, table: ErpTable, columns: tuple[str, ...], ours: Collection[dict[str, Any]]) -> None:
+        """Columns of ours the extract does not have. An ERP without an optional one has sent no value of it."""
+        for column, declared in table.columns.items():
+            is_had = not declared.is_optional or any(row[column] is not None for row in ours)
+            if column not in columns and is_had:
                 self.report.not_compared[column] = self.report.rows_compared
 
     def _unknown(self, key: Key, theirs: dict[str, Any], extra: dict[str, str]) -> None:

@@ -45,13 +45,17 @@ BLANKS: dict[Kind, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `scale`: decimals of a numeric, none if it has no fixed scale. `default`: for records without the column."""
+    """A column. `scale`: decimals of a numeric, none if it has no fixed scale. `default`: for records without the column.
+
+    `is_optional`: not every ERP has it.
+    """
 
     name: str
     kind: Kind
     scale: int | None = None
     is_nullable: bool = False
     default: Any = None
+    is_optional: bool = False
 
     @property
     def is_required(self) -> bool:
@@ -86,8 +90,8 @@ def _code(name: str, default: str | None = None) -> Column:
     return Column(name, Kind.CODE, default=default)
 
 
-def _code_or_null(name: str) -> Column:
-    return Column(name, Kind.CODE, is_nullable=True)
+def _code_or_null(name: str, *, is_optional: bool = False) -> Column:
+    return Column(name, Kind.CODE, is_nullable=True, is_optional=is_optional)
 
 
 def _text_or_null(name: str) -> Column:
@@ -159,7 +163,7 @@ _DEFINED = (
             _text("terms", "NET30 "),  # char(6): blank-padded
             _code("price_list"),
             _code("status", "A"),
-            _code_or_null("credit_currency"),  # of ERPs that keep limits in several
+            _code_or_null("credit_currency", is_optional=True),  # of ERPs that keep limits in several
         ),
     ),
     ErpTable(

@@ -167,7 +167,8 @@ def test_what_names_a_unit_or_a_site_nobody_has_sent_waits(server: Server) -> No
     for n, (change, says) in enumerate([({"uom": "KG"}, "has no unit KG"), ({"site": "DC-1"}, "UnknownSite(site='DC-1')")]):
         server.send("wms", [json.dumps(good | {"event_id": f"Y{n}", "sequence": 20 + n} | change).encode()])
         _told(server, "waiting", says)
-    assert "DC-1" not in server.client.get(f"/v1/atp/{ITEM}").text
+    answer = server.client.get(f"/v1/atp/{ITEM}").json()
+    assert "DC-1" not in [site["site"] for site in answer["sites"]]
     answer = server.client.post(
         "/v1/reservations",
         json={"item": ITEM, "qty": "1", "channel": "web", "ttl_s": 60, "site": "DC-1"},

@@ -14,6 +14,7 @@ import pytest
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract, read_table, tables_in
 from streams.reconcile import Difference, Reconciliation, reconcile
+from tables.customers import Customer
 from tables.documents import PurchaseOrder, PurchaseOrderLine
 from tables.promise import ErpBalance, Item, Price, Site, Supply
 from tables.versions import Version
@@ -201,6 +202,42 @@ def test_what_cannot_be_compared_is_said_and_never_called_equal(world: World) ->
     ]
     assert not world.compare(without=("item.class",)).is_equal
     assert world.compare(without=("item.class", "item.hazmat_class")).is_equal
+
+
+def customer(**changed: Any) -> Customer:
+    fields: dict[str, Any] = {
+        "version": Version(1, 1),
+        "is_deleted": False,
+        "name": "Able",
+        "tax_id": None,
+        "email": None,
+        "credit_limit": None,
+        "credit_hold": False,
+        "terms": "NET30 ",
+        "price_list": "L1",
+        "status": "A",
+        "extra": {},
+    }
+    return Customer(**(fields | changed))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ("", {}, "same"),
+        ("", {"credit_currency": None}, "same"),
+        ("EUR", {"credit_currency": "EUR"}, "same"),
+        ("EUR", {"credit_currency": "USD"}, "different"),
+        ("EUR", {"credit_currency": None}, "different"),
+        ("EUR", {}, "unknown"),
+    ],
+)
+def test_a_column_that_not_every_erp_has(world: World, ours: str, theirs: dict[str, Any], verdict: str) -> None:
+    """One without it has sent no value of it, so there is nothing to compare; values that were sent are compared."""
+    row = {"customer_no": "K1", "name": "Able", "terms": "NET30 ", "price_list": "L1", "status": "A"}
+    row |= {"tax_id": None, "email": None, "credit_limit": None, "credit_hold": False}
+    world.theirs("customer", row | theirs).have("customers", "customers", (("K1",), customer(credit_currency=ours)))
+    assert world.compare().verdict == verdict
 
 
 def test_a_table_that_the_extract_lacks_is_not_called_equal(world: World) -> None:
