@@ -1,7 +1,7 @@
 """Behind `infra/compile.sh`: mypyc makes extension modules of the sources listed here, beside them.
 
 Python imports an extension module in place of the source of its name, also when that source has changed since. So a record
-(`compiled.json`) keeps the digest of every source that was compiled, and `streams.compiled` compares.
+(`compiled.json`) keeps the digest of every source that was compiled, and `streams.runtime.compiled_check` compares.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ MODULES = (
     "streams/engine/partition.py",
     "streams/engine/partitions.py",
     "streams/engine/table.py",
-    "tables/allocation.py",
-    "tables/atp.py",
-    "tables/book.py",
-    "tables/calendars.py",
-    "tables/demand.py",
-    "tables/inventory.py",
-    "tables/items.py",
-    "tables/line_book.py",
-    "tables/masters.py",
-    "tables/notes.py",
-    "tables/posting.py",
-    "tables/publish.py",
-    "tables/site_book.py",
-    "tables/supply.py",
-    "tables/suspicion.py",
-    "tables/units.py",
+    "tables/inventory/allocation.py",
+    "tables/inventory/atp.py",
+    "tables/inventory/item_ledger.py",
+    "tables/common/calendars.py",
+    "tables/inventory/demand.py",
+    "tables/inventory/stock_movements.py",
+    "tables/inventory/item_master.py",
+    "tables/inventory/demand_line.py",
+    "tables/inventory/item_changes.py",
+    "tables/common/raise_exception.py",
+    "tables/inventory/unconfirmed_shipments.py",
+    "tables/inventory/atp_record.py",
+    "tables/inventory/site_position.py",
+    "tables/inventory/supply.py",
+    "tables/inventory/suspect_items.py",
+    "tables/inventory/units.py",
 )
 """Where the promise's time goes. Not modules that define tables: the engine reads their annotations, which mypyc drops."""
 

@@ -249,7 +249,7 @@ class RequestAllocation(Event, frozen=True, kw_only=True):
 
 
 class ReserveStock(Event, frozen=True, kw_only=True):
-    """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.reservations`.
+    """A channel holds units for a while. Answered by one `Reply` with `request_id`; see `tables.inventory.reservations`.
 
     `body_hash` tells a repeated request (same answer) from another one under the same key (422). `reservation_id` is the hold's
     if it is granted; a repetition brings one of its own, which is not used. `site` none: any, and several where one has too few.
@@ -400,7 +400,8 @@ class Atp(Frozen, frozen=True, kw_only=True):
     """Available to promise of one item, everywhere. `version` rises with each change of the item.
 
     `safety_stock_milli` is the item's; by `safety_policy` `network` all sites together keep it back, `shared_safety_milli` of it
-    beyond the sites' own, by `site` each keeps all of it (see `tables.safety`). Let `alone` be a site's `atp_milli` +
+    beyond the sites' own, by `site` each keeps all of it (see `tables.inventory.safety_stock`). Let `alone` be a site's
+    `atp_milli` +
     `kept_milli`: `atp_milli` = their sum - `shared_safety_milli`, signed; `promise_milli` = max(0, the sum of their
     max(0, alone) - `shared_safety_milli`), and 0 of an item that is not sold: by `item_status` unknown, deleted, or on hold (H).
     `suspects`: dead letters about this item that were not replayed yet, what events about it wait for as

@@ -9,7 +9,7 @@ from schemas.frozen import Frozen
 class ExceptionNoted(Event, frozen=True, kw_only=True):
     """Something a person should know. Same cause, same `fingerprint`: one row with a count, not a thousand rows.
 
-    `code` is one of `tables.exceptions.CODES`, which gives its severity, owner, SLA and suggested action.
+    `code` is one of `tables.operations.exceptions.CODES`, which gives its severity, owner, SLA and suggested action.
     """
 
     fingerprint: str

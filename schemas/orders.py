@@ -2,7 +2,7 @@
 
 The order id is `<channel>:<external reference>`, so a resend is the same order. Another customer's order under the same reference
 is `<channel>:<external reference>@<customer>`; an order born in the ERP without a reference, or as a further one under one that
-no channel has placed, is `erp:<order number>` (see `tables.order_identity`).
+no channel has placed, is `erp:<order number>` (see `tables.orders.references`).
 """
 
 from __future__ import annotations

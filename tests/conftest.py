@@ -7,8 +7,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-from streams.compiled import is_compiled, outdated
-from tests.kafka_broker import broker
+from streams.runtime.compiled_check import is_compiled, outdated
+from tests.support.kafka_broker import broker
 
 __all__ = ["broker"]
 

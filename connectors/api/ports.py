@@ -168,7 +168,8 @@ class AuditQuery:
 class AuditPage:
     """Oversales that ended in these rows and, if they are the last (`next` is none), those that have not ended.
 
-    Rows are `tables.audit.Oversale`, with a sentence for each. `gap`: the event before which ledger rows are missing, "" if none
+    Rows are `tables.inventory.oversell_audit.Oversale`, with a sentence for each. `gap`: the event before which ledger rows are
+    missing, "" if none
     are. `is_proved`: the whole ledger was read, and is whole.
     """
 

@@ -23,7 +23,7 @@ from yarl import URL
 
 from schemas import topics
 from streams.agents.faust_security import credentials_of
-from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.kafka.clients import KafkaSettings
 from streams.engine.log import TopicPartition
 
 GROUP = "crossdock.act"

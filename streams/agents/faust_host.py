@@ -16,13 +16,13 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.codec import Codec
+from streams.agents.dispatch_run import Roster, Shift
 from streams.agents.faust_app import GROUP, ActApp, retell
 from streams.agents.faust_life import START_S, Duty, Life, Patience
 from streams.agents.faust_security import credentials_of
 from streams.agents.host import Host, Leases
-from streams.agents.shift import Roster, Shift
 from streams.agents.timers import Timer
-from streams.engine.kafka import KafkaSettings
+from streams.engine.kafka.log import KafkaSettings
 from streams.engine.keeper import Keeper
 from streams.engine.log import Log
 

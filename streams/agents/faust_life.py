@@ -17,9 +17,9 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
 from schemas.records import Record
+from streams.agents.dispatch_run import GRACE_S, Shift
 from streams.agents.faust_app import ActApp, dispatches_in
 from streams.agents.host import PAGE, DoesNotStop, Leases, first_leased, places
-from streams.agents.shift import GRACE_S, Shift
 from streams.agents.timers import Timer
 from streams.engine.keeper import Keeper
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable

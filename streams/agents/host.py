@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
-from streams.agents.shift import Roster, Shift, Tally
+from streams.agents.dispatch_run import Roster, Shift, Tally
 from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 

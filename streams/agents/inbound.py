@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from connectors.channels.marketplace.client import fetch
 from schemas.codec import Codec
-from streams.agents.drop import Dropped, Folder, drop
-from streams.agents.files import CONFIRM_S, Became, FileNotes, not_asked, outcomes
-from streams.agents.folder import WHOLE_LINES, Declared
-from streams.agents.poll import last_cursor, poll, records_of
+from streams.agents.drop_folder import WHOLE_LINES, Declared
+from streams.agents.file_drop import Dropped, Folder, drop
+from streams.agents.file_notices import CONFIRM_S, Became, FileNotes, not_asked, outcomes
+from streams.agents.marketplace_poll import last_cursor, poll, records_of
 from streams.agents.timers import Timer
 from streams.engine.keeper import Keeper, KeptThread
 from streams.engine.log import Log, Outgoing, Unavailable

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import MutableMapping
+from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 import structlog
 import typer
 
 from connectors.texts import masked, visible
-from streams.cli import chaos, checks, clock, feeds, interventions, peers, proofs, reads, registry, serve
-from streams.cli.say import Failed, Mistake, err
-from streams.compiled import outdated
+from streams.cli import checks, clock, feeds, interventions, proofs, reads, registry, serve
+from streams.cli.output import Failed, Mistake, err
 from streams.engine.log import StoreFailed
-from streams.settings import BadSettings
+from streams.runtime.compiled_check import outdated
+from streams.settings.settings import BadSettings
+
+MORE_COMMANDS = "crossdock.commands"
+"""The entry points of packages that bring commands of their own: each is a function that is given the application below."""
 
 app = typer.Typer(
     name="crossdock",
@@ -25,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
-app.command()(serve.demo)
 app.command()(serve.run)
 app.command()(feeds.ingest)
 app.command("reconcile")(feeds.reconcile_with)
@@ -40,14 +43,12 @@ app.command()(interventions.skip)
 app.command()(interventions.resume)
 app.command()(interventions.settle)
 app.command()(proofs.verify)
-app.command()(proofs.simulate)
-app.command()(chaos.chaos)
-proofs.bench.command()(peers.peers)
-app.add_typer(proofs.bench, name="bench")
 app.add_typer(registry.schemas, name="schemas")
 app.command()(checks.doctor)
 app.command()(checks.topics)
 app.command()(clock.clock)
+for more in sorted(entry_points(group=MORE_COMMANDS), key=lambda found: found.name):
+    more.load()(app)
 
 
 def main() -> NoReturn:

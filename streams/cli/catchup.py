@@ -7,9 +7,9 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from streams.app import App
-from streams.cli.say import err
-from streams.here import CatchingUp
+from streams.cli.output import err
+from streams.monitoring.local_rows import CatchingUp
+from streams.runtime.app import App
 
 LOOK_S = 0.25
 QUIET_S = 1.0

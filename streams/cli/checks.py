@@ -13,19 +13,19 @@ import typer
 
 from connectors.texts import masked
 from schemas.topics import Topic
-from streams.access import cluster_of
-from streams.app import all_flows
 from streams.cli import rights
 from streams.cli.options import AsJson, Data, LogOption, roles_named, settings_for, settings_with
-from streams.cli.say import Failed, Mistake, as_json, out, table
+from streams.cli.output import Failed, Mistake, as_json, out, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
-from streams.compiled import is_compiled
 from streams.engine.log import Unavailable
-from streams.folded_with import mixed
-from streams.machine import MB, Disk
-from streams.opening import all_topics, is_there, opened_log
-from streams.roles import ROLES, Role, group_of, partitions_by_group
-from streams.settings import BadSettings, Settings
+from streams.flows.groups import ROLES, Role, group_of, partitions_by_group
+from streams.monitoring.machine import MB, Disk
+from streams.runtime.app import all_flows
+from streams.runtime.compiled_check import is_compiled
+from streams.runtime.kafka_acls import cluster_of
+from streams.runtime.open_log import all_topics, is_there, opened_log
+from streams.runtime.policy_history import mixed
+from streams.settings.settings import BadSettings, Settings
 
 NEAR = 4
 """With so many times the room that is needed, doctor warns already."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.say import as_json, out
+from streams.cli.output import as_json, out
 from streams.cli.session import ask, read, session
 
 

@@ -13,15 +13,15 @@ import typer
 
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract
-from streams.app import App, all_flows
 from streams.cli.options import AsJson, Data, settings_for, user
-from streams.cli.say import Failed, Mistake, as_json, err, out, progress, table
+from streams.cli.output import Failed, Mistake, as_json, err, out, progress, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
-from streams.ingest import BadInput, ingest_file, messages_of
-from streams.opening import opened_log
-from streams.reconcile import Reconciliation, reconcile
-from streams.settings import Settings
-from streams.views import TableTypes
+from streams.commands.file_ingest import BadInput, ingest_file, messages_of
+from streams.queries.reconcile import Reconciliation, reconcile
+from streams.queries.table_views import TableTypes
+from streams.runtime.app import App, all_flows
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import Settings
 
 _CHUNK_BYTES = 4_000_000
 _CHUNK_MESSAGES = 20_000

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for, user
-from streams.cli.say import as_json, out
+from streams.cli.output import as_json, out
 from streams.cli.session import ask, read, session
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why: it is kept with it for good.")]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from streams.cli.say import Mistake
-from streams.settings import Settings, load
+from streams.cli.output import Mistake
+from streams.settings.settings import Settings, load
 
 N = TypeVar("N", bound=str)
 Data = Annotated[

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.say import Failed, as_it_is, as_json, number, out, progress, table
+from streams.cli.output import Failed, as_it_is, as_json, number, out, progress, table
 from streams.cli.session import Session, ask, read, session
 
 _DOUBTS = {

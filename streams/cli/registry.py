@@ -13,7 +13,7 @@ from connectors.registry.client import RegistryClient, RegistryError
 from connectors.registry.mirror import Finding
 from schemas.catalog import COMPATIBILITY, catalog
 from streams.cli.options import AsJson
-from streams.cli.say import Failed, Mistake, as_json, out, progress, table
+from streams.cli.output import Failed, Mistake, as_json, out, progress, table
 
 Url = Annotated[
     str,

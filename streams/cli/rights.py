@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streams.access import PARTIES, Cluster, Need, Party, cluster_of, commands
 from streams.cli.options import roles_named
-from streams.cli.say import Mistake, as_json, out, table
-from streams.engine.kafka import KafkaLog
-from streams.opening import opened_log
-from streams.settings import Settings
+from streams.cli.output import Mistake, as_json, out, table
+from streams.engine.kafka.log import KafkaLog
+from streams.runtime.kafka_acls import PARTIES, Cluster, Need, Party, cluster_of, commands
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import Settings
 
 PREFIX = "User:crossdock-"
 _TOOL = 'kafka-acls.sh --bootstrap-server "$BROKERS" ${ADMIN:+--command-config "$ADMIN"}'

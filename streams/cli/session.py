@@ -18,13 +18,13 @@ from typing import Any, Protocol
 import httpx
 
 from connectors.api.app import create_api
-from streams.app import App
 from streams.cli.catchup import LOOK_S, CatchUpBar
-from streams.cli.say import Failed, Mistake
-from streams.opening import opened_log
-from streams.roles import ROLES
-from streams.serving import SERVER_FILE
-from streams.settings import Settings
+from streams.cli.output import Failed, Mistake
+from streams.flows.groups import ROLES
+from streams.runtime.api_server import SERVER_FILE
+from streams.runtime.app import App
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import Settings
 
 STUCK_S = 60.0
 _BASE = "http://127.0.0.1"

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from schemas.records import Headers
 from streams.engine.limits import Windows
-from tables.table import Table
+from tables.common.table import Table
 
 _REASONS = 64
 

@@ -274,3 +274,17 @@ class ReadableLog(Log, Reader, Protocol):
         `rights`: those that this process's user has to have.
         """
         ...
+
+
+def records_from(log: Log, at: TopicPartition, offset: int) -> Iterator[Record]:
+    """The records of a partition from an offset on."""
+    while records := log.read(at, offset, 1_000):
+        yield from records
+        offset = records[-1].offset + 1
+
+
+def all_records(log: Log, topic: Topic) -> Iterator[Record]:
+    """The records of a topic, partition after partition."""
+    for partition in range(log.partitions(topic.name)):
+        at = TopicPartition(topic.name, partition)
+        yield from records_from(log, at, log.bounds(at)[0])

@@ -19,7 +19,7 @@ import msgspec
 
 from streams.engine.keys import KeyCodec, Unstorable, after
 from streams.engine.log import Fenced, Store, StoreFailed, Unavailable
-from tables.table import K, V, row_types
+from tables.common.table import K, V, row_types
 
 T = TypeVar("T")
 Change = tuple[bytes, bytes | None]

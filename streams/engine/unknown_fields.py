@@ -13,7 +13,7 @@ from connectors.unknown_fields import OTHERS
 from schemas.near import nearest
 from schemas.records import UnknownFields
 from streams.engine.fates import UnknownField
-from tables.table import Table
+from tables.common.table import Table
 
 MOST_FIELDS = 200
 MOST_OF_A_PATH = 100

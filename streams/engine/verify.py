@@ -22,7 +22,7 @@ from streams.engine.partition import Flow, Limits, PartitionHalted, open_partiti
 from streams.engine.scratch import ScratchStore
 from streams.engine.verdict import Verdict, overall
 from streams.engine.worker import GROUP, flows_by_topic
-from tables.table import row_types
+from tables.common.table import row_types
 
 Progress = Callable[[int, int], None]
 BATCH = 5_000

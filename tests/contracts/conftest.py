@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.harness import IMPLEMENTATIONS, Harness
+from tests.support.log_harness import IMPLEMENTATIONS, Harness
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.kafka if name == "kafka" else ()) for name in IMPLEMENTATIONS])

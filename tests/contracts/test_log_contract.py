@@ -13,7 +13,7 @@ import pytest
 
 from schemas.records import Record
 from streams.engine.log import Outgoing, Transaction, Unavailable
-from tests.contracts.harness import (
+from tests.support.log_harness import (
     POLL_S,
     Harness,
     alone,

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from streams.engine.log import Fenced, Member, Outgoing, StoreId, TopicPartition, Transaction
-from tests.contracts.harness import (
+from tests.support.log_harness import (
     Harness,
     alone,
     at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.engine.log import Member, Outgoing, ReadableLog, Store, StoreId, TopicPartition, Transaction, Unavailable
-from tests.contracts.harness import Harness, alone, at, fresh, member_of, numbered, settle, take, topic, until, values
+from tests.support.log_harness import Harness, alone, at, fresh, member_of, numbered, settle, take, topic, until, values
 
 ROWS: list[tuple[bytes, bytes | None]] = [(b"a", b"1"), (b"b", b"2")]
 

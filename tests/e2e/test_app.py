@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.app_kit import ITEM, Server, count, master, reserve
+from tests.support.app import ITEM, Server, count, master, reserve
 
 
 @pytest.fixture

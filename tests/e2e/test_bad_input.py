@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.app_kit import ITEM, Server, count, master
+from tests.support.app import ITEM, Server, count, master
 
 JSON = {"Content-Type": "application/json"}
 

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streams.cli import app
-from streams.cli.say import Failed, Mistake
-from tests.e2e.app_kit import ITEM, Server, count, master
+from streams.cli.output import Failed, Mistake
+from tests.support.app import ITEM, Server, count, master
 
 RUNNER = CliRunner()
 

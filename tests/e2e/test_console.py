@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from connectors.api.console.ports import Held
 from schemas.frozen import replace
-from tests.e2e.app_kit import ITEM, Server, count, master, reserve
-from tests.e2e.browser_kit import CONTRAST, NAMES, Viewer, launched
-from tests.e2e.console_kit import served
-from tests.unit.api.console_fakes import NUMBERS, FakeDemo, FakeLive
-from tests.unit.api.fakes import ORDER, Fake
+from tests.support.api_fakes import ORDER, Fake
+from tests.support.app import ITEM, Server, count, master, reserve
+from tests.support.browser import CONTRAST, NAMES, Viewer, launched
+from tests.support.console import served
+from tests.support.console_fakes import NUMBERS, FakeDemo, FakeLive
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ import pytest
 from connectors.api.app import create_api
 from schemas.codec import Codec
 from schemas.customers import RequestCredit
-from streams.app import App
-from streams.commands import said_now, send
-from streams.opening import opened_log
-from streams.settings import Settings
-from tests.e2e.app_kit import erp_row
-from tests.unit.api.fakes import Client
+from streams.commands.send import said_now, send
+from streams.runtime.app import App
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import Settings
+from tests.support.api_fakes import Client
+from tests.support.app import erp_row
 
 ROW: dict[str, Any] = {
     "customer_no": "C/1",

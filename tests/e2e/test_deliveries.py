@@ -12,12 +12,12 @@ import pytest
 
 from connectors.webhooks.signature import verify
 from schemas.codec import Codec
-from streams.app import all_flows
 from streams.engine.verify import verify as verified
-from streams.opening import opened_log
-from streams.settings import load
-from tests.e2e.app_kit import ITEM, Server, count, erp_row, master
-from tests.endpoint_kit import Answer, Endpoint, Request
+from streams.runtime.app import all_flows
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import load
+from tests.support.app import ITEM, Server, count, erp_row, master
+from tests.support.endpoints import Answer, Endpoint, Request
 
 ORDERS = 12
 PREFIXES = ("W", "Müller-", "注文 ")

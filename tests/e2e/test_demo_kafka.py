@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from infra.erp.database import connected
-from tests.e2e.app_kit import environment
+from tests.support.app import environment
 
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 240.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.app_kit import ITEM, Server, count, master
+from tests.support.app import ITEM, Server, count, master
 
 HEAD = "order,customer,placed_at,line,item,qty,requested_date\n"
 SETTINGS = '[drop.acme]\nchannel = "edi"\ndirectory = "acme"\nevery_s = 0.2\n'

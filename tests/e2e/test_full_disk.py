@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from streams.chaos.disk import SmallDisk, why_no_disk
-from tests.e2e.app_kit import Server, count, master, reserve
+from infra.chaos.disk import SmallDisk, why_no_disk
+from tests.support.app import Server, count, master, reserve
 
 
 def until(condition: Callable[[], Any], what: str) -> None:

@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 from connectors.api.app import create_api
 from schemas.errors import BrokenInvariant
 from schemas.inventory import StockCounted
-from streams.app import App
 from streams.cli import app as cli
-from streams.engine.embedded import EmbeddedLog
+from streams.commands.file_ingest import Intake
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.flow import Fold
-from streams.ingest import Intake
-from streams.opening import all_topics
-from streams.settings import Settings, load
-from tests.e2e.app_kit import ITEM, count, erp_row, master
-from tests.unit.api.fakes import Client
+from streams.runtime.app import App
+from streams.runtime.open_log import all_topics
+from streams.settings.settings import Settings, load
+from tests.support.api_fakes import Client
+from tests.support.app import ITEM, count, erp_row, master
 
 JUNK = [b'{"type": "nonsense %d"}' % n for n in range(150)]
 LIMITS = {"limits": {"dead_letters": 100}}
@@ -147,7 +147,7 @@ def test_a_pause_outlives_a_restart_and_is_ended_by_a_command_while_nothing_runs
 @pytest.fixture
 def defect(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The rule for counts of 13 finds that it cannot be."""
-    from streams import app as wiring
+    from streams.runtime import app as wiring
 
     found = wiring.all_flows
 

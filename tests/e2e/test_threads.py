@@ -13,13 +13,13 @@ from fastapi.testclient import TestClient
 
 from connectors.api.app import create_api
 from schemas import topics
-from streams import app as wiring
-from streams.app import App
 from streams.engine.log import Outgoing, TopicPartition
-from streams.opening import opened_log
-from streams.settings import load
-from tests.e2e.app_kit import ITEM, count, erp_row, master, reserve
-from tests.endpoint_kit import Answer, Endpoint
+from streams.runtime import app as wiring
+from streams.runtime.app import App
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import load
+from tests.support.app import ITEM, count, erp_row, master, reserve
+from tests.support.endpoints import Answer, Endpoint
 
 THREADS = ["agent erp", "agents", "agents' answers", "clock", "inbound", "live", "machine", "replies", "trim", "worker crossdock"]
 CUSTOMER = {"customer_no": "C-1", "name": "One", "terms": "NET30", "price_list": "A", "status": "A", "credit_hold": False}

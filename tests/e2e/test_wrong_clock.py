@@ -12,11 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from connectors.api.app import create_api
-from streams import machine, trusted_clock
-from streams.app import App
-from streams.opening import opened_log
-from streams.settings import load
-from tests.e2e.app_kit import ITEM, count, master
+from streams.monitoring import machine, trusted_clock
+from streams.runtime.app import App
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import load
+from tests.support.app import ITEM, count, master
 
 DAY_S = 86_400
 NDJSON = {"Content-Type": "application/x-ndjson"}

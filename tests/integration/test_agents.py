@@ -15,17 +15,19 @@ from schemas.codec import Codec
 from schemas.deliveries import EndpointStatus, ObligationRaised, ObligationSettled
 from schemas.obligations import NotifyStatus, to_json
 from streams.agents.host import AgentHost, Leases
-from streams.agents.roster import roster
-from streams.clock import Clock
-from streams.deliveries import deliveries_fold, is_unanswered
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
 from streams.engine.worker import Worker
-from streams.setting_parts import EndpointSettings
-from streams.views import Published, TableView
-from tables.deliveries import EndpointPolicies
-from tests.endpoint_kit import Answer, Endpoint, Request
+from streams.flows.deliveries import deliveries_fold
+from streams.flows.ticks import Clock
+from streams.queries.deliveries import is_unanswered
+from streams.queries.published import Published
+from streams.queries.table_views import TableView
+from streams.runtime.agent_roster import roster
+from streams.settings.sections import EndpointSettings
+from tables.deliveries.state import EndpointPolicies
+from tests.support.endpoints import Answer, Endpoint, Request
 
 CODEC = Codec()
 NAME = "portal"

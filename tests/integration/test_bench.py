@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from streams.bench import bench_fold, bench_reserve
-from streams.bench import traffic as bench_traffic
-from streams.bench.fold import Bench
+from infra.bench import bench_fold, bench_reserve
+from infra.bench import traffic as bench_traffic
+from infra.bench.fold import Bench
 from streams.engine.partition import Limits
 
 _CODE = (type, types.ModuleType, types.FunctionType, types.CodeType)

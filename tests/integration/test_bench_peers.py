@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.bench.peers import jobs
-from streams.bench.peers.plan import Bench, Plan
-from streams.bench.peers.report import chart, markdown
-from streams.bench.peers.traffic import Sums, Warehouse
+from infra.bench.peers import jobs
+from infra.bench.peers.plan import Bench, Plan
+from infra.bench.peers.report import chart, markdown
+from infra.bench.peers.traffic import Sums, Warehouse
 
 OURS = [engine for engine in jobs.ENGINES if engine.name in ("ceiling", "crossdock")]
 

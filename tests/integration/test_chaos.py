@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.chaos.run import chaos
+from infra.chaos.run import chaos
 
 pytestmark = pytest.mark.kafka
 SEED = 11

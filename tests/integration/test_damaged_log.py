@@ -17,13 +17,13 @@ from schemas.operations import DeadLetter
 from schemas.records import Record
 from schemas.topics import ROUTES, Topic
 from streams.cli import app
-from streams.engine.embedded import CannotOpen, EmbeddedLog
-from streams.engine.embedded_files import Files
+from streams.engine.embedded.files import Files
+from streams.engine.embedded.log import CannotOpen, EmbeddedLog
 from streams.engine.halts import PartitionDamaged, PartitionHalted
 from streams.engine.log import DamagedLog, Outgoing, StoreId, TopicPartition, Transaction
-from streams.settings import BadSettings
-from tests.e2e.app_kit import Server, count, master
-from tests.unit.engine import toys
+from streams.settings.settings import BadSettings
+from tests.support import toy_flows
+from tests.support.app import Server, count, master
 
 KEPT = Topic("kept", "key", "tests", 1_000, (), 2, is_indexed=True)
 NEWEST = Topic("newest", "key", "tests", 1_000, (), 1, "compact")
@@ -362,11 +362,11 @@ def test_damaged_records_stop_their_partition_only(tmp_path: Path) -> None:
 def test_damaged_rows_stop_their_partition_and_no_event_is_blamed(tmp_path: Path) -> None:
     """The worker sets aside what reads them and says which file; no event becomes a dead letter, and the others go on."""
     log = EmbeddedLog(tmp_path)
-    log.create(toys.ALL_TOPICS)
+    log.create(toy_flows.ALL_TOPICS)
     items = [f"SKU-{n}" for n in range(2_000)]
-    log.append([toys.to_inbox(toys.item_changed(item)) for item in items])
-    worker = toys.new_worker(log)
-    toys.drain(worker)
+    log.append([toy_flows.to_inbox(toy_flows.item_changed(item)) for item in items])
+    worker = toy_flows.new_worker(log)
+    toy_flows.drain(worker)
     worker.close()
     flushed(log)
     (name,) = [file["name"] for file in log.files().db.live_files() if b"promise" in file["start_key"] + file["end_key"]]
@@ -376,13 +376,13 @@ def test_damaged_rows_stop_their_partition_and_no_event_is_blamed(tmp_path: Path
     data[len(data) // 3] ^= 16
     victim.write_bytes(data)
     log = EmbeddedLog(tmp_path)
-    log.append([toys.to_inbox(toys.received(item, f"W-{item}")) for item in items])
-    worker = toys.new_worker(log)
+    log.append([toy_flows.to_inbox(toy_flows.received(item, f"W-{item}")) for item in items])
+    worker = toy_flows.new_worker(log)
     for _ in range(40):
         with contextlib.suppress(PartitionHalted):
             worker.step()
     halts = list(worker.halted.values())
-    assert 0 < len(halts) < toys.PARTITIONS
+    assert 0 < len(halts) < toy_flows.PARTITIONS
     assert all(isinstance(halt, PartitionDamaged) for halt in halts)
     assert all(victim.name in str(halt) and "crossdock skip" not in str(halt) for halt in halts)
     behind = {at for at, (position, end) in log.progress("crossdock", parts()).items() if position < end}
@@ -393,7 +393,7 @@ def test_damaged_rows_stop_their_partition_and_no_event_is_blamed(tmp_path: Path
 
 
 def parts() -> list[TopicPartition]:
-    return [TopicPartition(toys.INBOX, index) for index in range(toys.PARTITIONS)]
+    return [TopicPartition(toy_flows.INBOX, index) for index in range(toy_flows.PARTITIONS)]
 
 
 def test_what_an_operator_sees(tmp_path: Path) -> None:

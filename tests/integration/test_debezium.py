@@ -20,17 +20,17 @@ from infra.erp.load import Load, ask_snapshot
 from infra.erp.seed import NotEmpty, seed
 from schemas.codec import Codec
 from schemas.topics import RAW_ERP
-from streams.app import all_flows
-from streams.engine.kafka import KafkaLog, KafkaSettings
+from streams.engine.kafka.log import KafkaLog, KafkaSettings
 from streams.engine.log import Unavailable
 from streams.engine.worker import Worker
-from streams.opening import all_topics
-from streams.reconcile import Reconciliation, reconcile
-from streams.settings import Settings, load
-from streams.views import TableView
-from tests.contracts.harness import everything, fresh
-from tests.erp_kit import EXTRACT, Feed, database, feed
-from tests.kafka_broker import KAFKA
+from streams.queries.reconcile import Reconciliation, reconcile
+from streams.queries.table_views import TableView
+from streams.runtime.app import all_flows
+from streams.runtime.open_log import all_topics
+from streams.settings.settings import Settings, load
+from tests.support.erp import EXTRACT, Feed, database, feed
+from tests.support.kafka_broker import KAFKA
+from tests.support.log_harness import everything, fresh
 
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 90.0

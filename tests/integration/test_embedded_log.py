@@ -15,8 +15,8 @@ import pytest
 
 from schemas.records import Record
 from schemas.topics import Cleanup, Topic
-from streams.engine.embedded import CannotOpen, EmbeddedLog
-from streams.engine.embedded_files import FORMAT_KEY, Files
+from streams.engine.embedded.files import FORMAT_KEY, Files
+from streams.engine.embedded.log import CannotOpen, EmbeddedLog
 from streams.engine.log import Fenced, Member, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
 from streams.engine.scans import scan_keys, scan_values
 
@@ -351,7 +351,7 @@ def test_trimming_looks_for_what_to_delete_without_the_write_lock(log: EmbeddedL
         return scan_values(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("streams.engine.embedded_trim.scan_values", looked)
+        patch.setattr("streams.engine.embedded.trim.scan_values", looked)
         assert log.trim(9_000) == 0
     assert len(joined[0].poll(100, 0)) == 10
 
@@ -399,7 +399,7 @@ def test_who_is_interrupted_while_waiting_holds_up_nobody(log: EmbeddedLog) -> N
             while not log.writer._queue:
                 time.sleep(0.001)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("streams.engine.embedded_writer.threading.Event", Turn)
+                patch.setattr("streams.engine.embedded.writer.threading.Event", Turn)
                 with pytest.raises(Interrupted):
                     log.append([record(b"interrupted")])
             second = pool.submit(log.append, [record(b"2")])
@@ -413,7 +413,7 @@ def test_who_is_interrupted_while_waiting_holds_up_nobody(log: EmbeddedLog) -> N
 def test_a_directory_in_use_by_another_process(tmp_path: Path) -> None:
     """The message names the directory and says what to do."""
     path = repr(str(tmp_path))
-    hold = f"import sys; from streams.engine.embedded import EmbeddedLog; l = EmbeddedLog({path}); print(); sys.stdin.read()"
+    hold = f"import sys; from streams.engine.embedded.log import EmbeddedLog; l = EmbeddedLog({path}); print(); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -11,8 +11,8 @@ import pytest
 from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from schemas.records import Record
 from streams.engine.log import TopicPartition
-from streams.reconcile import reconcile
-from tests.integration.erp_driver import (
+from streams.queries.reconcile import reconcile
+from tests.support.erp_driver import (
     CAPTURE,
     FINAL,
     Driver,
@@ -22,7 +22,7 @@ from tests.integration.erp_driver import (
     raw_log,
     raw_partitions,
 )
-from tests.integration.erp_settings import transformed
+from tests.support.erp_settings import transformed
 
 Partitions = dict[TopicPartition, list[Record]]
 

@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from schemas.operations import ExceptionCleared, ExceptionNoted
-from tables.likeness import name_likeness, tax_likeness
-from tests.integration.erp_driver import Driver, final, interleaved, raw_log, raw_partitions
+from tables.customers.matching import name_likeness, tax_likeness
+from tests.support.erp_driver import Driver, final, interleaved, raw_log, raw_partitions
 
 
 @pytest.mark.parametrize("seed", [None, 1])

@@ -10,18 +10,18 @@ import pytest
 
 from schemas.codec import Codec
 from schemas.topics import PROMISE_INBOX
-from streams.app import all_flows
+from streams.commands.file_ingest import ingest_file
 from streams.engine.fates import NAMESPACE, EngineTables
 from streams.engine.log import StoreId, Unavailable
-from streams.engine.memory import NO_FAULTS, Crash, Faults, MemoryLog
+from streams.engine.memory.log import NO_FAULTS, Crash, Faults, MemoryLog
 from streams.engine.table import FoldTables, Journal
 from streams.engine.worker import Worker
-from streams.ingest import ingest_file
-from streams.opening import all_topics
-from streams.reconcile import reconcile
-from streams.settings import Settings, load
-from streams.views import TableView
-from tests.integration.erp_driver import CAPTURE, FINAL
+from streams.queries.reconcile import reconcile
+from streams.queries.table_views import TableView
+from streams.runtime.app import all_flows
+from streams.runtime.open_log import all_topics
+from streams.settings.settings import Settings, load
+from tests.support.erp_driver import CAPTURE, FINAL
 
 NOW_MS = 1_795_500_000_000
 TROUBLE = Faults(before_commit=0.1, after_commit=0.1, unavailable=0.1, reassign=0.05, small_batch=0.2, delay=0.2, interleave=True)

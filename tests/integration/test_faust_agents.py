@@ -23,19 +23,19 @@ from prometheus_client import CollectorRegistry
 from schemas import topics
 from schemas.deliveries import DeliveryTick, ObligationRaised, ObligationSettled
 from schemas.obligations import NotifyStatus, to_json
+from streams.agents.dispatch_run import GRACE_S
 from streams.agents.faust_app import COMMIT_S, ActApp
 from streams.agents.faust_host import FaustHost, Timer
-from streams.agents.shift import GRACE_S
-from streams.deliveries import deliveries_fold
-from streams.engine.kafka import KafkaLog
+from streams.engine.kafka.log import KafkaLog
 from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
 from streams.engine.worker import Worker
-from tables.deliveries import EndpointPolicies
-from tests.contracts.harness import fresh, until
-from tests.endpoint_kit import Endpoint
-from tests.integration.faust_agents import CODEC, PATIENCE, dispatch, host, now_ms, portals, record_of, settings
-from tests.kafka_broker import SCRIPTS
+from streams.flows.deliveries import deliveries_fold
+from tables.deliveries.state import EndpointPolicies
+from tests.support.endpoints import Endpoint
+from tests.support.faust_agents import CODEC, PATIENCE, dispatch, host, now_ms, portals, record_of, settings
+from tests.support.kafka_broker import SCRIPTS
+from tests.support.log_harness import fresh, until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.kafka
@@ -163,7 +163,7 @@ class Process:
 
     def __init__(self, plant: Plant) -> None:
         directory = plant.directory / f"act{next(_names)}"
-        program = [sys.executable, "-m", "tests.integration.faust_agents", plant.broker, str(directory), plant.endpoint.url]
+        program = [sys.executable, "-m", "tests.support.faust_agents", plant.broker, str(directory), plant.endpoint.url]
         self.process = subprocess.Popen(
             [*program, plant.group], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

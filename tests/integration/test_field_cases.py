@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.field_kit import DATA, Field
+from tests.support.field_cases import DATA, Field
 
 CASES = sorted(path.stem for path in DATA.glob("*.json"))
 

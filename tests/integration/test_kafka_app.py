@@ -20,8 +20,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from connectors.api.staleness import HEADER
-from streams.supervise import PID_FILE
-from tests.e2e.app_kit import ITEM, Server, count, environment, master, reserve
+from streams.runtime.worker_processes import PID_FILE
+from tests.support.app import ITEM, Server, count, environment, master, reserve
 
 STOCK = 300
 PATIENCE_S = 90.0

@@ -13,17 +13,17 @@ from confluent_kafka.admin import AdminClient
 from schemas import topics
 from schemas.inventory import Atp
 from schemas.operations import DeadLetter, RecordSkipped, SourcePaused, SourceResumed
+from streams.commands.replay import Replays
 from streams.engine.controls import FollowedControls
-from streams.engine.kafka import KafkaLog
+from streams.engine.kafka.log import KafkaLog
 from streams.engine.limits import Limits, SourceLimit
 from streams.engine.log import Log, Outgoing, TopicPartition
 from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.verify import verify
 from streams.engine.worker import Pace, Worker
-from streams.replays import Replays
-from tests.contracts.harness import everything, fresh, until
-from tests.integration.kafka_worker import settings
-from tests.unit.engine.toys import ALL_TOPICS, CODEC, INBOX, item_changed, raw, received, to_inbox, toy_fold, toy_translator
+from tests.support.kafka_worker import settings
+from tests.support.log_harness import everything, fresh, until
+from tests.support.toy_flows import ALL_TOPICS, CODEC, INBOX, item_changed, raw, received, to_inbox, toy_fold, toy_translator
 
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 60.0

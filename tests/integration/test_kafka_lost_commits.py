@@ -13,10 +13,10 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from schemas.records import Record
-from streams.engine.kafka import KafkaLog
+from streams.engine.kafka.log import KafkaLog
 from streams.engine.log import Member, StoreId, Transaction, Unavailable
-from tests.contracts.harness import Owned, alone, at, everything, fresh, member_of, numbered, topic, until
-from tests.integration.kafka_worker import settings
+from tests.support.kafka_worker import settings
+from tests.support.log_harness import Owned, alone, at, everything, fresh, member_of, numbered, topic, until
 
 pytestmark = pytest.mark.kafka
 COMMITS = 3

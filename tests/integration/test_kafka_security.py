@@ -16,20 +16,21 @@ from confluent_kafka import TopicPartition as Place
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import DeliveryTick
-from streams.access import ACTING, PARTIES, Party, cluster_of
-from streams.app import now_ms
 from streams.cli import rights
-from streams.engine.kafka import KafkaLog, KafkaSettings
+from streams.commands.api_commands import OrderIntake
+from streams.engine.kafka.log import KafkaLog, KafkaSettings
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.worker import Worker
-from streams.intake import OrderIntake
-from streams.roles import Role, group_by_role, role_of, stores_of, topics_of
-from streams.settings import Settings
-from streams.views import Published, TableView
-from tests.contracts.harness import topic
-from tests.endpoint_kit import Endpoint
-from tests.integration.faust_agents import Answers, dispatch, host, record_of
-from tests.secured_kit import Secured, Way, secured_broker
+from streams.flows.groups import Role, group_by_role, role_of, stores_of, topics_of
+from streams.queries.published import Published
+from streams.queries.table_views import TableView
+from streams.runtime.app import now_ms
+from streams.runtime.kafka_acls import ACTING, PARTIES, Party, cluster_of
+from streams.settings.settings import Settings
+from tests.support.endpoints import Endpoint
+from tests.support.faust_agents import Answers, dispatch, host, record_of
+from tests.support.log_harness import topic
+from tests.support.secured_kafka import Secured, Way, secured_broker
 
 pytestmark = pytest.mark.kafka
 PATIENCE_S = 90.0

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from schemas.topics import Topic
-from streams.engine.kafka import KafkaLog
-from streams.engine.kafka_commits import Anchor
-from streams.engine.kafka_store import KafkaStore, Lease, Row, open_store, row_prefix
-from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.kafka.commits import Anchor
+from streams.engine.kafka.log import KafkaLog
+from streams.engine.kafka.store import KafkaStore, Lease, Row, open_store, row_prefix
+from streams.engine.kafka.topics import KafkaTopics
 from streams.engine.log import Kept, Member, ReadableLog, StoreId, Transaction, Unavailable
-from tests.contracts.harness import alone, fresh, member_of, settle, topic, until
-from tests.integration.kafka_worker import settings
+from tests.support.kafka_worker import settings
+from tests.support.log_harness import alone, fresh, member_of, settle, topic, until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.kafka
@@ -187,7 +187,7 @@ def test_a_killed_follower_goes_on_where_it_was(machine: Open, broker: str, tmp_
     group.write(member, MANY)
     arguments = [broker, str(tmp_path / "there"), group.name, group.topic.name]
     follower = subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.kafka_follower", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.kafka_follower", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         assert follower.stdout is not None
@@ -265,8 +265,8 @@ def test_a_store_that_fails_while_it_is_followed_is_made_again(machine: Open, mo
 
 def test_a_reader_never_sees_half_a_commit(machine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the follower reads the changelog in pieces smaller than a commit, and the store goes from hand to hand."""
-    monkeypatch.setattr("streams.engine.kafka_standby.CHUNK", 7)
-    monkeypatch.setattr("streams.engine.kafka_restore.CHUNK", 7)
+    monkeypatch.setattr("streams.engine.kafka.standby.CHUNK", 7)
+    monkeypatch.setattr("streams.engine.kafka.restore.CHUNK", 7)
     one, two = machine("one"), machine("two")
     group = Group(one)
     group.keep(two)

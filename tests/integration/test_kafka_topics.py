@@ -17,14 +17,14 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from schemas.records import Record
 from schemas.topics import DAY_MS, Topic
-from streams.engine import kafka_member
-from streams.engine.embedded_files import CannotOpen
-from streams.engine.kafka import KafkaLog
-from streams.engine.kafka_clients import MAX_RECORD_BYTES, KafkaSettings
-from streams.engine.kafka_store import KafkaStore
+from streams.engine.embedded.files import CannotOpen
+from streams.engine.kafka import member as kafka_member
+from streams.engine.kafka.clients import MAX_RECORD_BYTES, KafkaSettings
+from streams.engine.kafka.log import KafkaLog
+from streams.engine.kafka.store import KafkaStore
 from streams.engine.log import Fenced, Member, Outgoing, StoreId, Transaction, Unavailable
-from tests.contracts.harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
-from tests.integration.kafka_worker import settings
+from tests.support.kafka_worker import settings
+from tests.support.log_harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
 
 pytestmark = pytest.mark.kafka
 
@@ -157,7 +157,7 @@ def test_a_store_that_cannot_be_written_is_caught_up(log: KafkaLog, monkeypatch:
     member, owned = member_of(log, group, t)
     settle([(member, owned)], log, [t])
     with monkeypatch.context() as patch:
-        patch.setattr("streams.engine.kafka_store.KafkaStore.apply", no_room)
+        patch.setattr("streams.engine.kafka.store.KafkaStore.apply", no_room)
         with pytest.raises(Unavailable, match="no room"):
             member.commit(Transaction(rows={StoreId(group, 0): [(b"a", b"1")]}, positions={at(t): 3}))
     member.rewind()

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from infra.chaos.points import INSIDE
 from schemas import topics
-from streams.chaos.points import INSIDE
-from streams.engine.kafka import KafkaLog
-from streams.engine.kafka_commits import Anchor
-from streams.engine.kafka_store import open_store, row_prefix
-from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.kafka.commits import Anchor
+from streams.engine.kafka.log import KafkaLog
+from streams.engine.kafka.store import open_store, row_prefix
+from streams.engine.kafka.topics import KafkaTopics
 from streams.engine.verify import verify
-from tests.contracts.harness import everything, fresh, until
-from tests.integration.kafka_worker import finish, settings, worker_on
+from tests.support.kafka_worker import finish, settings, worker_on
+from tests.support.log_harness import everything, fresh, until
+from tests.support.toy_flows import ALL_TOPICS, CODEC, fates, run, toy_fold
 from tests.unit.engine.test_worker import POINTS, a_day
-from tests.unit.engine.toys import ALL_TOPICS, CODEC, fates, run, toy_fold
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.kafka
@@ -47,7 +47,7 @@ def a_days_log(broker: str, tmp_path: Path) -> Iterator[KafkaLog]:
 
 
 def child(broker: str, directory: Path, group: str, point: str, nth: int, how: int) -> subprocess.Popen[str]:
-    program = [sys.executable, "-m", "tests.integration.kafka_worker", broker, str(directory), group, point, str(nth), str(how)]
+    program = [sys.executable, "-m", "tests.support.kafka_worker", broker, str(directory), group, point, str(nth), str(how)]
     return subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from random import Random
 
 from schemas.records import Record
-from streams.engine.embedded import CannotOpen, EmbeddedLog
+from streams.engine.embedded.log import CannotOpen, EmbeddedLog
 from streams.engine.log import DamagedLog, StoreId, TopicPartition
-from tests.integration.kill9_writer import COPY, GROUP, INBOX, NEWEST, fold
+from tests.support.kill9_writer import COPY, GROUP, INBOX, NEWEST, fold
 
 ROUNDS = 10
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def run_and_kill(path: Path, seed: int, after_s: float) -> Iterator[list[str]]:
     """What the writer acknowledged until it was killed, line by line."""
-    command = [sys.executable, "-m", "tests.integration.kill9_writer", str(path), str(seed)]
+    command = [sys.executable, "-m", "tests.support.kill9_writer", str(path), str(seed)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.log import StoreId
 from streams.engine.verify import state_hash, verify
+from tests.support.toy_flows import ALL_TOPICS, CODEC, INBOX, drain, fates, new_worker, run, toy_fold
 from tests.unit.engine.test_worker import POINTS, a_day
-from tests.unit.engine.toys import ALL_TOPICS, CODEC, INBOX, drain, fates, new_worker, run, toy_fold
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_a_killed_worker_leaves_what_the_next_one_needs(tmp_path: Path, point: s
     log.create(ALL_TOPICS)
     log.append(a_day())
     log.close()
-    child = [sys.executable, "-m", "tests.integration.dying_worker", str(tmp_path), point, str(nth)]
+    child = [sys.executable, "-m", "tests.support.dying_worker", str(tmp_path), point, str(nth)]
     died = subprocess.run(child, cwd=ROOT, capture_output=True, check=False, timeout=60)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     log = EmbeddedLog(tmp_path, clock_ms=lambda: 5_000)

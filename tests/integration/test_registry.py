@@ -25,9 +25,9 @@ from schemas.codec import Codec
 from schemas.inventory import Atp
 from schemas.topics import ATP
 from streams.cli import app
-from streams.cli.say import Failed, Mistake
-from tests.properties.any_events import instances
-from tests.registry_kit import plain, reader_of
+from streams.cli.output import Failed, Mistake
+from tests.support.any_events import instances
+from tests.support.registry import plain, reader_of
 
 pytestmark = pytest.mark.kafka
 SCRIPTS = Path(__file__).parents[2] / "infra" / "registry"

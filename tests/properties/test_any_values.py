@@ -26,17 +26,17 @@ from schemas.codec import Codec
 from schemas.errors import AlreadyApplied, BadMessage, NotYet
 from schemas.frozen import Frozen
 from schemas.quantity import MAX_MILLI
-from streams.customers import customers
-from streams.deliveries import deliveries_fold
-from streams.documents import documents
 from streams.engine.flow import Fold
 from streams.engine.keys import KeyCodec
-from streams.exceptions import exceptions
-from streams.orders import orders_fold
-from streams.promise import promise_fold
-from tables.deliveries import EndpointPolicies
-from tables.policy import ChannelPolicy, EndpointPolicy, OrderPolicy, Policy, SitePolicy
-from tables.table import in_memory, row_types
+from streams.flows.customers import customers
+from streams.flows.deliveries import deliveries_fold
+from streams.flows.documents import documents
+from streams.flows.exceptions import exceptions
+from streams.flows.orders import orders_fold
+from streams.flows.promise import promise_fold
+from tables.common.policy import ChannelPolicy, EndpointPolicy, OrderPolicy, Policy, SitePolicy
+from tables.common.table import in_memory, row_types
+from tables.deliveries.state import EndpointPolicies
 
 CODEC = Codec()
 NOW_MS = 1_795_900_000_000

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from connectors.api.ports import AuditQuery
 from schemas.inventory import LedgerEntry
-from streams import audits
-from tables.supply import open_units
+from streams.queries import audits
+from tables.inventory.supply import open_units
 from tests.properties.test_promise import SITES, action, perform
-from tests.unit.tables.promises import Bench
+from tests.support.promises import Bench
 
 
 def exceeding(b: Bench) -> set[str]:

@@ -14,7 +14,7 @@ from schemas.errors import BadMessage
 from schemas.frozen import Frozen, replace
 from schemas.inventory import ItemChanged, Status
 from schemas.topics import ROUTES
-from tests.properties.any_events import TYPES, instances
+from tests.support.any_events import TYPES, instances
 
 CODEC = Codec()
 

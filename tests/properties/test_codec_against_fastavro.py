@@ -21,8 +21,8 @@ from schemas.errors import BadMessage
 from schemas.frozen import replace
 from schemas.inventory import Atp, ItemChanged, PriceChanged, Status, StockReceived
 from schemas.operations import DeadLetter
-from tests.properties.any_events import TYPES, instances
-from tests.records_kit import as_dict
+from tests.support.any_events import TYPES, instances
+from tests.support.records import as_dict
 
 CODEC = Codec()
 SCHEMAS = {cls: fastavro.parse_schema(schema_of(cls)) for cls in TYPES}

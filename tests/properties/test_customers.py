@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.customers import CustomerChanged
-from tables.likeness import address_key, name_likeness, tax_likeness
-from tests.properties.erp_world import row_event
-from tests.unit.tables.customers_kit import ROW, Desk
+from tables.customers.matching import address_key, name_likeness, tax_likeness
+from tests.support.customers import ROW, Desk
+from tests.support.erp_world import row_event
 
 ORDERS = "abcde"
 LIMITS = st.sampled_from([None, "0", "10.5", "25", "60"])

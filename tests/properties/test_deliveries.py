@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from schemas.deliveries import Dispatch, DispatchAnswered, ObligationRaised, ObligationSettled, RetryObligation
 from schemas.errors import AlreadyApplied
 from schemas.operations import ExceptionCleared, ExceptionNoted
-from tables.deliveries import Circuit, Stage
-from tables.dispatching import EXHAUSTED, given_up_fingerprint
-from tables.policy import EndpointPolicy
-from tests.unit.tables.deliveries_kit import ENDPOINT, Counter
+from tables.common.policy import EndpointPolicy
+from tables.deliveries.dispatcher import EXHAUSTED, given_up_fingerprint
+from tables.deliveries.state import Circuit, Stage
+from tests.support.deliveries import ENDPOINT, Counter
 
 RAISE = st.tuples(st.just("raise"), st.integers(0, 4))
 SERVE = st.tuples(st.just("serve"), st.integers(0, 9))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streams.engine import table as table_module
-from streams.engine.memory import MemoryStore
+from streams.engine.memory.log import MemoryStore
 from streams.engine.table import Change, EngineTable, Journal
-from tables.table import DictTable
+from tables.common.table import DictTable
 
 
 @dataclass(frozen=True, slots=True)

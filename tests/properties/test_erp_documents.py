@@ -21,10 +21,10 @@ from schemas.frozen import fields
 from schemas.inventory import SupplyChanged
 from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from schemas.topics import ROUTES
-from streams.documents import documents
-from tables.documents import DocumentsTables
-from tables.table import in_memory
-from tests.properties.erp_world import World, deliver
+from streams.flows.documents import documents
+from tables.common.table import in_memory
+from tables.documents.state import DocumentsTables
+from tests.support.erp_world import World, deliver
 
 ORDERS, REFERENCES = ("SO1", "SO2"), ("R1", "R2", None)
 

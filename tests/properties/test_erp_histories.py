@@ -14,9 +14,9 @@ from schemas.documents import ErpDocumentsNews
 from schemas.errors import Refused
 from schemas.inventory import ErpItemsNews, ErpLineDoubted
 from schemas.topics import ROUTES
-from tables.erp_tables import EVERY_PART, READ, is_unread
-from tests.integration.erp_driver import CODEC, Driver
-from tests.properties.erp_histories import HELD, KEYS, Database, held
+from tables.common.cdc_tables import EVERY_PART, READ, is_unread
+from tests.support.erp_driver import CODEC, Driver
+from tests.support.erp_histories import HELD, KEYS, Database, held
 
 STEPS = ("change",) * 12 + ("crash", "incremental", "blocking", "truncate", "anew", "lower", "cut short")
 

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.inventory import ItemChanged, ItemTextProvided, ItemTextRequested
-from tables import items
-from tables.promise import PromiseTables
-from tables.table import in_memory
-from tests.properties.erp_world import World, deliver
+from tables.common.table import in_memory
+from tables.inventory import item_master
+from tables.inventory.state import PromiseTables
+from tests.support.erp_world import World, deliver
 
 NUMBERS = ("A", "B", "C", "D")
 RULES: dict[type[Any], Any] = {
-    ItemChanged: items.item_changed,
-    ItemTextRequested: items.item_text_requested,
-    ItemTextProvided: items.item_text_provided,
+    ItemChanged: item_master.item_changed,
+    ItemTextRequested: item_master.item_text_requested,
+    ItemTextProvided: item_master.item_text_provided,
 }
 
 

@@ -13,7 +13,7 @@ from streams.engine.fates import is_state
 from streams.engine.limits import Limits
 from streams.engine.log import Outgoing, TopicPartition
 from streams.engine.verify import verify
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     PARTITIONS,

@@ -12,9 +12,9 @@ from schemas.errors import AlreadyApplied, Refused
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.records import FeedPosition
 from schemas.topics import ROUTES, WMS
-from tables import feeds
-from tables.feeds import FeedTables, admit
-from tables.table import in_memory
+from tables.common.table import in_memory
+from tables.operations import feed_sequence
+from tables.operations.feed_sequence import FeedTables, admit
 
 DUPLICATE: list[Any] = ["duplicate"]
 
@@ -82,7 +82,7 @@ def test_gaps_and_counts_agree_with_a_set(heard: list[int]) -> None:
 
 def test_memory_is_bounded_and_merging_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every second message lost the gaps stay at the limit, and a person is told."""
-    monkeypatch.setattr(feeds, "MAX_GAPS", 10)
+    monkeypatch.setattr(feed_sequence, "MAX_GAPS", 10)
     t = in_memory(FeedTables)
     notes = [e for s in range(0, 1000, 2) for e in hear(t, s) if isinstance(e, ExceptionNoted)]
     assert len(list(t.gaps.under("wms"))) == t.feeds[("wms",)].gaps == 10
@@ -145,11 +145,11 @@ def test_another_message_under_a_number_that_was_used_is_no_repetition() -> None
     assert say(t, 2, "B-2", at_ms=9) == "taken ExceptionNoted"
     assert [say(t, 2, "A-2"), say(t, 2, "B-2", at_ms=9)] == ["AlreadyApplied"] * 2
     assert say(t, 2, "A-2", "other") == "Refused"
-    assert [say(t, 3, f"C-{n}") for n in range(feeds.MAX_UNDER_ONE)][-2:] == ["taken ExceptionNoted", "Refused"]
+    assert [say(t, 3, f"C-{n}") for n in range(feed_sequence.MAX_UNDER_ONE)][-2:] == ["taken ExceptionNoted", "Refused"]
 
 
 def test_what_messages_said_is_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "REMEMBERED", 10)
+    monkeypatch.setattr(feed_sequence, "REMEMBERED", 10)
     t = in_memory(FeedTables)
     for n in range(100):
         say(t, n, f"A-{n}")

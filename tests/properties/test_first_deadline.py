@@ -17,11 +17,11 @@ from schemas.records import Record
 from streams.engine.fates import NAMESPACE, ONE, Due, EngineTables
 from streams.engine.flow import Fold
 from streams.engine.log import TopicPartition
-from streams.engine.memory import MemoryLog, MemoryStore
+from streams.engine.memory.log import MemoryLog, MemoryStore
 from streams.engine.partition import Limits, open_partition
 from streams.engine.table import EngineTable, Journal
-from tables.table import Table, row_types
-from tests.unit.engine.toys import CODEC, INBOX, received
+from tables.common.table import Table, row_types
+from tests.support.toy_flows import CODEC, INBOX, received
 
 
 @dataclass(frozen=True, slots=True)

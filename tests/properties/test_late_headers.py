@@ -13,12 +13,12 @@ from schemas.documents import SalesOrderLineRow, SalesOrderRow
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.orders import OrderStatus
-from streams.documents import documents
-from tables.documents import DocumentsTables
-from tables.table import in_memory
-from tests.order_kit import NOON, World, placed, set_qty
-from tests.properties import erp_world
+from streams.flows.documents import documents
+from tables.common.table import in_memory
+from tables.documents.state import DocumentsTables
 from tests.properties.test_orders import settled
+from tests.support import erp_world
+from tests.support.orders import NOON, World, placed, set_qty
 
 HEADER: dict[str, Any] = {"order_no": "SO1", "channel": "WEB", "external_ref": "W1", "customer": "C1"}
 LINES = (1, 2)

@@ -12,20 +12,20 @@ from typing import Any
 from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
+from infra.simulation.observe import System
+from infra.simulation.system_under_test import all_flows, all_topics
 from schemas import topics
 from schemas.base import Tick
 from schemas.codec import Codec
 from streams.engine.fates import NAMESPACE, ONE, Fates
 from streams.engine.log import Outgoing, TopicPartition
-from streams.engine.memory import Faults, MemoryLog
+from streams.engine.memory.log import Faults, MemoryLog
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
 from streams.engine.worker import Pace, Worker
-from streams.simulation.observe import System
-from streams.simulation.plant import all_flows, all_topics
-from tables.policy import OrderPolicy, Policy
-from tests.properties.conversations import Said, conversation
+from tables.common.policy import OrderPolicy, Policy
+from tests.support.conversations import Said, conversation
 
 CODEC = Codec()
 POLICY = Policy()

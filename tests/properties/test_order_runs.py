@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tables.order_process import Handoff
-from tests.order_kit import ORDER, cancel, set_qty
-from tests.order_run_kit import ErpRow, Yard, order
+from tables.orders.process_state import Handoff
+from tests.support.order_runs import ErpRow, Yard, order
+from tests.support.orders import ORDER, cancel, set_qty
 
 CLOSED = {"cancelled", "short", "refused"}
 

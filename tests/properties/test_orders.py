@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from schemas.frozen import fields, replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import LineExecution, OrderStatus
-from tables.order_states import NEXT, State, path
-from tests.order_kit import (
+from tables.orders.lifecycle import NEXT, State, path
+from tests.support.orders import (
     ORDER,
     PACKS,
     FakePromise,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from schemas.inventory import RequestAllocation
 from schemas.orders import LineAnswered, LineExecution
-from tests.order_kit import ORDER, FakePromise, stock_facts
 from tests.properties.test_orders import Feeds, histories, interleave, run
-from tests.unit.tables.promises import Bench
+from tests.support.orders import ORDER, FakePromise, stock_facts
+from tests.support.promises import Bench
 
 
 class RealPromise(FakePromise):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from connectors.api.ports import AtpQuery, NotKnown
 from schemas.inventory import LedgerEntry, Status, StockAdjusted, StockCounted, StockPicked, StockReceived, StockShipped
 from schemas.quantity import show
-from streams.quotes import Quotes
-from tables.calendars import day_at
-from tables.line_book import LineBook
-from tables.policy import ChannelPolicy, Policy
-from tables.publish import series
-from tables.site_book import SiteBook, lowest
-from tests.unit.tables.promises import NOON, Bench
+from streams.queries.atp_quotes import Quotes
+from tables.common.calendars import day_at
+from tables.common.policy import ChannelPolicy, Policy
+from tables.inventory.atp_record import series
+from tables.inventory.demand_line import LineBook
+from tables.inventory.site_position import SiteBook, lowest
+from tests.support.promises import NOON, Bench
 
 SITES = ("DC1", "DC2")
 units = st.integers(1, 30)

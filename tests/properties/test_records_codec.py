@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.records import Record
+from streams.engine.embedded.records_codec import decode, decode_run, encode_body, pack_head, timestamp_of
 from streams.engine.log import Outgoing
-from streams.engine.records_codec import decode, decode_run, encode_body, pack_head, timestamp_of
 
 outgoing = st.builds(
     Outgoing,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.inventory import LedgerEntry
-from tests.unit.tables.promises import Bench
+from tests.support.promises import Bench
 
 STOCK = 200
 WANTED = 60

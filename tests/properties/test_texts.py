@@ -18,7 +18,7 @@ from connectors.transport import Connections
 from connectors.webhooks.client import WebhookClient
 from connectors.wms.client import WmsClient
 from schemas.obligations import NotifyStatus, ObligedLine, PostOrder, ReleaseOrder, RequestInvoice, WithdrawRelease
-from tests.endpoint_kit import Answer, Endpoint, Request
+from tests.support.endpoints import Answer, Endpoint, Request
 
 NASTY = ["\r\n", "\r\nX-Evil: 1", "\0", "\x1b[2J", "%", "%2F", "%%", "/", "//", "\\", "?", "#", ";", " ", "..", ".", "é", "ß",
          "Ж", "注文", "🙂", "\u202e", "\u0301", "\u2028", "\ufeff", "\x7f", "\x85", "~", "<script>", "{x}", "&"]  # fmt: skip

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from schemas.base import Tick
 from schemas.inventory import DemandSubstituted
-from tables import allocation
-from tables.allocation import candidates, channel_room
-from tables.book import Book
-from tables.policy import ChannelPolicy, Policy, SitePolicy
-from tests.unit.tables.promises import Bench
+from tables.common.policy import ChannelPolicy, Policy, SitePolicy
+from tables.inventory import allocation
+from tables.inventory.allocation import candidates, channel_room
+from tables.inventory.item_ledger import Book
+from tests.support.promises import Bench
 
 ORDERS = ("web:0", "web:1", "edi:2", "edi:3")
 CHANNELS = {"web": ChannelPolicy(cap_milli=10_000), "edi": ChannelPolicy(sites=("DC1",), floor_milli=3_000)}

@@ -14,7 +14,7 @@ from infra.sandbox.crm import Crm
 from infra.sandbox.marketplace import Marketplace, MarketplaceOptions
 from infra.sandbox.store import MemoryStore
 from schemas.records import Record
-from tests.sandbox.kit import NOW
+from tests.support.sandbox import NOW
 
 
 def notice(sequence: int, status: str, order_id: str = "web:W1") -> bytes:

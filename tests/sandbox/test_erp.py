@@ -9,7 +9,7 @@ import pytest
 
 from infra.sandbox.erp import Erp, ErpOptions
 from infra.sandbox.store import MemoryStore
-from tests.sandbox.kit import DAY_MS, MASTER, NOW, as_erp_event, bill, order
+from tests.support.sandbox import DAY_MS, MASTER, NOW, as_erp_event, bill, order
 
 
 def an_erp(**options: Any) -> Erp:

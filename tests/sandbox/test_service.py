@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from schemas.documents import SalesOrderRow
-from tests.sandbox.kit import as_erp_event, as_wms_events, bill, release, withdrawal
-from tests.sandbox.service_kit import ROOT, Sandbox, an_extract, started_by, wait_for
+from tests.support.sandbox import as_erp_event, as_wms_events, bill, release, withdrawal
+from tests.support.sandbox_service import ROOT, Sandbox, an_extract, started_by, wait_for
 
 
 class Intake:

@@ -17,7 +17,7 @@ from infra.sandbox.erp import Erp, ErpOptions
 from infra.sandbox.store import Busy, MemoryStore, SqliteStore, Store
 from infra.sandbox.values import Answer
 from infra.sandbox.wms import Wms, WmsOptions
-from tests.sandbox.kit import MASTER, NOW, bill, order, release, withdrawal
+from tests.support.sandbox import MASTER, NOW, bill, order, release, withdrawal
 
 Core = Erp | Wms
 Step = tuple[Any, ...]

@@ -31,8 +31,8 @@ from schemas.obligations import (
     StatusNotified,
     WithdrawRelease,
 )
-from tests.e2e.app_kit import ITEM, Server, master
-from tests.sandbox.service_kit import Sandbox, an_extract, wait_for
+from tests.support.app import ITEM, Server, master
+from tests.support.sandbox_service import Sandbox, an_extract, wait_for
 
 T = TypeVar("T")
 LINES = [ObligedLine(1, ITEM, "DC1", 3_000, "EA", Decimal("12.50"), "USD")]

@@ -10,7 +10,7 @@ import pytest
 from infra.sandbox.master import Master
 from infra.sandbox.store import MemoryStore
 from infra.sandbox.wms import Wms, WmsOptions
-from tests.sandbox.kit import MASTER, NOW, as_wms_events, book, release, told, withdrawal, withdrawn, worked
+from tests.support.sandbox import MASTER, NOW, as_wms_events, book, release, told, withdrawal, withdrawn, worked
 
 CALM: dict[str, Any] = {"short": 0.0, "substituted": 0.0, "split": 0.0, "returned": 0.0}
 

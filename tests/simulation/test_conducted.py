@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-import streams.orders
+import streams.flows.orders
+from infra.simulation.order_course import Conducted
+from infra.simulation.run import simulate
 from schemas.deliveries import Dispatch, ObligationSettled
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from streams.agents import delivery
-from streams.simulation.conduct import Conducted
-from streams.simulation.run import simulate
-from tables import order_billing, order_handoffs, order_lines, order_posting, order_run
-from tables.deliveries import Stage
-from tables.dispatching import Desk
-from tables.orders import ErpLine, OrderTables
-from tests.simulation.found import assert_found, set_rule
+from tables.deliveries.dispatcher import Desk
+from tables.deliveries.state import Stage
+from tables.orders import erp_posting, invoicing, lines, process_manager, warehouse_release
+from tables.orders.state import ErpLine, OrderTables
+from tests.support.found import assert_found, set_rule
 
 SEEDS = range(1, 100, 2)
 
@@ -73,24 +73,24 @@ def _a_key_for_each_attempt(patch: pytest.MonkeyPatch) -> None:
 
 def _withdrawals_are_ignored(patch: pytest.MonkeyPatch) -> None:
     """What the warehouse gives back is thought to be there still."""
-    patch.setattr(order_run, "give_back", lambda t, order_id, task, answer: set())
+    patch.setattr(process_manager, "give_back", lambda t, order_id, task, answer: set())
 
 
 def _nothing_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(order_handoffs, "_surplus", lambda run: ())
+    patch.setattr(warehouse_release, "_surplus", lambda run: ())
 
 
 def _picks_are_billed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(order_billing, "shipped_milli", lambda run, number, line: line.executed.picked_milli)
+    patch.setattr(invoicing, "shipped_milli", lambda run, number, line: line.executed.picked_milli)
 
 
 def _posted_twice(patch: pytest.MonkeyPatch) -> None:
     def post(run: Any) -> Iterator[Any]:
-        for raised in order_posting.post(run):
+        for raised in erp_posting.post(run):
             yield raised
             yield replace(raised, obligation_id=raised.obligation_id + "/again", event_id=raised.event_id + "/again")
 
-    patch.setattr(order_run, "post", post)
+    patch.setattr(process_manager, "post", post)
 
 
 def _settled_releases_are_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -99,9 +99,9 @@ def _settled_releases_are_dropped(patch: pytest.MonkeyPatch) -> None:
     def settled(t: OrderTables, e: ObligationSettled) -> Iterator[Any]:
         if len(e.obligation_id) % 3 == 0:
             raise AlreadyApplied
-        return order_run.obligation_settled(t, e)
+        return process_manager.obligation_settled(t, e)
 
-    set_rule(patch, streams.orders._RULES, ObligationSettled, settled)
+    set_rule(patch, streams.flows.orders._RULES, ObligationSettled, settled)
 
 
 def _released_unconfirmed(patch: pytest.MonkeyPatch) -> None:
@@ -120,38 +120,38 @@ def _released_unconfirmed(patch: pytest.MonkeyPatch) -> None:
         def erp_line(self, line: Any) -> ErpLine:
             return confirmed
 
-    real: Any = order_handoffs._line_releases
-    patch.setattr(order_handoffs, "_line_releases", lambda run, number, line: real(Sure(run), number, line))
+    real: Any = warehouse_release._line_releases
+    patch.setattr(warehouse_release, "_line_releases", lambda run, number, line: real(Sure(run), number, line))
 
 
 def _credit_has_no_limit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("tables.credit._fits", lambda row, amount, granted: True)
+    patch.setattr("tables.customers.credit._fits", lambda row, amount, granted: True)
 
 
 def _notices_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Nobody is told that an order was cancelled."""
-    real = order_run._notify
+    real = process_manager._notify
 
     def notify(run: Any) -> Iterator[Any]:
         return (raised for raised in real(run) if '"cancelled"' not in raised.body)
 
-    patch.setattr(order_run, "_notify", notify)
+    patch.setattr(process_manager, "_notify", notify)
 
 
 def _lateness_is_silent(patch: pytest.MonkeyPatch) -> None:
     """No stage has a deadline."""
-    patch.setattr(order_run, "keep_stages", lambda run: iter(()))
+    patch.setattr(process_manager, "keep_stages", lambda run: iter(()))
 
 
 def _given_back_too_early(patch: pytest.MonkeyPatch) -> None:
     """A cancelled unit can be promised again before the warehouse has given it back."""
-    real = order_lines._run
+    real = lines._run
 
     def run(*what: Any) -> Any:
         sources, _ = real(*what)
         return replace(sources, instructed_milli=0, committed_milli=0), []
 
-    patch.setattr(order_lines, "_run", run)
+    patch.setattr(lines, "_run", run)
 
 
 def _leases_never_end(patch: pytest.MonkeyPatch) -> None:

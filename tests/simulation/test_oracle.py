@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streams.simulation.facts import ChangeFact, ErpFact, Execution, HoldFact, OrderFact, ReleaseFact, WantedLine, WmsFact
-from streams.simulation.oracle import Oracle
-from streams.simulation.order_oracle import OrderOracle
-from streams.simulation.policies import POLICIES
+from infra.simulation.facts import ChangeFact, ErpFact, Execution, HoldFact, OrderFact, ReleaseFact, WantedLine, WmsFact
+from infra.simulation.oracle import Oracle
+from infra.simulation.order_oracle import OrderOracle
+from infra.simulation.policies import POLICIES
 
 CASES = Path(__file__).parent.parent / "data" / "cases"
 ATP: list[dict[str, Any]] = json.loads((CASES / "atp.json").read_text())

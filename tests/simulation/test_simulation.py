@@ -11,30 +11,32 @@ from typing import Any
 
 import pytest
 
-import streams.promise
+import streams.flows.promise
 from connectors.erp.known import Known
+from infra.simulation.history import play
+from infra.simulation.oracle import Oracle
+from infra.simulation.run import SimulationReport, begin, simulate, simulate_many
+from infra.simulation.world import OpenLine, World
 from schemas import topics
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.inventory import PickShorted, StockCounted, StockReturned, StockShipped
-from streams.compiled import is_compiled
-from streams.engine.memory import MemoryStore
+from streams.engine.memory.log import MemoryStore
 from streams.engine.partition import FlowPartition, store_id
 from streams.engine.verify import verify
 from streams.engine.worker import Worker
-from streams.simulation.history import play
-from streams.simulation.oracle import Oracle
-from streams.simulation.run import SimulationReport, begin, simulate, simulate_many
-from streams.simulation.world import OpenLine, World
-from streams.trusted_clock import TrustedClock
-from tables import book, demand, inventory, versions
-from tables.calendars import to_day
-from tables.line_book import LineBook
-from tables.promise import PromiseTables
-from tables.safety import Free
-from tables.site_book import USABLE
-from tables.units import units_of
-from tests.simulation.found import assert_found, set_rule
+from streams.monitoring.trusted_clock import TrustedClock
+from streams.runtime.compiled_check import is_compiled
+from tables.common import row_version
+from tables.common.calendars import to_day
+from tables.inventory import demand, stock_movements
+from tables.inventory import item_ledger as book
+from tables.inventory.demand_line import LineBook
+from tables.inventory.safety_stock import Free
+from tables.inventory.site_position import USABLE
+from tables.inventory.state import PromiseTables
+from tables.inventory.units import units_of
+from tests.support.found import assert_found, set_rule
 
 MOST_SEEDS = 40
 MET = (
@@ -61,7 +63,7 @@ def test_a_run_repeats_exactly_whatever_the_hash_seed(seed: int) -> None:
 
     The order of a ledger entry's changes is part of the digest: a replay by another process must write the same record.
     """
-    program = f"from streams.simulation.run import simulate; r = simulate({seed}); print(r.digest, r.messages, r.crashes)"
+    program = f"from infra.simulation.run import simulate; r = simulate({seed}); print(r.digest, r.messages, r.crashes)"
     here = simulate(seed)
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
@@ -132,11 +134,11 @@ class _Nobody:
 
 
 def _no_dedupe(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("streams.translators.admit", lambda t, feed: iter(()))
+    patch.setattr("streams.flows.translators.admit", lambda t, feed: iter(()))
 
 
 def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
-    set_rule(patch, streams.promise._RULES, PickShorted, lambda p, t, e: iter(()))
+    set_rule(patch, streams.flows.promise._RULES, PickShorted, lambda p, t, e: iter(()))
 
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
@@ -148,22 +150,22 @@ def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
     """A count replaces the balance as of now."""
 
     def counted(p: Any, t: PromiseTables, e: StockCounted) -> Iterator[Any]:
-        return inventory.stock_counted(p, t, replace(e, occurred_at_ms=e.recorded_at_ms))
+        return stock_movements.stock_counted(p, t, replace(e, occurred_at_ms=e.recorded_at_ms))
 
-    set_rule(patch, streams.promise._RULES, StockCounted, counted)
+    set_rule(patch, streams.flows.promise._RULES, StockCounted, counted)
 
 
 def _reservations_for_ever(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("tables.reservations.expire", lambda book, reservation_id: None)
+    patch.setattr("tables.inventory.reservations.expire", lambda book, reservation_id: None)
 
 
 def _last_news_wins(patch: pytest.MonkeyPatch) -> None:
     """A replay takes the ERP's rows back in time."""
 
-    def newest(held: Any, event: Any) -> versions.Version:
-        return versions.Version(event.commit_position, event.source_position)
+    def newest(held: Any, event: Any) -> row_version.Version:
+        return row_version.Version(event.commit_position, event.source_position)
 
-    patch.setattr("tables.erp_rows.next_version", newest)
+    patch.setattr("tables.common.cdc_rows.next_version", newest)
 
 
 def _dropped_batches_stay(patch: pytest.MonkeyPatch) -> None:
@@ -173,17 +175,17 @@ def _dropped_batches_stay(patch: pytest.MonkeyPatch) -> None:
 
 def _picks_take_stock_only(patch: pytest.MonkeyPatch) -> None:
     """A pick leaves its demand where it was."""
-    patch.setattr("tables.demand.take", lambda book, d, qty, site: d)
+    patch.setattr("tables.inventory.demand.take", lambda book, d, qty, site: d)
 
 
 def _sites_are_not_checked(patch: pytest.MonkeyPatch) -> None:
     """A mistyped site is a site."""
-    patch.setattr("tables.inventory.check_site", lambda t, site, event_id: None)
+    patch.setattr("tables.inventory.stock_movements.check_site", lambda t, site, event_id: None)
 
 
 def _any_day_is_a_day(patch: pytest.MonkeyPatch) -> None:
     """What is expected at the end of time, or came before it began, is expected on that day."""
-    patch.setattr("tables.supply.plan_day", lambda day: None if day is None else to_day(day))
+    patch.setattr("tables.inventory.supply.plan_day", lambda day: None if day is None else to_day(day))
 
 
 def _paused_is_lost(patch: pytest.MonkeyPatch) -> None:
@@ -199,12 +201,12 @@ def _broken_is_applied(patch: pytest.MonkeyPatch) -> None:
 def _one_history(patch: pytest.MonkeyPatch) -> None:
     """Positions are compared whatever database they are of."""
     patch.setattr(Known, "epoch", property(lambda self: 1))
-    patch.setattr("tables.erp_tables.rank", lambda table, history, ms, told_ms: len(table.starts) - 1)
+    patch.setattr("tables.common.cdc_tables.rank", lambda table, history, ms, told_ms: len(table.starts) - 1)
 
 
 def _truncated_is_there(patch: pytest.MonkeyPatch) -> None:
     """A table that was emptied keeps its rows."""
-    patch.setattr("tables.erp_tables.is_cut", lambda table, version, e: False)
+    patch.setattr("tables.common.cdc_tables.is_cut", lambda table, version, e: False)
 
 
 def _packs_change_documents(patch: pytest.MonkeyPatch) -> None:
@@ -218,7 +220,7 @@ def _events_are_parcels(patch: pytest.MonkeyPatch) -> None:
     def shipped(p: Any, t: PromiseTables, e: StockShipped) -> Iterator[Any]:
         return demand.stock_shipped(p, t, replace(e, shipment=e.event_id))
 
-    set_rule(patch, streams.promise._RULES, StockShipped, shipped)
+    set_rule(patch, streams.flows.promise._RULES, StockShipped, shipped)
 
 
 def _a_number_is_an_event(patch: pytest.MonkeyPatch) -> None:
@@ -227,7 +229,7 @@ def _a_number_is_an_event(patch: pytest.MonkeyPatch) -> None:
     def again(t: Any, held: Any, feed: Any) -> Iterator[Any]:
         raise AlreadyApplied
 
-    patch.setattr("tables.feeds._again", again)
+    patch.setattr("tables.operations.feed_sequence._again", again)
 
 
 def _any_clock_is_right(patch: pytest.MonkeyPatch) -> None:
@@ -239,9 +241,9 @@ def _anything_comes_back(patch: pytest.MonkeyPatch) -> None:
     """More comes back than left, and is stock."""
 
     def returned(p: Any, t: PromiseTables, e: StockReturned) -> Iterator[Any]:
-        return inventory.stock_returned(p, t, replace(e, order_id=None, line=None))
+        return stock_movements.stock_returned(p, t, replace(e, order_id=None, line=None))
 
-    set_rule(patch, streams.promise._RULES, StockReturned, returned)
+    set_rule(patch, streams.flows.promise._RULES, StockReturned, returned)
 
 
 BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (

@@ -15,9 +15,9 @@ from mypy import build, nodes, types
 from mypy.modulefinder import BuildSource
 from mypy.options import Options
 
-from streams.app import all_flows
 from streams.engine.flow import Fold
-from streams.settings import Settings
+from streams.runtime.app import all_flows
+from streams.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 RULES = ("schemas", "tables", "connectors")

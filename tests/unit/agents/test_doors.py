@@ -22,12 +22,12 @@ from connectors.channels.marketplace.client import NoPage, Page
 from schemas import topics
 from schemas.records import Record
 from schemas.topics import raw_channel
-from streams.agents.drop import Folder, drop
+from streams.agents.file_drop import Folder, drop
 from streams.agents.inbound import Door, FolderDoor, Inbound, PolledDoor
-from streams.agents.poll import CURSOR, last_cursor, poll, records_of
+from streams.agents.marketplace_poll import CURSOR, last_cursor, poll, records_of
 from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 
 MARKET, EDI = raw_channel("marketplace"), raw_channel("edi")
 HEAD = "order,customer,placed_at,line,item,qty\n"

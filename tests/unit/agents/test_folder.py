@@ -17,12 +17,12 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import raw_channel
-from streams.agents.drop import Dropped, Folder, drop
-from streams.agents.files import FileNotes, outcomes
-from streams.agents.folder import Declared, clean_name, free, read_bounded
+from streams.agents.drop_folder import Declared, clean_name, free, read_bounded
+from streams.agents.file_drop import Dropped, Folder, drop
+from streams.agents.file_notices import FileNotes, outcomes
 from streams.agents.inbound import FolderDoor, Inbound
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 
 HEAD = "order,customer,placed_at,line,item,qty\n"
 ROW = "A,C,2026-11-02T09:00:00Z,1,X,1\n"
@@ -123,7 +123,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkey
                 out.write("B,C,2026-11-02T09:00:00Z,1,X,1\n")
         return data
 
-    monkeypatch.setattr("streams.agents.drop.read_bounded", growing)
+    monkeypatch.setattr("streams.agents.file_drop.read_bounded", growing)
     assert drops(folder) == {}
     assert [len(dropped.records) for dropped in drops(folder).values()] == [2]
 

@@ -13,7 +13,7 @@ import pytest
 from connectors.api.app import create_api, create_health_api
 from connectors.api.ports import Answer, Busy, Readiness
 from connectors.api.staleness import HEADER
-from tests.unit.api.fakes import BUSY, REUSED, Client, Fake, entry, ports
+from tests.support.api_fakes import BUSY, REUSED, Client, Fake, entry, ports
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from connectors.api.console import stream
 from connectors.api.console.ports import Console
 from connectors.api.console.shapes import STAGES, card, warnings
 from schemas.frozen import replace
-from tables.order_states import STATUSES
-from tests.unit.api.console_fakes import FakeDemo, FakeLive
-from tests.unit.api.fakes import ORDER, ROW, Client, Fake, ports
+from tables.orders.lifecycle import STATUSES
+from tests.support.api_fakes import ORDER, ROW, Client, Fake, ports
+from tests.support.console_fakes import FakeDemo, FakeLive
 
 PAGE = {"X-Crossdock-Page": "1"}
 

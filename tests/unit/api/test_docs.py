@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from connectors.api.app import create_api
-from tests.unit.api.fakes import Client, Fake, ports
+from tests.support.api_fakes import Client, Fake, ports
 
 
 def test_the_documentation_page_brings_its_scripts_along() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.api.app import create_api
 from connectors.api.ports import Readiness
-from tests.unit.api.fakes import Client, Fake, FakeInterventions, ports
+from tests.support.api_fakes import Client, Fake, FakeInterventions, ports
 
 RECORD = "promise.inbox.v1/2/7"
 

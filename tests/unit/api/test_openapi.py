@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from connectors.api.app import create_api
-from tests.unit.api.fakes import Client, Fake, ports
+from tests.support.api_fakes import Client, Fake, ports
 
 APP = create_api(ports(Fake()))
 SCHEMA = schemathesis.openapi.from_dict(Client(APP).get("/openapi.json").json())

@@ -17,9 +17,9 @@ from schemas.codec import Codec
 from schemas.golden import load_index
 from schemas.inventory import Atp
 from schemas.topics import ATP, ROUTES
-from tests.properties.any_events import TYPES, instances
-from tests.registry_kit import client_of, plain, reader_of, served
-from tests.unit.api.fakes import Client, Fake, ports
+from tests.support.any_events import TYPES, instances
+from tests.support.api_fakes import Client, Fake, ports
+from tests.support.registry import client_of, plain, reader_of, served
 
 CODEC = Codec()
 ATP_IDS = [int(number) for number, entry in load_index().items() if entry["name"] == "Atp"]

@@ -16,10 +16,10 @@ from connectors.api.ports import NotKnown
 from connectors.api.strict import REFUSES_ALL, StrictRoute, query_names
 from connectors.channels.orders.schema import document_schema
 from connectors.texts import is_id, unknown, visible, visible_json
-from streams.engine.memory import MemoryLog
-from streams.intake import WebhookIntake
-from tests.unit.api.console_fakes import FakeDemo, FakeLive
-from tests.unit.api.fakes import Client, Fake, ports
+from streams.commands.api_commands import WebhookIntake
+from streams.engine.memory.log import MemoryLog
+from tests.support.api_fakes import Client, Fake, ports
+from tests.support.console_fakes import FakeDemo, FakeLive
 
 
 def app_of() -> FastAPI:

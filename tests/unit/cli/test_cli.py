@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from streams.access import PARTIES
-from streams.chaos.run import ChaosReport
+from infra.chaos.run import ChaosReport
+from infra.simulation.run import SimulationReport
 from streams.cli import app
-from streams.cli.say import Failed, Mistake
+from streams.cli.output import Failed, Mistake
 from streams.engine.log import TopicPartition
 from streams.engine.verdict import Verdict
 from streams.engine.verify import PartitionReport
-from streams.settings import BadSettings
-from streams.simulation.run import SimulationReport
-from tests.e2e.app_kit import ITEM, count, master
+from streams.runtime.kafka_acls import PARTIES
+from streams.settings.settings import BadSettings
+from tests.support.app import ITEM, count, master
 
 RUNNER = CliRunner()
 
@@ -283,7 +283,7 @@ def test_reconcile_is_zero_only_if_everything_was_compared(stocked: str, tmp_pat
 def test_chaos_does_not_call_a_fault_survived_that_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was asked for by name, and this machine cannot have it."""
     report = ChaosReport(1, 1, left_out={"disk-full": "there is no small disk"})
-    monkeypatch.setattr("streams.chaos.run.chaos", lambda seed, **more: report)
+    monkeypatch.setattr("infra.chaos.run.chaos", lambda seed, **more: report)
     result = invoke("chaos", "--faults", "disk-full")
     assert isinstance(result.exception, Failed)
     assert "disk-full" in str(result.exception)
@@ -296,7 +296,7 @@ def test_simulate_runs_seeds_and_fails_with_those_that_fail(monkeypatch: pytest.
             progress(report)
         return [report for report in reports if not report.is_ok]
 
-    monkeypatch.setattr("streams.simulation.run.simulate_many", pretended)
+    monkeypatch.setattr("infra.simulation.run.simulate_many", pretended)
     assert answered("simulate", "--seeds", "5") == {"seeds": 5, "messages": 50, "failed": []}
     result = invoke("simulate", "--seed", "7")
     assert isinstance(result.exception, Failed)
@@ -348,8 +348,8 @@ def test_the_api_listens_on_loopback_only() -> None:
 
 def test_the_demo_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> None:
     """A second demonstration starts on an empty log again; a directory that is not a demonstration's is left alone."""
-    from streams.cli.say import Mistake
-    from streams.cli.serve import _empty
+    from infra.demo.cli import _empty
+    from streams.cli.output import Mistake
 
     _empty(tmp_path / "demo")
     (tmp_path / "demo" / "log").mkdir()

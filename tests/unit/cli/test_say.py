@@ -11,9 +11,9 @@ import pytest
 
 from connectors.texts import masked
 from streams.cli import _readable
-from streams.cli.say import Terminal, as_it_is, as_json, table
-from streams.opening import opened_log
-from streams.settings import BadSettings, load
+from streams.cli.output import Terminal, as_it_is, as_json, table
+from streams.runtime.open_log import opened_log
+from streams.settings.settings import BadSettings, load
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\u202eevil\x9b31m"
 

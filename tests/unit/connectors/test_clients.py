@@ -31,7 +31,7 @@ from schemas.obligations import (
     StatusNotified,
     WithdrawRelease,
 )
-from tests.endpoint_kit import Answer, Endpoint
+from tests.support.endpoints import Answer, Endpoint
 
 T = TypeVar("T")
 LINE = ObligedLine(1, "SKU-1", "DC1", 3_000, "EA", Decimal("12.50"), "USD")

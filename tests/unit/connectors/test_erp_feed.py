@@ -14,8 +14,8 @@ from schemas.errors import BadMessage
 from schemas.frozen import replace
 from schemas.inventory import ErpItemsNews
 from schemas.operations import ExceptionNoted
-from streams.erp_feed import ErpFeedTables, erp_translate
-from tables.table import in_memory
+from streams.flows.erp_feed import ErpFeedTables, erp_translate
+from tables.common.table import in_memory
 from tests.unit.connectors.test_erp import BALANCE, ITEM, raw, record, source
 
 

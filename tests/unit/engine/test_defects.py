@@ -14,16 +14,16 @@ from schemas.errors import NotYet
 from schemas.inventory import Atp, ItemSuspected, StockReceived, SuspicionCleared
 from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted, RecordSkipped
 from schemas.records import Record, Translation
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.fates import is_state
 from streams.engine.flow import Translator
 from streams.engine.log import Log, Outgoing, Store, StoreFailed, TopicPartition
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 from streams.engine.partition import Limits, PartitionHalted
 from streams.engine.table import MAX_ROW_BYTES
 from streams.engine.verify import verify
 from streams.engine.worker import Worker
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     Item,
@@ -70,7 +70,7 @@ def test_an_exception_of_one_events_data_is_its_dead_letter_and_its_item_is_susp
     log, worker = run(to_inbox(item_changed("SKU-1")), good[0], bad, good[1])
     (letter,) = sent(log, DeadLetter)
     assert letter.value == bad.value
-    assert letter.reason.startswith("crossdock has a defect that this brings to light: KeyError: 'oops' (toys.py:")
+    assert letter.reason.startswith("crossdock has a defect that this brings to light: KeyError: 'oops' (toy_flows.py:")
     assert letter.hint == "report it with this letter; replay it once the defect is corrected"
     assert letter.items == ["SKU-1"]
     assert fates(worker) == {"inputs": 5, "applied": 4, "dead_lettered": 1}

@@ -15,13 +15,13 @@ from streams.engine.fates import EngineTables
 from streams.engine.flow import Fold
 from streams.engine.limits import Limits
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
-from streams.engine.memory import Faults, MemoryLog
+from streams.engine.memory.log import Faults, MemoryLog
 from streams.engine.partition import store_id
 from streams.engine.table import FoldTables, Journal
 from streams.engine.worker import Worker
-from streams.promise import promise_fold
-from tables.policy import Policy
-from tests.unit.engine.toys import (
+from streams.flows.promise import promise_fold
+from tables.common.policy import Policy
+from tests.support.toy_flows import (
     INBOX,
     PARTITIONS,
     Item,

@@ -13,10 +13,10 @@ from schemas.records import Headers
 from streams.engine.fates import Fates
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, TopicPartition
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 from streams.engine.partition import Limits, PartitionHalted
 from streams.engine.quarantine import cause_of
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     ToyTables,

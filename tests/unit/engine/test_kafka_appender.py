@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.engine.kafka import Appender
-from streams.engine.kafka_clients import KafkaSettings
+from streams.engine.kafka.clients import KafkaSettings
+from streams.engine.kafka.log import Appender
 from streams.engine.keeper import Keeper
 from streams.engine.log import Outgoing, Unavailable
 
@@ -81,7 +81,7 @@ def test_a_repeat_that_was_written_before_is_sent_again_by_its_caller(appender: 
 def test_no_batch_overtakes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that failed would be taken as written once a later one is: librdkafka cannot tell, where a producer is new."""
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr("streams.engine.kafka_clients.Producer", told.append)
+    monkeypatch.setattr("streams.engine.kafka.clients.Producer", told.append)
     settings = KafkaSettings("127.0.0.1:1")
     settings.producer()
     settings.producer(transactional_id="t")

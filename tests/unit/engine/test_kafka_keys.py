@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from streams.engine import kafka_keys
-from streams.engine.kafka_keys import KafkaKeys
+from streams.engine.kafka import keys as kafka_keys
+from streams.engine.kafka.keys import KafkaKeys
 from streams.engine.keeper import Keeper
 from streams.engine.log import TopicPartition, Unavailable
-from tests.contracts.harness import topic
+from tests.support.log_harness import topic
 
 TOPIC = "state.v1"
 

@@ -13,15 +13,15 @@ from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from schemas.records import Record
-from streams.engine import kafka_member
-from streams.engine.kafka_clients import KafkaSettings
-from streams.engine.kafka_commits import MARK_KEY, Anchor, mark_of, proof_by, proof_of
-from streams.engine.kafka_member import KafkaMember, Seat
-from streams.engine.kafka_namesakes import Namesakes
-from streams.engine.kafka_ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, Stage
-from streams.engine.kafka_transaction import Changes, Uncertain
+from streams.engine.kafka import member as kafka_member
+from streams.engine.kafka.clients import KafkaSettings
+from streams.engine.kafka.commits import MARK_KEY, Anchor, mark_of, proof_by, proof_of
+from streams.engine.kafka.member import KafkaMember, Seat
+from streams.engine.kafka.ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, Stage
+from streams.engine.kafka.process_name import Namesakes
+from streams.engine.kafka.transaction import Changes, Uncertain
 from streams.engine.log import Fenced, StoreId, TopicPartition, Transaction, Unavailable
-from tests.contracts.harness import Owned
+from tests.support.log_harness import Owned
 
 INPUT, CHANGELOG = "in", "g.changelog"
 PARTITIONS = range(3)

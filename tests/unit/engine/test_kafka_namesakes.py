@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.engine.embedded_files import CannotOpen
-from streams.engine.kafka_namesakes import GroupMember, Namesakes, name_in
+from streams.engine.embedded.files import CannotOpen
+from streams.engine.kafka.process_name import GroupMember, Namesakes, name_in
 from streams.engine.log import Unavailable
 
 SESSION_S = 0.2

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from streams.engine.kafka_commits import MARK_KEY, Mark
-from streams.engine.kafka_restore import CatchUp
-from streams.engine.kafka_store import Lease, open_store
+from streams.engine.kafka.commits import MARK_KEY, Mark
+from streams.engine.kafka.restore import CatchUp
+from streams.engine.kafka.store import Lease, open_store
 from streams.engine.log import Unavailable
 from streams.engine.scans import scan_items
 
@@ -123,7 +123,7 @@ def test_what_was_compacted_is_shown_only_at_the_end(leases: dict[int, Lease], r
 
 
 def test_a_commit_too_large_to_hold_back_hides_the_store(leases: dict[int, Lease], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.kafka_restore._MOST_HELD", 5)
+    monkeypatch.setattr("streams.engine.kafka.restore._MOST_HELD", 5)
     catch_up = CatchUp(leases)
     catch_up.take(said(0, *range(5)), unknown)
     assert leases[0].store.is_shown

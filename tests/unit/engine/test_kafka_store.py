@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.engine.embedded_files import CannotOpen
-from streams.engine.kafka_commits import anchor_at
-from streams.engine.kafka_store import KafkaRows, KafkaStore, Row, open_store, row_prefix
+from streams.engine.embedded.files import CannotOpen
+from streams.engine.kafka.commits import anchor_at
+from streams.engine.kafka.store import KafkaRows, KafkaStore, Row, open_store, row_prefix
 from streams.engine.log import StoreId, Unavailable
 
 FLOW = "f"
@@ -149,7 +149,7 @@ def test_another_process_is_told_apart(store: KafkaStore, monkeypatch: pytest.Mo
         raise RuntimeError(f"IO error: While lock file: {path}/LOCK: Resource temporarily unavailable")
 
     store.close()
-    monkeypatch.setattr("streams.engine.kafka_store.Rdict", locked)
+    monkeypatch.setattr("streams.engine.kafka.store.Rdict", locked)
     with pytest.raises(CannotOpen, match="in use by another process"):
         store.open()
 
@@ -201,7 +201,7 @@ def test_a_flipped_byte_is_noticed_and_the_store_made_again(
 
 def test_a_store_that_does_not_tell_where_it_is_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It opens, and the first row asked for cannot be read: what failed does not keep the directory's lock meanwhile."""
-    monkeypatch.setattr("streams.engine.kafka_store._READERS_S", 0.5)
+    monkeypatch.setattr("streams.engine.kafka.store._READERS_S", 0.5)
     store = open_store(tmp_path / "0", "id")
     store.apply(rows(1), 9)
     store.db.flush()
@@ -215,7 +215,7 @@ def test_a_store_that_does_not_tell_where_it_is_is_made_again(tmp_path: Path, mo
 def test_whoever_keeps_what_a_damaged_store_raised_does_not_keep_it_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.engine.kafka_store._READERS_S", 0.5)
+    monkeypatch.setattr("streams.engine.kafka.store._READERS_S", 0.5)
     store = open_store(tmp_path / "0", "id")
     store.apply(rows(1), 200, logged=False)
     store.db.flush()

@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import ConfigEntry, ConfigResource, TopicMetadata
 
-from streams.engine.kafka_clients import KafkaSettings
-from streams.engine.kafka_topics import KafkaTopics
+from streams.engine.kafka.clients import KafkaSettings
+from streams.engine.kafka.topics import KafkaTopics
 from streams.engine.log import Unavailable
 
 ITEMS = "items.v1"

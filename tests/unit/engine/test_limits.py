@@ -17,14 +17,14 @@ from schemas.inventory import StockReceived
 from schemas.operations import DeadLetter, ExceptionNoted, SourcePaused, SourceResumed
 from schemas.records import Record, Translation
 from streams.engine.controls import FollowedControls
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.fates import is_state
 from streams.engine.flow import Translator
 from streams.engine.limits import Limits, SourceLimit, Windows
 from streams.engine.log import Log, Outgoing, TopicPartition, Unavailable
-from streams.engine.memory import Faults, MemoryLog
+from streams.engine.memory.log import Faults, MemoryLog
 from streams.engine.worker import Worker
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     drain,

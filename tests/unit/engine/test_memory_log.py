@@ -6,7 +6,7 @@ import pytest
 
 from schemas.topics import Topic
 from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
-from streams.engine.memory import Crash, Faults, MemoryLog, MemoryMember
+from streams.engine.memory.log import Crash, Faults, MemoryLog, MemoryMember
 
 INBOX = Topic("inbox", "key", "tests", 1_000, (), 3)
 FIRST = TopicPartition("inbox", 0)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from schemas.errors import BrokenInvariant
-from streams.engine.memory import MemoryStore
+from streams.engine.memory.log import MemoryStore
 from streams.engine.table import SCAN_ROWS, Change, EngineTable, FoldTables, Journal
-from tables.table import Table
+from tables.common.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from schemas.records import UnknownFields
 from streams.engine.fates import UnknownField
 from streams.engine.flow import Translator
 from streams.engine.log import Outgoing, StoreId
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 from streams.engine.unknown_fields import MOST_FIELDS, MOST_OF_A_PATH, UnknownFieldCounts
 from streams.engine.verify import verify
-from streams.unknown_fields import WARNED_DAYS, SourceReader
-from tables.feeds import FeedTables, admit
-from tables.table import DictTable
-from tests.unit.engine.toys import ALL_TOPICS, CODEC, drain, new_worker, raw
+from streams.queries.unknown_fields import WARNED_DAYS, SourceReader
+from tables.common.table import DictTable
+from tables.operations.feed_sequence import FeedTables, admit
+from tests.support.toy_flows import ALL_TOPICS, CODEC, drain, new_worker, raw
 
 WMS = Translator("translate.wms", [topics.RAW_WMS], translate, tables=FeedTables, admit=admit)
 

@@ -11,11 +11,11 @@ import pytest
 from schemas import topics
 from streams.engine import verify as verify_module
 from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
-from streams.engine.memory import MemoryLog, MemoryMember, MemoryStore
+from streams.engine.memory.log import MemoryLog, MemoryMember, MemoryStore
 from streams.engine.partition import Flow
 from streams.engine.scratch import ScratchStore
 from streams.engine.verify import state_hash, verify
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     PARTITIONS,

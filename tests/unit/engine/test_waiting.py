@@ -14,12 +14,12 @@ from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted
 from streams.engine.fates import EngineTables, fact_of
 from streams.engine.flow import Fold
 from streams.engine.log import TopicPartition, Unavailable
-from streams.engine.memory import Faults, MemoryLog
+from streams.engine.memory.log import Faults, MemoryLog
 from streams.engine.partition import Limits, SourceLimit, store_id
 from streams.engine.table import FoldTables, Journal
 from streams.engine.verify import verify
 from streams.engine.worker import Worker
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     PARTITIONS,

@@ -14,10 +14,10 @@ from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import ExceptionNoted
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
-from streams.engine.memory import Crash, Faults, MemoryLog
+from streams.engine.memory.log import Crash, Faults, MemoryLog
 from streams.engine.partition import PartitionHalted
 from streams.engine.worker import Pace, StepReport, Worker
-from tests.unit.engine.toys import (
+from tests.support.toy_flows import (
     CODEC,
     INBOX,
     PARTITIONS,

@@ -15,7 +15,7 @@ import yaml
 from connectors.erp.columns import TABLES
 from connectors.erp.topics import raw_topic
 from infra.erp.database import TABLES as FILLED
-from streams.settings import load
+from streams.settings.settings import load
 
 ROOT = Path(__file__).parents[3]
 INFRA = ROOT / "infra"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas import topics
-from streams.access import ACTING, PARTIES, WRITES, Cluster, Need, Party, cluster_of, commands
 from streams.agents.faust_app import GROUP as FAUST_GROUP
-from streams.settings import Settings
+from streams.runtime.kafka_acls import ACTING, PARTIES, WRITES, Cluster, Need, Party, cluster_of, commands
+from streams.settings.settings import Settings
 
 CLUSTER: Cluster = cluster_of(Settings(log=""))
 NAMES = {topic.name for topic in CLUSTER.topics}

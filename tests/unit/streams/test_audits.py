@@ -6,8 +6,8 @@ import pytest
 
 from connectors.api.ports import AuditQuery, Invalid
 from schemas.inventory import LedgerEntry
-from streams import audits
-from streams.audits import audited, instant_ms
+from streams.queries import audits
+from streams.queries.audits import audited, instant_ms
 from tests.unit.tables.test_audit import change, told
 
 NOW = 1_793_620_800_000  # 2026-11-02T12:00:00Z

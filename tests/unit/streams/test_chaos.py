@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.chaos.cluster import SCRIPTS
+from infra.chaos.faults import FAULTS, IN_A_CLUSTER, ON_A_DISK
+from infra.chaos.mirror import Mirror
+from infra.chaos.proxy import Proxy
+from infra.chaos.run import chaos
 from schemas import topics
 from schemas.records import Record
-from streams.chaos.cluster import SCRIPTS
-from streams.chaos.faults import FAULTS, IN_A_CLUSTER, ON_A_DISK
-from streams.chaos.mirror import Mirror
-from streams.chaos.proxy import Proxy
-from streams.chaos.run import chaos
 from streams.engine.log import StoreId, TopicPartition
 
 PATIENCE_S = 20.0

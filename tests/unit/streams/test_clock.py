@@ -10,18 +10,18 @@ from schemas.codec import Codec
 from schemas.deliveries import DeliveryTick, ObligationRaised
 from schemas.frozen import replace
 from schemas.orders import OrderTick
-from streams.clock import Clock, timed
-from streams.customers import customers
-from streams.deliveries import deliveries_fold
 from streams.engine.log import Outgoing, TopicPartition
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 from streams.engine.partition import Flow
 from streams.engine.partitions import partition_of
 from streams.engine.worker import Worker
-from streams.orders import orders_fold
-from streams.promise import promise_fold
-from tables.deliveries import EndpointPolicies
-from tables.policy import Policy
+from streams.flows.customers import customers
+from streams.flows.deliveries import deliveries_fold
+from streams.flows.orders import orders_fold
+from streams.flows.promise import promise_fold
+from streams.flows.ticks import Clock, timed
+from tables.common.policy import Policy
+from tables.deliveries.state import EndpointPolicies
 
 CODEC = Codec()
 INBOX = topics.DELIVERY_INBOX

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streams import cli
-from streams.compiled import outdated
+from streams.runtime.compiled_check import outdated
 
 
 def compiled(root: Path, **sources: str) -> None:
@@ -38,9 +38,9 @@ def test_where_nothing_was_compiled_nothing_is_outdated(tmp_path: Path) -> None:
 def test_a_command_refuses_to_run_other_rules_than_those_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "outdated", lambda: ["tables/atp.py", "tables/book.py"])
+    monkeypatch.setattr(cli, "outdated", lambda: ["tables/inventory/atp.py", "tables/inventory/item_ledger.py"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "tables/atp.py and 1 more changed after it was compiled" in said and "infra/compile.sh --remove" in said
+    assert "tables/inventory/atp.py and 1 more changed after it was compiled" in said and "infra/compile.sh --remove" in said

@@ -14,13 +14,13 @@ import pytest
 from connectors.channels.formats import CSV, MARKETPLACE, ORDERS, WEBSHOP, headers_of, translate
 from connectors.channels.webshop.signature import HEADER, is_signed
 from connectors.wms.translate import translate as translate_wms
+from infra.demo import garbage
+from infra.demo.channels import wishes
+from infra.demo.doors import Doors, marketplace_order, shop_order
+from infra.demo.world import DemoItem, Plan, Price, Wish
 from schemas.errors import BadMessage
 from schemas.orders import OrderPlaced
 from schemas.records import Record
-from streams.demo import garbage
-from streams.demo.channels import wishes
-from streams.demo.doors import Doors, marketplace_order, shop_order
-from streams.demo.world import DemoItem, Plan, Price, Wish
 
 NOW_MS = 1_793_620_800_000
 ITEMS = [

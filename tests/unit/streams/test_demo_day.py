@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from streams.demo import day as demo_day
-from streams.demo.day import Day
+from infra.demo import day as demo_day
+from infra.demo.day import Day
 
 
 class Warehouse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.folded_with import NOTE, mixed, note_policy
-from tables.policy import Policy, SitePolicy
+from streams.runtime.policy_history import NOTE, mixed, note_policy
+from tables.common.policy import Policy, SitePolicy
 
 
 def test_a_change_of_settings_is_told(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from connectors.api.ports import Answer, Busy, ReserveCommand, TooMany
 from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import Reply
-from streams.engine.memory import MemoryLog
-from streams.hold_counts import LONGEST_WAIT_S, HoldCounts
-from streams.requests import Requests
-from streams.settings import load
-from tests.unit.api.fakes import Client, Fake, ports
+from streams.commands.hold_counts import LONGEST_WAIT_S, HoldCounts
+from streams.commands.request_reply import Requests
+from streams.engine.memory.log import MemoryLog
+from streams.settings.settings import load
+from tests.support.api_fakes import Client, Fake, ports
+from tests.support.promises import NOON, Bench
 from tests.unit.streams.test_requests import answered, command, inbox
-from tests.unit.tables.promises import NOON, Bench
 
 CODEC = Codec()
 

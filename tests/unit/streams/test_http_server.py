@@ -17,12 +17,12 @@ import pytest
 
 from connectors.api.app import create_api
 from connectors.api.console.ports import Console
+from connectors.api.http_server import Bounds, server_config
 from connectors.api.ports import Ports
 from schemas.inventory import LedgerEntry
-from streams.http_server import Bounds, server_config
-from streams.serving import ApiServer, bound
-from tests.unit.api.console_fakes import FakeLive
-from tests.unit.api.fakes import Fake, entry, ports
+from streams.runtime.api_server import ApiServer, bound
+from tests.support.api_fakes import Fake, entry, ports
+from tests.support.console_fakes import FakeLive
 
 HEAD = b"GET /v1/atp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 BODY = b"POST /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -201,7 +201,7 @@ def test_fewer_files_mean_fewer_connections(monkeypatch: pytest.MonkeyPatch) -> 
     """The log and the folders keep what they need, even if the machine gives little."""
     import resource
 
-    from streams import http_server
+    from connectors.api import http_server
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (300, 300))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: None)

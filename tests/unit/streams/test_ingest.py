@@ -12,9 +12,9 @@ import pytest
 
 from schemas.records import Record
 from schemas.topics import DEFINED, raw_channel
+from streams.commands.file_ingest import BadInput, Intake, ingest_file, messages_of, read_dump
 from streams.engine.log import TopicPartition
-from streams.engine.memory import MemoryLog
-from streams.ingest import BadInput, Intake, ingest_file, messages_of, read_dump
+from streams.engine.memory.log import MemoryLog
 
 CHANNELS = ("web", "edi")
 

@@ -17,13 +17,13 @@ from schemas.inventory import Atp, DayNet
 from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
 from schemas.topics import Topic
-from streams import live
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.log import Follower, Outgoing
 from streams.engine.partitions import partition_of
-from streams.live import LiveRows
-from streams.pulse import latency
-from tests.unit.api.fakes import ORDER, ROW, exception
+from streams.monitoring import dashboard_index
+from streams.monitoring.dashboard import latency
+from streams.monitoring.dashboard_index import LiveRows
+from tests.support.api_fakes import ORDER, ROW, exception
 
 CODEC = Codec()
 
@@ -110,7 +110,7 @@ def test_what_was_there_before_is_no_news_and_what_changes_is_told_once(world: W
 
 
 def test_changes_are_bounded_and_an_old_cursor_has_to_read_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "KEPT_CHANGES", 6)
+    monkeypatch.setattr(dashboard_index, "KEPT_CHANGES", 6)
     rows = world.read()
     start = rows.cursor()
     for n in range(5):
@@ -202,7 +202,7 @@ def test_nothing_is_read_while_nobody_looks(world: World) -> None:
         assert rows.is_reading and rows._in_status == {}
         rows.touch()
         _until(lambda: rows._in_status)
-        clock[0] += live.IDLE_S + 1
+        clock[0] += dashboard_index.IDLE_S + 1
         time.sleep(0.05)
         world.order("b", "open")
         time.sleep(0.05)
@@ -221,5 +221,5 @@ def _until(holds: Any) -> None:
 
 
 def test_rows_are_typed_as_they_are_followed() -> None:
-    carried = {topic.carries[0].type for topic in live.FOLLOWED}
+    carried = {topic.carries[0].type for topic in dashboard_index.FOLLOWED}
     assert {Atp, OrderStatus, ExceptionRow} < carried

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from streams import machine
 from streams.engine.keeper import Keeper
-from streams.machine import Disk, Machine
-from streams.trusted_clock import TrustedClock, anchor_in
+from streams.monitoring import machine
+from streams.monitoring.machine import Disk, Machine
+from streams.monitoring.trusted_clock import TrustedClock, anchor_in
 
 
 def until(condition: Callable[[], Any]) -> None:

@@ -12,12 +12,12 @@ from schemas.codec import Codec
 from schemas.deliveries import RetryObligation
 from schemas.operations import ExceptionRow
 from schemas.orders import OrderStatus, ReleaseHold
+from streams.commands.api_commands import ExceptionDesk
+from streams.commands.hold_release import HoldDesk
 from streams.engine.log import TopicPartition
-from streams.engine.memory import MemoryLog
-from streams.intake import ExceptionDesk
-from streams.order_desk import HoldDesk
-from streams.views import Published
-from tests.unit.api.fakes import ORDER, exception
+from streams.engine.memory.log import MemoryLog
+from streams.queries.published import Published
+from tests.support.api_fakes import ORDER, exception
 
 CODEC = Codec()
 ORDER_ID = "web:W/1"

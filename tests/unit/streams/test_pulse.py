@@ -12,13 +12,13 @@ from connectors.api.console.ports import Held, Numbers
 from connectors.api.ports import Paused, SourceFreshness
 from schemas import topics
 from schemas.codec import Codec
-from streams import pulse
-from streams.engine.embedded import EmbeddedLog
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.fates import Fates
 from streams.engine.log import TopicPartition
-from streams.pulse import Pulse
-from streams.views import Published
-from streams.watch import Input
+from streams.monitoring import dashboard
+from streams.monitoring.dashboard import Pulse
+from streams.monitoring.health import Input
+from streams.queries.published import Published
 
 AT = TopicPartition(topics.PROMISE_INBOX.name, 0)
 
@@ -79,7 +79,7 @@ def test_a_commit_that_shows_late_in_positions_is_no_loss(log: EmbeddedLog) -> N
 def test_records_without_a_fate_and_letters_that_are_not_there_are_told(
     log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulse, "RECOUNT_PAUSE_S", 0)
+    monkeypatch.setattr(dashboard, "RECOUNT_PAUSE_S", 0)
     assert lost(numbers(log, FakeWatch(position=9))) == Held("Nothing lost", False, "the records of promise do not add up")
     assert lost(numbers(log, FakeWatch(dead_lettered=2))) == Held("Nothing lost", False, "2 dead letters are missing")
 

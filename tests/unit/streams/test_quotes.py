@@ -9,10 +9,10 @@ import pytest
 from connectors.api.ports import AtpQuery, CheckAnswer, CheckLine, NotKnown
 from schemas.frozen import replace
 from schemas.inventory import Atp, ChannelHold, DayNet, Expiry, SiteAtp
-from streams.quotes import Cart, Quotes, calculate
-from tables.policy import ChannelPolicy, Policy, SitePolicy
-from tables.promise import Item
-from tables.versions import Version
+from streams.queries.atp_quotes import Cart, Quotes, calculate
+from tables.common.policy import ChannelPolicy, Policy, SitePolicy
+from tables.common.row_version import Version
+from tables.inventory.state import Item
 
 TODAY = date(2026, 11, 2)
 NOW_MS = 1_793_620_800_000  # noon UTC of that day

@@ -13,11 +13,11 @@ import pytest
 
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract, read_table, tables_in
-from streams.reconcile import Difference, Reconciliation, reconcile
-from tables.customers import Customer
-from tables.documents import PurchaseOrder, PurchaseOrderLine
-from tables.promise import ErpBalance, Item, Price, Site, Supply
-from tables.versions import Version
+from streams.queries.reconcile import Difference, Reconciliation, reconcile
+from tables.common.row_version import Version
+from tables.customers.state import Customer
+from tables.documents.state import PurchaseOrder, PurchaseOrderLine
+from tables.inventory.state import ErpBalance, Item, Price, Site, Supply
 
 AT = Version(1, 2)
 ITEM = {
@@ -234,7 +234,7 @@ def customer(**changed: Any) -> Customer:
 )
 def test_a_column_that_not_every_erp_has(world: World, ours: str, theirs: dict[str, Any], verdict: str) -> None:
     """One without it has sent no value of it, so there is nothing to compare; values that were sent are compared."""
-    row = {"customer_no": "K1", "name": "Able", "terms": "NET30 ", "price_list": "L1", "status": "A"}
+    row: dict[str, Any] = {"customer_no": "K1", "name": "Able", "terms": "NET30 ", "price_list": "L1", "status": "A"}
     row |= {"tax_id": None, "email": None, "credit_limit": None, "credit_hold": False}
     world.theirs("customer", row | theirs).have("customers", "customers", (("K1",), customer(credit_currency=ours)))
     assert world.compare().verdict == verdict

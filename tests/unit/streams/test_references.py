@@ -8,12 +8,12 @@ import pytest
 
 from connectors.api.ports import AtpQuery, AuditQuery, CheckLine, Invalid, NotKnown
 from connectors.texts import MOST_LISTED, suggestion
-from streams.intake import OrderIntake
-from streams.references import check_channel, check_site
-from streams.views import PromiseView
-from tables.policy import ChannelPolicy, Policy
-from tables.promise import Site
-from tables.versions import Version
+from streams.commands.api_commands import OrderIntake
+from streams.queries.promise_view import PromiseView
+from streams.queries.references import check_channel, check_site
+from tables.common.policy import ChannelPolicy, Policy
+from tables.common.row_version import Version
+from tables.inventory.state import Site
 from tests.unit.streams.test_quotes import ITEM, NOW_MS, record, site
 
 CHANNELS = ("web", "edi", "phone")

@@ -15,13 +15,13 @@ from schemas import topics
 from schemas.inventory import StockReceived, SuspicionCleared
 from schemas.operations import DeadLetter, LetterReplayed
 from schemas.records import Record, Translation
-from streams.engine.embedded import EmbeddedLog
+from streams.commands.replay import ALL, Replays, replay
+from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.flow import Translator
 from streams.engine.limits import Limits
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
-from streams.engine.memory import MemoryLog
-from streams.replays import ALL, Replays, replay
-from tests.unit.engine.toys import CODEC, drain, fates, new_log, new_worker, raw, received, sent, toy_translator
+from streams.engine.memory.log import MemoryLog
+from tests.support.toy_flows import CODEC, drain, fates, new_log, new_worker, raw, received, sent, toy_translator
 
 DAY_MS = 86_400_000
 
@@ -191,8 +191,8 @@ def test_a_record_that_is_no_longer_there_is_told(tmp_path: Path) -> None:
 
 
 def test_one_request_feeds_so_many_and_says_that_there_are_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.replays.MOST", 7)
-    monkeypatch.setattr("streams.replays.CHUNK_LETTERS", 3)
+    monkeypatch.setattr("streams.commands.replay.MOST", 7)
+    monkeypatch.setattr("streams.commands.replay.CHUNK_LETTERS", 3)
     log = new_log([raw(b"junk %d" % n) for n in range(10)])
     translating(log)
     replays = Replays(log, CODEC, lambda: 9)
@@ -220,7 +220,7 @@ def test_what_is_refused_again_meanwhile_is_no_part_of_the_request() -> None:
 
 
 def test_large_letters_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.replays.PAGE_BYTES", 4_000)
+    monkeypatch.setattr("streams.commands.replay.PAGE_BYTES", 4_000)
     log = new_log([raw(b"junk" * 500 + b"%d" % n) for n in range(40)])
     translating(log)
     limits: list[int] = []

@@ -12,9 +12,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from streams.engine.worker import Counters
-from streams.here import CatchingUp
-from streams.measures import WorkMeasures
-from streams.reports import HUNG_S, OLD_S, REPORT_FILE, Report, Reporter, Reports, hung
+from streams.monitoring.local_rows import CatchingUp
+from streams.monitoring.process_reports import HUNG_S, OLD_S, REPORT_FILE, Report, Reporter, Reports, hung
+from streams.monitoring.worker_metrics import WorkMeasures
 
 HERE = os.getpid()
 ALL_HERE = ("8 partitions are here", True)
@@ -91,7 +91,7 @@ def test_measures_are_shown_by_worker(tmp_path: Path) -> None:
 
 def test_a_reporter_goes_on_reporting_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the disk was full for a while."""
-    monkeypatch.setattr("streams.reports.PAUSE_S", 0.01)
+    monkeypatch.setattr("streams.monitoring.process_reports.PAUSE_S", 0.01)
     directory = tmp_path / "1"
     halted: dict[str, str] = {}
     reporter = Reporter(directory, lambda: halted, lambda: ALL_HERE, CollectorRegistry())

@@ -15,10 +15,10 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReserveStock
 from schemas.operations import Reply
+from streams.commands.request_reply import Requests, item_of, new_reservation_id, request_id_of
 from streams.engine.log import Outgoing, TopicPartition
-from streams.engine.memory import MemoryLog
+from streams.engine.memory.log import MemoryLog
 from streams.engine.partitions import partition_of
-from streams.requests import Requests, item_of, new_reservation_id, request_id_of
 
 CODEC = Codec()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from schemas import topics
-from streams.app import all_flows
 from streams.cli.options import roles_named
-from streams.cli.say import Mistake
-from streams.roles import ROLES, by_group, group_of, one_group, role_of, stores_of, topics_of
-from streams.settings import Settings
+from streams.cli.output import Mistake
+from streams.flows.groups import ROLES, by_group, group_of, one_group, role_of, stores_of, topics_of
+from streams.runtime.app import all_flows
+from streams.settings.settings import Settings
 
 FLOWS = all_flows(Settings())
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from connectors.api.ports import UnknownFieldShown
-from streams import warnings
 from streams.engine.log import TopicPartition, Unavailable
-from streams.engine.memory import MemoryLog
-from streams.promise import promise_fold
-from streams.setting_names import SettingNames
-from streams.settings import BadSettings, Settings, load
-from streams.views import TableView
-from streams.warnings import Warnings
-from tests.unit.engine.toys import INBOX, PARTITIONS, drain, item_changed, new_log, new_worker, site_changed, to_inbox
+from streams.engine.memory.log import MemoryLog
+from streams.flows.promise import promise_fold
+from streams.monitoring import warnings
+from streams.monitoring.warnings import Warnings
+from streams.queries.table_views import TableView
+from streams.runtime.setting_names import SettingNames
+from streams.settings.settings import BadSettings, Settings, load
+from tests.support.toy_flows import INBOX, PARTITIONS, drain, item_changed, new_log, new_worker, site_changed, to_inbox
 
 NOT_RUN = "so no site is run by these settings"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.engine.kafka import KafkaSettings
-from streams.opening import kafka_settings
-from streams.settings import BadSettings, load
-from tables.policy import EndpointPolicy, OrderPolicy
+from streams.engine.kafka.log import KafkaSettings
+from streams.runtime.open_log import kafka_settings
+from streams.settings.settings import BadSettings, load
+from tables.common.policy import EndpointPolicy, OrderPolicy
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import Settings
-from streams.supervise import PID_FILE, Supervisor, worker_command, worker_directory
+from streams.runtime.worker_processes import PID_FILE, Supervisor, worker_command, worker_directory
+from streams.settings.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 QUIET = """
@@ -25,8 +25,8 @@ time.sleep(600)
 FAMILY = """
 import sys, time
 from pathlib import Path
-from streams.supervise import Supervisor
-child = "import sys; from streams.supervise import end_with_parent; from threading import Event; e = Event();" \\
+from streams.runtime.worker_processes import Supervisor
+child = "import sys; from streams.runtime.worker_processes import end_with_parent; from threading import Event; e = Event();" \\
         "end_with_parent(e.set); open(sys.argv[1], 'w').write('here'); e.wait(); open(sys.argv[1], 'w').write('gone')"
 family = Supervisor(1, lambda n: [sys.executable, "-c", child, sys.argv[1]], lambda n: Path(sys.argv[2]))
 family.start()

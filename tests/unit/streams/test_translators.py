@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from schemas import topics
 from streams.engine.flow import check_writer
-from streams.translators import translators
-from tables.feeds import FeedTables, admit
-from tables.table import in_memory
+from streams.flows.translators import translators
+from tables.common.table import in_memory
+from tables.operations.feed_sequence import FeedTables, admit
 
 
 def test_names_are_the_writers_of_the_topics() -> None:

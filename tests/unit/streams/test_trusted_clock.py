@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.machine import clock_told
-from streams.trusted_clock import Anchor, ClockPolicy, TrustedClock, anchor_in, keep_anchor
+from streams.monitoring.machine import clock_told
+from streams.monitoring.trusted_clock import Anchor, ClockPolicy, TrustedClock, anchor_in, keep_anchor
 
 SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 T0 = 1_793_610_847_000

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from schemas import topics
 from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
-from streams.engine.memory import MemoryLog
-from streams.here import RowsHere, ViewsHere
-from streams.promise import promise_fold
-from streams.roles import one_group
-from streams.watch import OwnHealth, Watch
-from tables.policy import Policy
+from streams.engine.memory.log import MemoryLog
+from streams.flows.groups import one_group
+from streams.flows.promise import promise_fold
+from streams.monitoring.health import OwnHealth, Watch
+from streams.monitoring.local_rows import RowsHere, ViewsHere
+from tables.common.policy import Policy
 
 FOLD = promise_fold(Policy())
 NOW_MS = 10_000

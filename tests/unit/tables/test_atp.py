@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tables.atp import accumulate_surplus, atp, backward, discrete, first_day, lookahead
-from tables.policy import ATP_POLICIES
+from tables.common.policy import ATP_POLICIES
+from tables.inventory.atp import accumulate_surplus, atp, backward, discrete, first_day, lookahead
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data/cases/atp.json").read_text())
 

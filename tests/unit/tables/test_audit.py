@@ -8,9 +8,9 @@ import pytest
 
 from schemas.inventory import LedgerChange, LedgerEntry, Status, StockMoved, StockStatusChanged
 from schemas.topics import PROMISE_INBOX
-from tables.audit import OF_TYPE, Audit, Cause, Oversale, sentence
-from tables.policy import Policy, SitePolicy
-from tests.unit.tables.promises import NOON, Bench
+from tables.common.policy import Policy, SitePolicy
+from tables.inventory.oversell_audit import OF_TYPE, Audit, Cause, Oversale, sentence
+from tests.support.promises import NOON, Bench
 
 
 def found_in(entries: Iterable[LedgerEntry], at_ms: int | None = None, *, is_fenced: bool = False) -> list[Oversale]:

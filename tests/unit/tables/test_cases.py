@@ -11,9 +11,9 @@ import pytest
 
 from connectors.api.ports import CheckLine
 from schemas.quantity import show
-from streams.quotes import Cart, Quotes
-from tables.policy import Policy, SitePolicy
-from tests.unit.tables.promises import NOON, Bench
+from streams.queries.atp_quotes import Cart, Quotes
+from tables.common.policy import Policy, SitePolicy
+from tests.support.promises import NOON, Bench
 
 Steps = list[dict[str, Any]]
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data/cases/sequences.json").read_text())

@@ -9,12 +9,12 @@ import pytest
 
 from schemas.customers import CustomerLikeness, ReviewCredit
 from schemas.topics import CUSTOMER_INBOX
-from streams.customers import customers
-from tables.contacts import MOST_FIELDS
-from tables.credit import STEP
-from tables.duplicates import NAMED
-from tables.likeness import address_key, name_likeness, tax_likeness
-from tests.unit.tables.customers_kit import Desk
+from streams.flows.customers import customers
+from tables.customers.credit import STEP
+from tables.customers.crm_facts import MOST_FIELDS
+from tables.customers.duplicates import NAMED
+from tables.customers.matching import address_key, name_likeness, tax_likeness
+from tests.support.customers import Desk
 
 
 def test_the_fold_has_a_rule_for_everything_on_its_inbox() -> None:

@@ -7,11 +7,11 @@ import pytest
 from schemas.deliveries import Dispatch, ObligationSettled
 from schemas.errors import AlreadyApplied, Refused
 from schemas.operations import ExceptionNoted
-from streams.deliveries import deliveries_fold
-from tables.circuits import backoff_ms
-from tables.deliveries import MEMORY_MS, EndpointPolicies
-from tables.policy import EndpointPolicy
-from tests.unit.tables.deliveries_kit import START_MS, Counter, exceptions, sent, settled
+from streams.flows.deliveries import deliveries_fold
+from tables.common.policy import EndpointPolicy
+from tables.deliveries.circuit_breaker import backoff_ms
+from tables.deliveries.state import MEMORY_MS, EndpointPolicies
+from tests.support.deliveries import START_MS, Counter, exceptions, sent, settled
 
 DOWN = "endpoint_down:wms"
 

@@ -15,13 +15,13 @@ from schemas.errors import NotYet
 from schemas.inventory import CheckPrice, ItemSuspected, StockShipped, SuspicionCleared
 from schemas.orders import ErpNumberReported, LineShipped
 from schemas.reported import written
-from streams.documents import documents
-from streams.orders import orders_fold
-from tables.documents import DocumentsTables
-from tables.orders import OrderTables
-from tables.policy import Policy, SitePolicy
-from tables.table import in_memory
-from tests.unit.tables.promises import Bench
+from streams.flows.documents import documents
+from streams.flows.orders import orders_fold
+from tables.common.policy import Policy, SitePolicy
+from tables.common.table import in_memory
+from tables.documents.state import DocumentsTables
+from tables.orders.state import OrderTables
+from tests.support.promises import Bench
 
 
 def waiting(b: Bench, happens: Callable[[Bench], Any]) -> NotYet:

@@ -10,9 +10,9 @@ from connectors.channels.orders.translate import translate
 from schemas.frozen import replace
 from schemas.orders import ChangeAnswered, LineAnswered, OrderTick
 from schemas.records import Record
-from tables.order_early import MOST_EARLY
-from tables.policy import OrderPolicy
-from tests.order_kit import NOON, ORDER, FakePromise, World, cancel, erp, erp_line, head, placed, set_qty, world
+from tables.common.policy import OrderPolicy
+from tables.orders.early_changes import MOST_EARLY
+from tests.support.orders import NOON, ORDER, FakePromise, World, cancel, erp, erp_line, head, placed, set_qty, world
 
 WAIT_MS = OrderPolicy().change_ms
 

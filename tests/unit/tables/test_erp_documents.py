@@ -19,13 +19,13 @@ from schemas.documents import (
 from schemas.errors import AlreadyApplied
 from schemas.inventory import SupplyChanged
 from schemas.orders import ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
-from streams.customers import customers
-from streams.documents import documents
-from tables.customers import CustomerTables
-from tables.documents import DocumentsTables
-from tables.sales_documents import channel_of
-from tables.table import in_memory
-from tests.properties.erp_world import row_event
+from streams.flows.customers import customers
+from streams.flows.documents import documents
+from tables.common.table import in_memory
+from tables.customers.state import CustomerTables
+from tables.documents.sales_orders import channel_of
+from tables.documents.state import DocumentsTables
+from tests.support.erp_world import row_event
 
 ORDER: dict[str, Any] = {"order_no": "SO1", "channel": "EDI", "external_ref": "850-1", "customer": "C1"}
 LINE: dict[str, Any] = {"order_no": "SO1", "line_no": 10, "item": "A", "site": "DC1", "ordered_milli": 5_000}

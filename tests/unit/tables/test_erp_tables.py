@@ -11,13 +11,13 @@ from schemas import documents as rows
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from schemas.inventory import Atp, ErpBalanceChanged, ErpItemsNews, ItemChanged, ReviewErpItems, SiteChanged, SupplyChanged
-from streams.documents import documents
 from streams.engine.flow import Fold
-from streams.promise import promise_fold
-from tables.policy import Policy, SitePolicy
-from tables.publish import publish_atp
-from tables.table import in_memory
-from tests.properties.erp_world import row_event
+from streams.flows.documents import documents
+from streams.flows.promise import promise_fold
+from tables.common.policy import Policy, SitePolicy
+from tables.common.table import in_memory
+from tables.inventory.atp_record import publish_atp
+from tests.support.erp_world import row_event
 
 POLICY = Policy(default_site=SitePolicy(physical_owner="erp"))
 NOW_MS = 1_795_900_000_000

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from schemas.errors import AlreadyApplied, BadMessage, Refused
 from schemas.operations import ExceptionCleared, ExceptionNoted, ExceptionRow, ExceptionWorked
-from streams.exceptions import exceptions
-from tables.exceptions import CODES, KEPT_EVENTS, OTHER, ExceptionTables, exception_row
-from tables.table import in_memory
+from streams.flows.exceptions import exceptions
+from tables.common.table import in_memory
+from tables.operations.exceptions import CODES, KEPT_EVENTS, OTHER, ExceptionTables, exception_row
 
 ROOT = Path(__file__).parents[3]
 FINGERPRINT = "oversold:SKU-1:DC1"

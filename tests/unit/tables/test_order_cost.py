@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import AlreadyApplied
-from tests.order_kit import World
-from tests.order_run_kit import Yard, order
+from tests.support.order_runs import Yard, order
+from tests.support.orders import World
 
 
 class Counted:

@@ -14,11 +14,11 @@ from schemas.frozen import replace
 from schemas.inventory import PriceChanged
 from schemas.operations import ExceptionNoted
 from schemas.orders import ErpOrderLineChanged, LineReturned
-from tables.orders import Lot
-from tables.policy import DAY_MS, OrderPolicy
-from tests.order_kit import ORDER, cancel, head, set_qty
-from tests.order_run_kit import POLICY, Yard, order
-from tests.properties.erp_world import row_event
+from tables.common.policy import DAY_MS, OrderPolicy
+from tables.orders.state import Lot
+from tests.support.erp_world import row_event
+from tests.support.order_runs import POLICY, Yard, order
+from tests.support.orders import ORDER, cancel, head, set_qty
 
 
 def placed(*lines: tuple[int, str, int], stock: int = 100, **more: Any) -> Yard:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from schemas.frozen import replace
-from tables.order_states import ENDED, NEXT, STATES, STATUSES, LineTally, Standing, State, path, state_of, status_of
+from tables.orders.lifecycle import ENDED, NEXT, STATES, STATUSES, LineTally, Standing, State, path, state_of, status_of
 
 ZERO = Standing(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False, False)
 

@@ -6,12 +6,12 @@ from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import ErpNumberReported, LinePicked, OrderPlaced, OrderStatus
 from schemas.reported import written
-from streams.orders import orders_fold
-from tables import order_rules
-from tables.exceptions import CODES
-from tables.order_lines import ERP_EXTRA
-from tables.order_status import order_status
-from tests.order_kit import (
+from streams.flows.orders import orders_fold
+from tables.operations.exceptions import CODES
+from tables.orders import order_events
+from tables.orders.lines import ERP_EXTRA
+from tables.orders.status import order_status
+from tests.support.orders import (
     NOON,
     ORDER,
     World,
@@ -289,7 +289,7 @@ def test_an_invoice_waits_for_its_line_and_a_voided_one_bills_nothing() -> None:
 
 
 def test_remembered_facts_are_bounded_and_too_old_ones_are_refused(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(order_rules, "MAX_SEEN", 10)
+    monkeypatch.setattr(order_events, "MAX_SEEN", 10)
     w = world(placed((1, "A", 1000)))
     for n in range(1, 40):
         w.feed(picked(1, "A", 1, n=n))
@@ -302,7 +302,7 @@ def test_remembered_facts_are_bounded_and_too_old_ones_are_refused(monkeypatch) 
 
 def test_facts_of_one_instant_are_told_apart_by_their_feeds_numbers(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """However many there are: none is refused as too old that never came before, and none counts twice."""
-    monkeypatch.setattr(order_rules, "MAX_SEEN", 10)
+    monkeypatch.setattr(order_events, "MAX_SEEN", 10)
 
     def pick(n: int, source: str) -> LinePicked:
         fact = picked(1, "A", 1, n=n)

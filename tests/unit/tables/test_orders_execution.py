@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from tables.milestones import HOUR_MS, STAGES
-from tests.order_kit import (
+from tables.orders.milestones import HOUR_MS, STAGES
+from tests.support.orders import (
     ORDER,
     FakePromise,
     World,

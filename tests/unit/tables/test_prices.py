@@ -14,13 +14,13 @@ from schemas.codec import Codec
 from schemas.errors import NotYet
 from schemas.inventory import CheckPrice, PriceChanged
 from schemas.orders import PriceChecked
-from streams.promise import promise_fold
-from tables.items import price_changed
-from tables.policy import OrderPolicy, Policy
-from tables.price_index import price_on
-from tables.prices import check_price
-from tests.properties.erp_world import row_event
-from tests.unit.tables.promises import Bench
+from streams.flows.promise import promise_fold
+from tables.common.policy import OrderPolicy, Policy
+from tables.inventory.item_master import price_changed
+from tables.inventory.price_check import check_price
+from tables.inventory.price_list import price_on
+from tests.support.erp_world import row_event
+from tests.support.promises import Bench
 
 DAY = date(2026, 11, 5)
 

@@ -10,8 +10,8 @@ import pytest
 from schemas.inventory import DemandSubstituted, LedgerEntry, ReviewBackorders, Status, StockStatusChanged
 from schemas.orders import LineAnswered
 from schemas.quantity import show
-from tables.policy import ChannelPolicy, Policy, SitePolicy
-from tests.unit.tables.promises import Bench, shown
+from tables.common.policy import ChannelPolicy, Policy, SitePolicy
+from tests.support.promises import Bench, shown
 
 
 @pytest.fixture

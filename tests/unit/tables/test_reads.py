@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from schemas.inventory import CheckPrice, ItemSuspected, PriceChanged, Status, SuspicionCleared
-from tables.policy import Policy
-from tables.table import DictTable
-from tests.properties.erp_world import row_event
-from tests.unit.tables.deliveries_kit import Counter
-from tests.unit.tables.promises import Bench
+from tables.common.policy import Policy
+from tables.common.table import DictTable
+from tests.support.deliveries import Counter
+from tests.support.erp_world import row_event
+from tests.support.promises import Bench
 
 FEW = 60
 

@@ -8,9 +8,9 @@ import pytest
 
 from schemas.base import Tick
 from schemas.quantity import show
-from tables.book import Book
-from tables.policy import Policy, SitePolicy
-from tests.unit.tables.promises import Bench, shown
+from tables.common.policy import Policy, SitePolicy
+from tables.inventory.item_ledger import Book
+from tests.support.promises import Bench, shown
 from tests.unit.tables.test_promise import answered
 
 

@@ -1,0 +1,227 @@
+"""One round: a fresh world on fresh topics, each fault once while its business goes on, everything checked after each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from infra.chaos import checks
+from infra.chaos.cluster import Cluster, NoCluster
+from infra.chaos.disk import SmallDisk
+from infra.chaos.faults import FAULTS, Site
+from infra.chaos.fleet import Fleet, Hand
+from infra.chaos.history import BUSY, busy_days
+from infra.chaos.proxy import Proxy
+from infra.chaos.system_under_test import KafkaPlant
+from infra.simulation.course import Run, _View
+from infra.simulation.erp import Database
+from infra.simulation.facts import Message
+from infra.simulation.system_under_test import NeverRests, Plant
+from infra.simulation.world import HOUR_MS, World
+from tables.common.policy import Policy
+
+PACE_S = 0.05
+THE_END = "(end of the round)"
+CHECKED = "I1 one fate, I2 nothing oversold, I3 tables = oracle, I4 versions rise, no open transaction"
+CHECKED_LAST = "I3 tables = fold(log), each output once, I5 replay changes nothing, local rows = changelog, verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """One fault. `seconds`: how long it lasted; `recovery_s`: from its end until nothing was left to do. `wrong`: what the checks
+    found.
+    """
+
+    seed: int
+    fault: str
+    what: str
+    seconds: float
+    recovery_s: float
+    messages: int
+    checked: str = CHECKED
+    wrong: tuple[str, ...] = ()
+
+
+Told = Callable[[Struck], None]
+
+
+@dataclass(slots=True)
+class Ground:
+    """Where rounds take place. `disk`: none if this machine gives none."""
+
+    directory: Path
+    cluster: Cluster
+    proxy: Proxy
+    disk: SmallDisk | None
+    told: Told
+    is_over: Callable[[], bool]
+
+
+class ChaosRun(Run):
+    """The simulation's run, on processes and brokers. One fault a busy day."""
+
+    def __init__(self, seed: int, ground: Ground, faults: Sequence[str]) -> None:
+        self.ground = ground
+        self.faults = list(faults)
+        self.struck: list[Struck] = []
+        self._now: Struck | None = None
+        Run.__init__(self, seed)
+
+    def new_plant(self, dice: Random, policy: Policy) -> Plant:
+        """Fresh topics, two workers: one behind the proxy, one on the small disk."""
+        ground, name = self.ground, f"chaos.{self.seed}"
+        place = ground.directory / f"round-{self.seed}"
+        cluster = ground.cluster
+        plant = KafkaPlant(dice, policy, cluster.bootstrap, place, name)
+        most = dice.choice((2, 8, 32, 200))
+        second = ground.disk.directory if ground.disk is not None else place / "w2"
+        is_static = dice.random() < 0.3
+        hands = [
+            Hand(plant.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static), place),
+            Hand(plant.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static), place),
+        ]
+        guest = Hand(plant.settings(cluster.bootstrap, place / "guest", most), place)
+        plant.fleet = Fleet([*hands, guest])
+        self.site = Site(dice, cluster, ground.proxy, plant, hands, guest, hands[0], ground.disk, self.send_bad)
+        for hand in hands:
+            hand.start()
+        return plant
+
+    def new_world(self) -> World:
+        """The world of the seed. It begins a little ahead of the brokers' clocks, which date what the engine itself notes."""
+        start_ms = time.time_ns() // 1_000_000 + HOUR_MS
+        return World(self.seed, now_ms=start_ms, erp=Database(now_ms=start_ms))
+
+    def play(self) -> Iterable[Any]:
+        """Busy days while there are faults to come, and time."""
+        return busy_days(self.world, _View(self), lambda: not self.faults or self.ground.is_over())
+
+    def take(self, step: Any) -> list[str]:
+        """Deliver a step, with a fault on busy days, and see whether all is well."""
+        wrong = [*Run.take(self, step), *self._seen()]
+        if self._now is not None:
+            struck = self._now
+            self._now = None
+            self._note(Struck(**{name: getattr(struck, name) for name in Struck.__slots__} | {"wrong": tuple(wrong)}))
+        elif wrong:
+            self._note(Struck(self.seed, step.label, "no fault", 0, 0, len(step.messages), wrong=tuple(wrong)))
+        return wrong
+
+    def deliver(self, step: Any) -> None:
+        """Messages and requests come in at a steady pace; the fault strikes meanwhile."""
+        self.plant.tick()
+        if step.label != BUSY:
+            Run.deliver(self, step)
+            return
+        name = self.faults.pop(0)
+        feeder = _Feeder(self, step)
+        began = time.monotonic()
+        self._now = Struck(self.seed, name, "it was not got to its end", 0, 0, len(step.messages))
+        feeder.start()
+        try:
+            what = FAULTS[name](self.site)
+        except AssertionError as error:
+            raise NeverRests(str(error)) from error
+        finally:
+            self.ground.proxy.resume()
+            feeder.join()
+        ended = time.monotonic()
+        for hand in self.site.hands:
+            self._keep_up(hand, name)
+        if feeder.failed is not None:
+            raise NeverRests(f"senders gave up: {feeder.failed}")
+        self._rest()
+        done = time.monotonic()
+        assert isinstance(self.plant, KafkaPlant)
+        minded, self.plant.minded = self.plant.minded, []
+        self._now = Struck(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
+
+    def send_bad(self, messages: list[Message]) -> None:
+        """Messages the world does not know of."""
+        for message in messages:
+            self.said[message.topic, message.key, message.value] = message
+        self.plant.send(messages)
+
+    def _rest(self) -> None:
+        try:
+            self.ground.cluster.await_whole()
+            self.plant.rest()
+        except NoCluster as error:
+            raise NeverRests(str(error)) from None
+
+    def _keep_up(self, hand: Hand, fault: str) -> None:
+        """A worker without room for its files may end, and is started again, as its supervisor would."""
+        if fault == "disk-full" and hand.died() is not None:
+            hand.start()
+
+    def _seen(self) -> list[str]:
+        """What the mirror saw in the log, and workers that ended by themselves."""
+        assert isinstance(self.plant, KafkaPlant)
+        wrong, self.plant.log.wrong = self.plant.log.wrong, []
+        return [*wrong, *self.plant.fleet.died()]
+
+    def _note(self, struck: Struck) -> None:
+        self.struck.append(struck)
+        self.ground.told(struck)
+
+    # --- at the end of the round -----------------------------------------------------------------------------------------
+
+    def at_the_end(self) -> list[str]:
+        """I5 and the folds again, as in the simulation; then, with the workers gone, what each has kept on its disk."""
+        assert isinstance(self.plant, KafkaPlant)
+        wrong = Run.at_the_end(self)
+        wrong += self.plant.fleet.stop()
+        wrong += checks.local_rows(self.plant)
+        wrong += checks.verified(self.plant)
+        return [*wrong, *self._seen()]
+
+    def _folded_again(self) -> list[str]:
+        assert isinstance(self.plant, KafkaPlant)
+        return list(checks.folded_again(self.plant))
+
+    def go_on(self) -> list[Struck]:
+        """The round. Its own end is a line of its own."""
+        began = time.monotonic()
+        report = self.go()
+        if not any(struck.wrong for struck in self.struck):
+            seconds = time.monotonic() - began
+            seconds, what = time.monotonic() - began, f"{report.inputs:,} inputs"
+            self._note(Struck(self.seed, THE_END, what, seconds, 0, report.messages, CHECKED_LAST, report.wrong))
+        return self.struck
+
+    def close(self) -> None:
+        """End the workers, by their pids."""
+        assert isinstance(self.plant, KafkaPlant)
+        self.plant.fleet.kill()
+        self.plant.close()
+
+
+class _Feeder(threading.Thread):
+    """Senders, while the main thread breaks things."""
+
+    def __init__(self, run: ChaosRun, step: Any) -> None:
+        super().__init__(name="chaos-feeder", daemon=True)
+        self._run_ = run
+        self._messages = list(step.messages)
+        self._commands = list(step.commands)
+        self._dice = Random(run.seed ^ len(self._messages))  # noqa: S311 - the pace of a load
+        self.failed: Exception | None = None
+
+    def run(self) -> None:
+        """Everything, in order, with requests in between."""
+        plant = self._run_.plant
+        try:
+            while self._messages or self._commands:
+                count = self._dice.choice((1, 2, 3, 8))
+                plant.send(self._messages[:count])
+                del self._messages[:count]
+                if self._commands and (not self._messages or self._dice.random() < 0.2):
+                    self._run_.ask(self._commands.pop(0))
+                time.sleep(self._dice.uniform(0, 2 * PACE_S))
+        except Exception as error:
+            self.failed = error

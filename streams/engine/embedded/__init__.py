@@ -1,0 +1,1 @@
+"""The embedded log: durable, in one directory and one process, on RocksDB."""

@@ -1,0 +1,1 @@
+"""How the process is: health, measures, the dashboard's numbers, the machine and its clock."""

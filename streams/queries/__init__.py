@@ -1,0 +1,1 @@
+"""What can be asked: published rows, table views, promises by any policy, customers, reconciliation, audits."""

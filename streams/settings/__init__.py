@@ -1,0 +1,1 @@
+"""Settings: `crossdock.toml` and the environment."""

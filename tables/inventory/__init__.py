@@ -1,0 +1,1 @@
+"""Inventory: each item's stock, supply, demand and reservations, and what can be promised of them."""

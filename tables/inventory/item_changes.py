@@ -1,0 +1,23 @@
+"""What a change of master data means for promises: safety stock, hold and discontinuation apply from that event on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.inventory import ItemChanged
+from tables.common.policy import Policy
+from tables.inventory.allocation import review
+from tables.inventory.item_ledger import Book, known_item
+from tables.inventory.item_master import item_changed as kept
+from tables.inventory.state import PromiseTables
+
+
+def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
+    """Keep the master row, then look at the item's backorders with it."""
+    yield from kept(t, e)
+    book = Book(p, t, e.item, e)
+    item = known_item(t, e.item)
+    if item is not None:
+        yield from review(book, item)
+    yield from book.close("item master")

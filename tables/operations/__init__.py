@@ -1,0 +1,1 @@
+"""Operations: exceptions that people work on, and the numbering of feeds."""
