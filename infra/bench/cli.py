@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from infra.bench.peers.cli import peers
 from infra.demo.sandbox import NoSandbox
 from streams.cli.options import AsJson, LogOption, settings_with
 from streams.cli.output import Failed, Mistake, as_json, number, out, progress, table
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
     from infra.bench.outage import OutageBench
 
 bench = typer.Typer(help="Measure. Run it on an idle machine.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to crossdock's."""
-    bench.command()(peers)
-    app.add_typer(bench, name="bench")
 
 
 @bench.callback()

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from infra.chaos.run import ChaosReport
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to crossdock's."""
-    app.command()(chaos)
-
-
 def chaos(
     minutes: Annotated[float, typer.Option(min=0, help="For how long; 0: one round, in which each fault strikes once.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The first round's seed: it decides the input and whom what hits.")] = 1,

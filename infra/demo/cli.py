@@ -32,11 +32,6 @@ Address = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to crossdock's."""
-    app.command()(demo)
-
-
 def demo(
     is_once: Annotated[bool, typer.Option("--once", help="End after the summary, with 0 if every invariant holds.")] = False,
     orders: Annotated[int, typer.Option(min=1, max=100_000, help="How many orders the channels send.")] = 200,

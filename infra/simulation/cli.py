@@ -11,11 +11,6 @@ from streams.cli.options import AsJson
 from streams.cli.output import Failed, as_json, out, progress
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to crossdock's."""
-    app.command()(simulate)
-
-
 def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 100,
     seed: Annotated[int | None, typer.Option(help="This one seed only: it replays exactly.")] = None,

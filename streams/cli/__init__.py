@@ -21,32 +21,44 @@ from streams.settings.settings import BadSettings
 MORE_COMMANDS = "crossdock.commands"
 """The entry points of packages that bring commands of their own: each is a function that is given the application below."""
 
+RUN, ASK, CORRECT, CHECK = "Run it", "Look up", "Correct", "Check"
+HELP = """Available to promise and order status, exact and explainable, from ERP, WMS and channel events.
+
+crossdock run                                serve the HTTP API and the page
+crossdock ingest stock.ndjson --source wms   take in a warehouse's events
+crossdock atp 00010000                       what can be promised of an item
+crossdock order web:1042                     how far an order has got
+crossdock doctor                             is everything in order
+
+Each command says with --help what it takes, with examples.
+"""
+
 app = typer.Typer(
     name="crossdock",
-    help="Available to promise and order status, exact and explainable, from ERP, WMS and channel events.",
+    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     add_completion=False,
 )
-app.command()(serve.run)
-app.command()(feeds.ingest)
-app.command("reconcile")(feeds.reconcile_with)
-app.command()(reads.atp)
-app.command()(reads.order)
-app.command()(reads.explain)
-app.command()(reads.audit)
-app.command("table")(reads.show_table)
-app.command()(reads.exceptions)
-app.command()(feeds.replay)
-app.command()(interventions.skip)
-app.command()(interventions.resume)
-app.command()(interventions.settle)
-app.command()(proofs.verify)
-app.add_typer(registry.schemas, name="schemas")
-app.command()(checks.doctor)
-app.command()(checks.topics)
-app.command()(clock.clock)
+app.command(rich_help_panel=RUN)(serve.run)
+app.command(rich_help_panel=RUN)(feeds.ingest)
+app.command(rich_help_panel=ASK)(reads.atp)
+app.command(rich_help_panel=ASK)(reads.order)
+app.command(rich_help_panel=ASK)(reads.explain)
+app.command(rich_help_panel=ASK)(reads.audit)
+app.command("table", rich_help_panel=ASK)(reads.show_table)
+app.command(rich_help_panel=ASK)(reads.exceptions)
+app.command(rich_help_panel=CORRECT)(feeds.replay)
+app.command(rich_help_panel=CORRECT)(interventions.skip)
+app.command(rich_help_panel=CORRECT)(interventions.resume)
+app.command(rich_help_panel=CORRECT)(interventions.settle)
+app.command(rich_help_panel=CORRECT)(clock.clock)
+app.command(rich_help_panel=CHECK)(checks.doctor)
+app.command(rich_help_panel=CHECK)(proofs.verify)
+app.command("reconcile", rich_help_panel=CHECK)(feeds.reconcile_with)
+app.command(rich_help_panel=CHECK)(checks.topics)
+app.add_typer(registry.schemas, name="schemas", rich_help_panel=CHECK)
 for more in sorted(entry_points(group=MORE_COMMANDS), key=lambda found: found.name):
     more.load()(app)
 
