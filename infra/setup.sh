@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv with everything crossdock needs, from infra/requirements.lock. Does nothing when nothing has changed.
+# Makes .venv with everything crossdock needs, from infra/requirements-dev.lock. Does nothing when nothing has changed.
 # Needs Python 3.11 or newer (CROSSDOCK_PYTHON names one), and uv or pip, which it uses as they are configured.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
-lock=$root/infra/requirements.lock
+lock=$root/infra/requirements-dev.lock
 
 fail() {
   printf 'setup: %s\n' "$@" >&2
@@ -82,7 +82,7 @@ PYTHON
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV
 is_suitable "$venv/bin/python" || make_venv
 if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$(stamp)" ]; then
-  echo "setup: installing what infra/requirements.lock lists into .venv (once)" >&2
+  echo "setup: installing what infra/requirements-dev.lock lists into .venv (once)" >&2
   install_with_uv || install_with_pip ||
     fail "the packages could not be installed; the reason is above." "Check that uv or pip reaches its package index, then run this again."
   stamp >"$venv/made-from"

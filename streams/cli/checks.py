@@ -210,7 +210,8 @@ def _packages() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Finding("packages", "error", f"not installed: {', '.join(missing)}. Run infra/setup.sh")
+        again = "In a clone, run infra/setup.sh; elsewhere, install crossdock's wheel again with pip"
+        return Finding("packages", "error", f"not installed: {', '.join(missing)}. {again}")
     rules = "the rules are compiled" if is_compiled() else "the rules run as plain Python (infra/compile.sh compiles them)"
     return Finding("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed; {rules}")
 

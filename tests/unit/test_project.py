@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -66,21 +67,35 @@ def test_the_forbidden_patterns_find_what_they_are_for() -> None:
         assert not pattern.search(text), text
 
 
-def test_every_locked_package_has_its_version_and_hashes() -> None:
-    lock = (ROOT / "infra" / "requirements.lock").read_text()
-    for entry in re.split(r"\n(?=\w)", lock.split("\n", 2)[2].strip()):
+RUN_LOCK, DEV_LOCK = "infra/requirements.lock", "infra/requirements-dev.lock"
+
+
+def entries(lock: str) -> set[str]:
+    """What a lock says of each package."""
+    return set(re.split(r"\n(?=\w)", (ROOT / lock).read_text().split("\n", 2)[2].strip()))
+
+
+def names(requirements: Iterable[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9_-]", each)[0].lower().replace("_", "-") for each in requirements}
+
+
+@pytest.mark.parametrize("lock", [RUN_LOCK, DEV_LOCK])
+def test_every_locked_package_has_its_version_and_hashes(lock: str) -> None:
+    for entry in entries(lock):
         assert re.match(r"[a-z0-9-]+==[^ ]+( ; [^\\]+)? \\\n    --hash=sha256:[0-9a-f]{64}", entry), entry.splitlines()[0]
 
 
-def test_the_lock_holds_every_dependency_the_project_declares_and_what_builds_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    declared = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
-        *project["build-system"]["requires"],
-    ]
-    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "infra" / "requirements.lock").read_text(), re.MULTILINE))
-    assert {re.split(r"[^A-Za-z0-9_-]", name)[0].lower().replace("_", "-") for name in declared} <= locked
+def test_the_locks_hold_every_dependency_the_project_declares_and_what_builds_it() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, extras = declared["project"], declared["project"]["optional-dependencies"]
+    running = names([*project["dependencies"], *extras["sandbox"], *declared["build-system"]["requires"]])
+    assert running <= names(entries(RUN_LOCK))
+    assert running | names(extras["dev"]) <= names(entries(DEV_LOCK))
+
+
+def test_what_runs_is_what_is_tested_without_the_tools_of_testing() -> None:
+    assert entries(RUN_LOCK) < entries(DEV_LOCK)
+    assert not {"pytest", "mypy", "ruff", "hypothesis", "playwright"} & names(entries(RUN_LOCK))
 
 
 def test_the_license_is_the_whole_apache_license() -> None:
