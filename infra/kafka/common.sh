@@ -58,6 +58,10 @@ print(*(listener.getsockname()[1] for listener in held))
 PYTHON
 }
 
+is_free() {
+  "$python" -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1])))' "$1" 2>/dev/null
+}
+
 new_cluster_id() { # never one that begins like an option
   "$python" - <<'PYTHON'
 import base64, uuid

@@ -7,10 +7,11 @@ source "$here/secure.sh"
 
 usage() {
   cat <<'TEXT'
-usage: infra/kafka/start.sh [--brokers N] [--proxied] [--secure USERS] DIRECTORY
+usage: infra/kafka/start.sh [--port PORT] [--brokers N] [--proxied] [--secure USERS] DIRECTORY
 
 Keeps data, log and pid of the broker in DIRECTORY (made if it is not there), of several brokers in DIRECTORY/1, DIRECTORY/2
 and so on. Brokers stopped with stop.sh DIRECTORY and started again keep their ports and their topics.
+  --port PORT   one broker at this port of loopback, instead of at a free one
   --brokers N   a cluster: everything is kept min(N, 3) times, and a write needs all of these copies but one.
                 broker.sh stops, kills and starts one of its brokers
   --proxied     a second listener for each broker, advertised at a port where nothing listens yet: put a proxy there that
@@ -22,10 +23,11 @@ and so on. Brokers stopped with stop.sh DIRECTORY and started again keep their p
 TEXT
 }
 
-brokers=1 proxied= users=
+brokers=1 proxied= users= port=
 while [ $# -gt 0 ]; do
   case "$1" in
     -h | --help) usage; exit ;;
+    --port) port=${2:-}; shift 2 ;;
     --brokers) brokers=${2:-}; shift 2 ;;
     --proxied) proxied=yes; shift ;;
     --secure) users=${2:-}; [[ "$users" =~ ^[a-z][a-z0-9,._-]*$ ]] || { usage >&2; exit 2; }; shift 2 ;;
@@ -35,6 +37,8 @@ while [ $# -gt 0 ]; do
 done
 [ $# = 1 ] && [[ "$brokers" =~ ^[1-9]$ ]] || { usage >&2; exit 2; }
 [ "$brokers" = 1 ] || [ -z "$users" ] || fail "--secure is for one broker, not for $brokers: leave one of the options out."
+[[ "$port" =~ ^([1-9][0-9]{0,4})?$ ]] || { usage >&2; exit 2; }
+[ "$brokers" = 1 ] || [ -z "$port" ] || fail "--port is for one broker, not for $brokers: leave one of the options out."
 mkdir -p "$1"
 directory=$(cd "$1" && pwd)
 
@@ -88,6 +92,7 @@ PROPERTIES
 write_nodes() {
   local each=$((${proxied:+2} + 2)) ports voters= number
   read -ra ports < <(free_ports $((brokers * each)))
+  ports[0]=${port:-${ports[0]}}
   for number in $(seq "$brokers"); do
     voters+=${voters:+,}$number@127.0.0.1:${ports[((number - 1) * each + 1)]}
   done
@@ -110,6 +115,11 @@ if [ ! -f "${nodes%%$'\n'*}/server.properties" ]; then
     scram_of "$node" # sets scram
     format_node "$node" "$id" "${scram[@]}"
   done
+fi
+if [ -n "$port" ]; then
+  [ "$(address_of "$directory")" = "127.0.0.1:$port" ] ||
+    fail "the broker of $directory keeps its address, $(address_of "$directory"): start it without --port, or give another directory."
+  is_free "$port" || fail "port $port is taken: end what listens there, or leave --port out, and a free port is taken and printed."
 fi
 trap 'for node in $nodes; do end_node "$node"; done' EXIT # all or none
 for node in $nodes; do
