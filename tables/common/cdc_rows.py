@@ -54,7 +54,7 @@ def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:
     return {name: known.get(name, text) if text == NOT_SENT else text for name, text in event.extra.items()}
 
 
-def unless_equal(held: Any, row: Any, event: ErpRow) -> None:
+def unless_equal(held: object, row: object, event: ErpRow) -> None:
     """Raises `AlreadyApplied` if the row is as it was (an incremental read that confirms it)."""
     if row == held:
         raise AlreadyApplied(f"{event.event_id}: the row is like that already")

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.base import ErpRow, ErpRowsReview, ErpTableNews
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import Frozen, replace
 from tables.common.row_version import CLOCK_MS, Version, check_log
 from tables.common.table import Table
+
+K = TypeVar("K", bound=tuple[Any, ...])
+V = TypeVar("V")
 
 HISTORY, TRUNCATED, READ = "history", "truncated", "read"
 EVERY_PART = -1
@@ -209,9 +212,9 @@ def check_table(names: Container[str], e: ErpTableNews | ErpRowsReview) -> None:
         raise Refused(f"{e.event_id}: there is no table {e.table[:60]!r} here", hint="news go to the fold that has the rows")
 
 
-def next_rows(table: Table[Any, Any], first: str) -> tuple[list[tuple[Any, Any]], str | None]:
+def next_rows(table: Table[K, V], first: str) -> tuple[list[tuple[K, V]], str | None]:
     """A step's rows from the key part `first` on, those of one part together, and the part to go on with, if any."""
-    found: list[tuple[Any, Any]] = []
+    found: list[tuple[K, V]] = []
     for key, row in table.range((first,), (_TOP,)):
         if len(found) >= REVIEWED_AT_ONCE and key[0] != found[-1][0][0]:
             return found, key[0]

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 RowTypes = dict[str, tuple[tuple[type[Any], ...], type[Any]]]
-_ROW_TYPES: dict[type[Any], RowTypes] = {}  # reading annotations is slow, and every opened partition asks
+_ROW_TYPES: dict[type[object], RowTypes] = {}  # reading annotations is slow, and every opened partition asks
 
 
 class Table(Protocol[K, V]):
@@ -37,11 +37,11 @@ class Table(Protocol[K, V]):
 
     def __contains__(self, key: object) -> bool: ...
 
-    def under(self, *prefix: Any) -> Iterator[tuple[K, V]]:
+    def under(self, *prefix: object) -> Iterator[tuple[K, V]]:
         """All rows whose key starts with `prefix`, in order. Rows set or removed meanwhile may or may not show."""
         ...
 
-    def range(self, low: tuple[Any, ...], high: tuple[Any, ...]) -> Iterator[tuple[K, V]]:
+    def range(self, low: tuple[object, ...], high: tuple[object, ...]) -> Iterator[tuple[K, V]]:
         """All rows with `low <= key < high`, compared as tuples, in order."""
         ...
 
@@ -53,17 +53,17 @@ class DictTable(dict[K, V]):
         """The row, or none."""
         return super().get(key, default)
 
-    def under(self, *prefix: Any) -> Iterator[tuple[K, V]]:
+    def under(self, *prefix: object) -> Iterator[tuple[K, V]]:
         """All rows whose key starts with `prefix`, in order."""
         n = len(prefix)
         return iter([(k, self[k]) for k in sorted(k for k in self if k[:n] == prefix)])
 
-    def range(self, low: tuple[Any, ...], high: tuple[Any, ...]) -> Iterator[tuple[K, V]]:
+    def range(self, low: tuple[object, ...], high: tuple[object, ...]) -> Iterator[tuple[K, V]]:
         """All rows with `low <= key < high`, in order."""
         return iter([(k, self[k]) for k in sorted(k for k in self if low <= k < high)])
 
 
-def row_types(tables: type[Any]) -> RowTypes:
+def row_types(tables: type[object]) -> RowTypes:
     """The tables of a tables class: name -> (types of the key's parts, row type), read from its annotations."""
     found = _ROW_TYPES.get(tables)
     if found is None:

@@ -27,6 +27,7 @@ from schemas.frozen import replace
 from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
 from tables.common.money import EXACT, shown
+from tables.customers.emits import CustomerEmit
 from tables.customers.state import Account, Credit, Customer, CustomerTables, Funds, Waiting
 
 STEP = 100
@@ -36,7 +37,7 @@ _NO_ACCOUNT = Account(0, 0)
 _NO_FUNDS = Funds(_NONE, _NONE, 0, 0)
 
 
-def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[Any]:
+def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[CustomerEmit]:
     """Judge an order's amount and answer; what it gives back may let others go on."""
     held = t.credits.get((e.customer, e.order_id))
     if held is not None and e.revision <= held.revision:
@@ -63,12 +64,12 @@ def _is_no_more(held: Credit, e: RequestCredit) -> bool:
     return held.is_granted and not held.is_closed and e.amount <= held.amount and is_same
 
 
-def review_credit(own: str, t: CustomerTables, e: ReviewCredit) -> Iterator[Any]:
+def review_credit(own: str, t: CustomerTables, e: ReviewCredit) -> Iterator[CustomerEmit]:
     """Go on where the last step ended."""
     yield from review(own, t, e.customer, e, is_whole=e.is_whole, after=e.after)
 
 
-def review(own: str, t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, after: int = 0) -> Iterator[Any]:
+def review(own: str, t: CustomerTables, customer: str, cause: Event, *, is_whole: bool, after: int = 0) -> Iterator[CustomerEmit]:
     """Judge held orders anew, oldest first, a bounded number. `is_whole`: all, for the customer's facts have changed."""
     place = after
     queue = t.waiting.range((customer, after + 1, ""), (customer, _LAST, ""))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from itertools import islice
-from typing import Any
 
 from schemas.base import Event
 from schemas.customers import CustomerProposed
@@ -18,6 +17,7 @@ from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from tables.common.money import shown
 from tables.common.raise_exception import cleared, note
+from tables.customers.emits import CustomerEmit
 from tables.customers.matching import tax_key
 from tables.customers.state import Contact, Customer, CustomerTables, Proposal
 
@@ -49,7 +49,7 @@ def keep_facts(t: CustomerTables, e: CustomerProposed) -> None:
         )
 
 
-def tell_conflicts(t: CustomerTables, customer: str, cause: Event) -> Iterator[Any]:
+def tell_conflicts(t: CustomerTables, customer: str, cause: Event) -> Iterator[CustomerEmit]:
     """Note and clear what stands between the CRM and the ERP about a customer."""
     row = t.customers.get((customer,))
     for key, proposal in list(t.proposals.under(customer)):

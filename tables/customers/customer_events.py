@@ -11,10 +11,11 @@ from tables.common.cdc_rows import accept, merged_extra, unless_equal
 from tables.customers.credit import review
 from tables.customers.crm_facts import keep_facts, tell_conflicts
 from tables.customers.duplicates import tell_likenesses
+from tables.customers.emits import CustomerEmit
 from tables.customers.state import Customer, CustomerTables
 
 
-def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
+def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[CustomerEmit]:
     """Keeps the customer's row, newest wins; held orders, conflicts and likenesses are looked at with it.
 
     `own`: see `tables.customers.credit`.
@@ -44,7 +45,7 @@ def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterato
     yield from tell_likenesses(t, e.customer, e)
 
 
-def customer_proposed(t: CustomerTables, e: CustomerProposed) -> Iterator[Any]:
+def customer_proposed(t: CustomerTables, e: CustomerProposed) -> Iterator[CustomerEmit]:
     """Keeps what is the CRM's to say, and tells where it contradicts the ERP."""
     keep_facts(t, e)
     yield from tell_conflicts(t, e.customer, e)

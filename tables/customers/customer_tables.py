@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.customers import CustomerChanged, ErpCustomersNews, ReviewErpCustomers
 from schemas.errors import AlreadyApplied
@@ -11,15 +10,16 @@ from tables.common.cdc_rows import caused_by
 from tables.common.cdc_tables import HISTORY, READ, began, check_table, gone, is_gone, next_rows, read_over, truncated
 from tables.common.cdc_unread import count, counted, start_count
 from tables.customers.customer_events import customer_changed as customer_kept
+from tables.customers.emits import CustomerEmit
 from tables.customers.state import CustomerTables
 
 
-def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[Any]:
+def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterator[CustomerEmit]:
     """The ERP's row of a customer changed. `own`: see `tables.customers.credit`."""
     yield from counted(t.erp_tables, "customer", t.customers, (e.customer,), e, customer_kept(own, t, e))
 
 
-def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
+def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[CustomerEmit]:
     """Note the news; a truncated table's rows are worked off from the first on."""
     check_table(("customer",), e)
     if e.what == HISTORY:
@@ -35,7 +35,7 @@ def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Any]:
         yield _review(e, found[0][0][0])
 
 
-def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> Iterator[Any]:
+def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> Iterator[CustomerEmit]:
     """Look at the next customers: count those not read again, delete those that are gone. `own`: see
     `tables.customers.credit`.
     """

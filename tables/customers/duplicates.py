@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
 
 from schemas.base import Event
 from schemas.customers import CustomerLikeness
@@ -18,6 +17,7 @@ from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from schemas.topics import CUSTOMERS
 from tables.common.raise_exception import cleared, note
+from tables.customers.emits import CustomerEmit
 from tables.customers.matching import address_key, name_likeness, tax_likeness
 from tables.customers.state import Alike, Crowd, Customer, CustomerTables, Group, Member, Place
 
@@ -59,7 +59,7 @@ def _likenesses(row: Customer | None) -> tuple[str, ...]:
     return tuple(found for found in (tax_likeness(row.tax_id), name_likeness(row.name)) if found is not None)
 
 
-def customer_likeness(t: CustomerTables, e: CustomerLikeness) -> Iterator[Any]:
+def customer_likeness(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
     """Keep who has the likeness; note or clear the exception about it."""
     held = t.members.get((e.likeness, e.customer))
     if held is not None and e.source_position <= held.position:
@@ -104,7 +104,7 @@ def _count(t: CustomerTables, likeness: str, address: str, before: int, after: i
         del t.crowds[(likeness, address)]
 
 
-def _tell(t: CustomerTables, e: CustomerLikeness) -> Iterator[Any]:
+def _tell(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
     group = t.groups.get((e.likeness,)) or Group(0, 0, 0, "")
     fingerprint = f"duplicate_customer:{e.likeness}"
     sentence = _sentence(t, e.likeness, group)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.deliveries import DeliveryTick, DispatchAnswered, ObligationRaised, RetryObligation
 from schemas.errors import AlreadyApplied, Refused
 from tables.deliveries.dispatcher import Desk
+from tables.deliveries.emits import DeliveryEmit
 from tables.deliveries.state import DeliveryTables, EndpointPolicies, Known, Obligation, Stage
 
 WORKED_AT_ONCE = 500  # a tick's work is bounded: what is left is still due at the next
 _ALWAYS_MS = -(2**62)
 
 
-def obligation_raised(p: EndpointPolicies, t: DeliveryTables, e: ObligationRaised) -> Iterator[Any]:
+def obligation_raised(p: EndpointPolicies, t: DeliveryTables, e: ObligationRaised) -> Iterator[DeliveryEmit]:
     """Keep it, and send it if it is its aggregate's first and the endpoint has room."""
     if (e.endpoint, e.obligation_id) in t.known:
         raise AlreadyApplied
@@ -28,7 +28,7 @@ def obligation_raised(p: EndpointPolicies, t: DeliveryTables, e: ObligationRaise
     yield from desk.close()
 
 
-def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswered) -> Iterator[Any]:
+def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswered) -> Iterator[DeliveryEmit]:
     """Settle it, or see to its next attempt. A late answer counts if it settles it: what was done is done."""
     at = t.known.get((e.endpoint, e.obligation_id))
     if at is None or at.is_settled:
@@ -53,7 +53,7 @@ def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswere
     yield from desk.close()
 
 
-def retry_obligation(p: EndpointPolicies, t: DeliveryTables, e: RetryObligation) -> Iterator[Any]:
+def retry_obligation(p: EndpointPolicies, t: DeliveryTables, e: RetryObligation) -> Iterator[DeliveryEmit]:
     """An exhausted one is tried again, from the start. Raises `AlreadyApplied` for one that is not exhausted (any more)."""
     at = t.known.get((e.endpoint, e.obligation_id))
     if at is None:
@@ -68,7 +68,7 @@ def retry_obligation(p: EndpointPolicies, t: DeliveryTables, e: RetryObligation)
     yield from desk.close()
 
 
-def tick(p: EndpointPolicies, t: DeliveryTables, e: DeliveryTick) -> Iterator[Any]:
+def tick(p: EndpointPolicies, t: DeliveryTables, e: DeliveryTick) -> Iterator[DeliveryEmit]:
     """Leases that have run out, attempts and probes that are due, and ids that need no longer be known."""
     due: list[tuple[int, str, str, str, int]] = []
     for key, _ in t.deadlines.range((_ALWAYS_MS, "", "", "", 0), (e.occurred_at_ms + 1, "", "", "", 0)):

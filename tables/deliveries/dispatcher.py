@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from zlib import crc32
 
 from schemas.base import Event
@@ -13,6 +12,7 @@ from schemas.frozen import replace
 from schemas.topics import DELIVERIES
 from tables.common.raise_exception import cleared, note
 from tables.deliveries.circuit_breaker import after_failure, after_service, after_silence, backoff_ms, may_probe
+from tables.deliveries.emits import DeliveryEmit
 from tables.deliveries.state import (
     MAX_SEQ,
     MEMORY_MS,
@@ -81,7 +81,7 @@ class Desk:
         self.row = replace(self.row, replaced=self.row.replaced + 1)
         return self._settled(at, old, "replaced", 0, f"{new.obligation_id} took its place")
 
-    def settle(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> Iterator[Any]:
+    def settle(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> Iterator[DeliveryEmit]:
         """It is done or refused: the next of its aggregate is the head."""
         if held.stage is Stage.EXHAUSTED:
             yield from self._no_longer_exhausted(held)
@@ -100,7 +100,7 @@ class Desk:
         else:
             del self.tables.newest[self.name, at.aggregate]
 
-    def fail(self, at: Known, held: Obligation, status: int, answer: str, retry_after_ms: int | None) -> Iterator[Any]:
+    def fail(self, at: Known, held: Obligation, status: int, answer: str, retry_after_ms: int | None) -> Iterator[DeliveryEmit]:
         """An attempt failed: another one follows, later or when the circuit lets it, unless it was the last."""
         self._take_out(at, held)
         served = self.row.served
@@ -116,7 +116,7 @@ class Desk:
         else:
             self._retry_later(at, held, retry_after_ms or 0)
 
-    def not_sent(self, at: Known, held: Obligation, answer: str) -> Iterator[Any]:
+    def not_sent(self, at: Known, held: Obligation, answer: str) -> Iterator[DeliveryEmit]:
         """An attempt that never left crossdock: it says nothing about the endpoint, so its circuit stays as it is."""
         self._take_out(at, held)
         held = replace(held, tries=held.tries + 1, unsent=held.unsent + 1)
@@ -139,14 +139,14 @@ class Desk:
             self._set_circuit(after_silence(self.row, at.seq))
         self._make_ready(at, held)
 
-    def retry(self, at: Known, held: Obligation) -> Iterator[Any]:
+    def retry(self, at: Known, held: Obligation) -> Iterator[DeliveryEmit]:
         """A person wants an exhausted one tried again."""
         yield from self._no_longer_exhausted(held)
         self._make_head(
             at.aggregate, at.seq, replace(held, tries=0, failures=0, served=self.row.served, unsent=0, is_unsendable=False)
         )
 
-    def close(self) -> Iterator[Any]:
+    def close(self) -> Iterator[DeliveryEmit]:
         """Dispatch what may go, note what became of the circuit, and keep the endpoint's row."""
         yield from self._dispatch()
         yield from self._told()
@@ -155,7 +155,7 @@ class Desk:
 
     # --- dispatching -----------------------------------------------------------------------------------------------------
 
-    def _dispatch(self) -> Iterator[Any]:
+    def _dispatch(self) -> Iterator[DeliveryEmit]:
         while self.row.circuit is Circuit.CLOSED and self.row.in_flight < self.policy.window:
             seq = self._next_ready(self.row.ready_from)
             if seq is None:
@@ -249,7 +249,7 @@ class Desk:
 
     # --- what is told ----------------------------------------------------------------------------------------------------
 
-    def _exhaust(self, at: Known, held: Obligation, status: int, answer: str) -> Iterator[Any]:
+    def _exhaust(self, at: Known, held: Obligation, status: int, answer: str) -> Iterator[DeliveryEmit]:
         self.tables.obligations[self.name, at.aggregate, at.seq] = replace(held, stage=Stage.EXHAUSTED, due_ms=0)
         del self.tables.heads[self.name, at.seq]
         self.row = replace(self.row, exhausted=self.row.exhausted + 1)
@@ -265,7 +265,7 @@ class Desk:
         yield note(self.event, code, given_up_fingerprint(code, self.name, held.obligation_id), sentence, order_id=at.aggregate)
         yield self._settled(at, held, "exhausted", status, answer)
 
-    def _no_longer_exhausted(self, held: Obligation) -> Iterator[Any]:
+    def _no_longer_exhausted(self, held: Obligation) -> Iterator[DeliveryEmit]:
         self.row = replace(self.row, exhausted=self.row.exhausted - 1)
         code = UNSENDABLE if held.is_unsendable else EXHAUSTED
         yield cleared(self.event, given_up_fingerprint(code, self.name, held.obligation_id))
@@ -288,7 +288,7 @@ class Desk:
             attempts=held.attempts,
         )
 
-    def _told(self) -> Iterator[Any]:
+    def _told(self) -> Iterator[DeliveryEmit]:
         was_served, is_served = (row.circuit is Circuit.CLOSED for row in (self._at_start, self.row))
         fingerprint = f"endpoint_down:{self.name}"
         if was_served and not is_served:

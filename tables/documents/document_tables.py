@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from schemas import documents as rows
-from schemas.base import Event
+from schemas.base import ErpRow, Event
 from schemas.errors import AlreadyApplied
 from schemas.inventory import ErpLineDoubted
 from tables.common.cdc_rows import caused_by
@@ -18,10 +18,11 @@ from tables.common.cdc_tables import HISTORY, READ, began, check_table, gone, is
 from tables.common.cdc_unread import count, counted, is_unread_row, start_count
 from tables.common.table import Table
 from tables.documents import invoices, purchase_orders, sales_orders
+from tables.documents.emits import DocumentsEmit
 from tables.documents.state import DocumentsTables, DoubtedLine
 
-Rule = Callable[[DocumentsTables, Any], Iterator[Any]]
-_KINDS: dict[str, tuple[str, type[Any], tuple[str, ...], Rule]] = {
+Rule = Callable[[DocumentsTables, Any], Iterator[DocumentsEmit]]
+_KINDS: dict[str, tuple[str, type[ErpRow], tuple[str, ...], Rule]] = {
     "sales_order": ("sales_orders", rows.SalesOrderRow, ("order_no",), sales_orders.sales_order_changed),
     "sales_order_line": (
         "sales_order_lines",
@@ -43,7 +44,7 @@ _HEADERS = {"purchase_order": "purchase_order_line", "sales_order": "sales_order
 _LINES = {lines: header for header, lines in _HEADERS.items()}
 
 
-def erp_documents_news(t: DocumentsTables, e: rows.ErpDocumentsNews) -> Iterator[Any]:
+def erp_documents_news(t: DocumentsTables, e: rows.ErpDocumentsNews) -> Iterator[DocumentsEmit]:
     """Note the news; a truncated table's rows are worked off from the first on."""
     check_table(_KINDS, e)
     if e.what == HISTORY:
@@ -62,7 +63,7 @@ def erp_documents_news(t: DocumentsTables, e: rows.ErpDocumentsNews) -> Iterator
             yield _review(e, name, found[0][0][0])
 
 
-def review_erp_documents(t: DocumentsTables, e: rows.ReviewErpDocuments) -> Iterator[Any]:
+def review_erp_documents(t: DocumentsTables, e: rows.ReviewErpDocuments) -> Iterator[DocumentsEmit]:
     """Look at a table's next rows: count and doubt those not read again, delete those that are gone."""
     check_table(_KINDS, e)
     found, after = next_rows(_table(t, e.table), e.document)
@@ -75,7 +76,7 @@ def review_erp_documents(t: DocumentsTables, e: rows.ReviewErpDocuments) -> Iter
         yield _review(e, e.table, after)
 
 
-def _delete(t: DocumentsTables, e: rows.ReviewErpDocuments, found: list[tuple[Any, Any]]) -> Iterator[Any]:
+def _delete(t: DocumentsTables, e: rows.ReviewErpDocuments, found: list[tuple[Any, Any]]) -> Iterator[DocumentsEmit]:
     _, kind, names, _ = _KINDS[e.table]
     rule = RULES[kind]
     table = t.erp_tables.get((e.table,))
@@ -91,7 +92,7 @@ def _watched(name: str) -> Rule:
     """The rule about a table's row, and what follows from it for rows that were not read."""
     table_name, _, names, rule = _KINDS[name]
 
-    def changed(t: DocumentsTables, e: Any) -> Iterator[Any]:
+    def changed(t: DocumentsTables, e: Any) -> Iterator[DocumentsEmit]:
         table = t.erp_tables.get((name,))
         if table is None or not table.older:
             yield from rule(t, e)
@@ -109,7 +110,7 @@ def _watched(name: str) -> Rule:
 RULES: dict[type[Any], Rule] = {kind: _watched(name) for name, (_, kind, _, _) in _KINDS.items()}
 
 
-def _doubt(t: DocumentsTables, e: rows.ReviewErpDocuments, found: list[tuple[Any, Any]]) -> Iterator[Any]:
+def _doubt(t: DocumentsTables, e: rows.ReviewErpDocuments, found: list[tuple[Any, Any]]) -> Iterator[DocumentsEmit]:
     """A step's lines, or the lines of a step's headers."""
     if e.table in _LINES:
         for key, _ in found:
@@ -121,13 +122,13 @@ def _doubt(t: DocumentsTables, e: rows.ReviewErpDocuments, found: list[tuple[Any
                 yield from _reconsider(t, e, _HEADERS[e.table], key)
 
 
-def _settle(t: DocumentsTables, e: Event, header: str, key: tuple[Any, ...]) -> Iterator[Any]:
+def _settle(t: DocumentsTables, e: Event, header: str, key: tuple[Any, ...]) -> Iterator[DocumentsEmit]:
     """A header is known again: look at those of its lines that raise doubt."""
     for document, _, line in [doubted for doubted, _ in t.doubted_lines.under(key[0], _HEADERS[header])]:
         yield from _reconsider(t, e, _HEADERS[header], (document, line))
 
 
-def _reconsider(t: DocumentsTables, e: Event, name: str, key: tuple[Any, ...]) -> Iterator[Any]:
+def _reconsider(t: DocumentsTables, e: Event, name: str, key: tuple[Any, ...]) -> Iterator[DocumentsEmit]:
     """Tell a line's item if the line raises doubt now, or raises it no more."""
     at = (key[0], name, key[1])
     held = t.doubted_lines.get(at)

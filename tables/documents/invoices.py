@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schemas.base import Event
 from schemas.documents import InvoiceLineJoined, InvoiceLineRow, InvoiceRow
 from schemas.frozen import replace
 from tables.common.cdc_rows import accept, caused_by, instant_ms, merged_extra, unless_equal
+from tables.documents.emits import DocumentsEmit
 from tables.documents.state import DocumentsTables, Invoice, InvoiceLine
 
 VOID = "VOID"
@@ -41,7 +42,7 @@ def _bill(header: Invoice | None, line: InvoiceLine | None) -> _Bill | None:
     )
 
 
-def invoice_changed(t: DocumentsTables, e: InvoiceRow) -> Iterator[Any]:
+def invoice_changed(t: DocumentsTables, e: InvoiceRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; sends its lines on to the order it names, and away from the one it named before."""
     held = t.invoices.get((e.invoice_no,))
     row = Invoice(
@@ -61,7 +62,7 @@ def invoice_changed(t: DocumentsTables, e: InvoiceRow) -> Iterator[Any]:
         yield from _tell(t, e, (invoice_no, line_no), line, _bill(held, line), _bill(row, line))
 
 
-def invoice_line_changed(t: DocumentsTables, e: InvoiceLineRow) -> Iterator[Any]:
+def invoice_line_changed(t: DocumentsTables, e: InvoiceLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; sends it on as soon as the header is there."""
     key = (e.invoice_no, e.line_no)
     held = t.invoice_lines.get(key)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schemas.base import Event
 from schemas.documents import PurchaseOrderLineRow, PurchaseOrderRow
 from schemas.frozen import replace
 from schemas.inventory import SupplyChanged
 from tables.common.cdc_rows import accept, caused_by, merged_extra, unless_equal
+from tables.documents.emits import DocumentsEmit
 from tables.documents.state import DocumentsTables, PurchaseOrder, PurchaseOrderLine
 
 OPEN_LINES = frozenset({"O", "P"})
@@ -42,7 +43,7 @@ def is_expected(header: PurchaseOrder | None, line: PurchaseOrderLine) -> bool:
     return supply is not None and supply.is_open and supply.ordered_milli > supply.received_milli
 
 
-def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[Any]:
+def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; tells the items of its lines what changed for them."""
     held = t.purchase_orders.get((e.po_no,))
     row = PurchaseOrder(
@@ -56,7 +57,7 @@ def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[
         yield from _tell(t, e, (po_no, line_no), line, _supply(held, line), _supply(row, line))
 
 
-def purchase_order_line_changed(t: DocumentsTables, e: PurchaseOrderLineRow) -> Iterator[Any]:
+def purchase_order_line_changed(t: DocumentsTables, e: PurchaseOrderLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; tells its item as soon as the header is there. The item it was for before is told that it is not."""
     key = (e.po_no, e.line_no)
     held = t.purchase_order_lines.get(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Event
 from schemas.documents import InvoiceLineJoined, SalesOrderLineRow, SalesOrderRow, WarehouseReported
@@ -12,6 +11,7 @@ from schemas.frozen import replace
 from schemas.orders import ErpNumberReported, ErpOrderChanged, ErpOrderLineChanged, InvoiceLinePosted
 from schemas.reported import read, stock_items
 from tables.common.cdc_rows import accept, caused_by, instant_ms, merged_extra, unless_equal
+from tables.documents.emits import DocumentsEmit
 from tables.documents.state import BilledLine, DocumentsTables, SalesOrder, SalesOrderLine
 
 CHANNELS = {"EDI": "edi", "WEB": "web", "MKT": "marketplace", "PHONE": "phone"}
@@ -37,7 +37,7 @@ def is_demanded(header: SalesOrder | None, line: SalesOrderLine) -> bool:
     return line.ordered_milli > line.shipped_milli
 
 
-def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[Any]:
+def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; tells the order. A header of another order than before takes its lines and bills along."""
     held = t.sales_orders.get((e.order_no,))
     row = SalesOrder(
@@ -70,7 +70,7 @@ def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[Any]:
         yield from _move_dependents(t, e, new_id, is_deleted=False)
 
 
-def _facts(row: SalesOrder) -> tuple[Any, ...]:
+def _facts(row: SalesOrder) -> tuple[object, ...]:
     return row.channel, row.customer, row.status, row.requested_on, row.created_at, row.priority
 
 
@@ -90,7 +90,7 @@ def _header(e: SalesOrderRow, order_id: str, row: SalesOrder, *, is_deleted: boo
     )
 
 
-def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_deleted: bool) -> Iterator[Any]:
+def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_deleted: bool) -> Iterator[DocumentsEmit]:
     """The header's lines and bills leave an order, or come to one: also a line that was there and is gone before that is told."""
     for (order_no, line_no), line in list(t.sales_order_lines.under(e.order_no)):
         is_missed = line.is_deleted and line.revision == 0 and line.first_item is not None
@@ -105,7 +105,7 @@ def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_
             yield _bill(e, order_id, key, told_bill, is_void=is_deleted)
 
 
-def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterator[Any]:
+def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; tells its order as soon as the header says which that is."""
     key = (e.order_no, e.line_no)
     held = t.sales_order_lines.get(key)
@@ -146,7 +146,7 @@ def _with_history(held: SalesOrderLine | None, row: SalesOrderLine, e: SalesOrde
     return replace(row, first_item=held.first_item, most_milli=most_milli, changed_at_ms=changed_at_ms)
 
 
-def _line_facts(row: SalesOrderLine) -> tuple[Any, ...]:
+def _line_facts(row: SalesOrderLine) -> tuple[object, ...]:
     quantities = (row.ordered_milli, row.allocated_milli, row.shipped_milli, row.invoiced_milli)
     return row.item, row.site, quantities, row.unit_price, row.line_status
 
@@ -174,7 +174,7 @@ def _line(e: Event, order_id: str, order_no: str, line_no: int, row: SalesOrderL
     )
 
 
-def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[Any]:
+def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[DocumentsEmit]:
     """A warehouse names the order by the ERP's number: the header says whose it is."""
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
     if order_id is None:
@@ -197,7 +197,7 @@ def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[Any
     )
 
 
-def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[Any]:
+def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[DocumentsEmit]:
     """Keeps the bill at its order; tells the order once the header says which that is. What was never billed is not voided."""
     key = (e.order_no, e.invoice_no, e.invoice_line)
     held = t.billed_lines.get(key)

@@ -8,7 +8,6 @@ covers it. The sourcing rule's name is `fewest_parcels`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from schemas.frozen import replace
 from schemas.inventory import ReviewBackorders
@@ -17,6 +16,7 @@ from tables.common.calendars import to_date
 from tables.common.policy import MAX_HORIZON_DAYS
 from tables.inventory.atp import atp, first_day
 from tables.inventory.demand_line import LineBook
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book
 from tables.inventory.safety_stock import Free, Safety, safety_of
 from tables.inventory.site_position import USABLE, SiteBook, lowest
@@ -285,7 +285,7 @@ def answered(book: Book, item: Item, line: LineBook, *, is_measured: bool = True
     )
 
 
-def review(book: Book, item: Item, after: Place | None = None) -> Iterator[Any]:
+def review(book: Book, item: Item, after: Place | None = None) -> Iterator[PromiseEmit]:
     """Look at the item's backorders again, most urgent first: stock or dates may have changed. Answers what changed.
 
     All that are looked at give up their claims first, so that none is blocked by a later one's. More than one event may look

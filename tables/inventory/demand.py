@@ -7,7 +7,6 @@ taken off it. A pick moves units from usable to staged and the line's demand wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
@@ -36,6 +35,7 @@ from tables.inventory.allocation import (
     write,
 )
 from tables.inventory.demand_line import LineBook
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, check_site, known_item, unknown_item
 from tables.inventory.returns import match_returns
 from tables.inventory.shipments import picked_more, ship
@@ -47,7 +47,7 @@ from tables.inventory.units import convert, units_of
 LineFact = StockPicked | PickShorted | DemandSubstituted | StockShipped
 
 
-def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Iterator[Any]:
+def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Iterator[PromiseEmit]:
     """Bring a line's promise to what is wanted now, and answer. Raises `NotYet` for an unknown item or site."""
     item = t.items.get((e.item,))
     if item is None:
@@ -194,7 +194,7 @@ def _refuse_backorder(book: Book, item: Item, line: LineBook) -> None:
 # --- execution -----------------------------------------------------------------------------------------------------------
 
 
-def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Any]:
+def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[PromiseEmit]:
     """Usable to staged, and as much demand of the line with it: available stays what it was."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -233,14 +233,14 @@ def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> 
         told(book, line.order_id, line.number, line.taken() - taken)
 
 
-def _review_if_freed(o: Opened, line: LineBook) -> Iterator[Any]:
+def _review_if_freed(o: Opened, line: LineBook) -> Iterator[PromiseEmit]:
     """A pick or a shipment frees nothing, unless it took other units than the line was allocated, or makes room under a cap."""
     is_capped = o.book.policy.channel(line.channel).cap_milli is not None
     if is_capped or any(page.may_free() for page in o.book.pages.values()):
         yield from review(o.book, o.item)
 
 
-def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Any]:
+def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[PromiseEmit]:
     """Some was picked, some was not there: the stock is corrected, and what is missing waits for other stock or is given up."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -274,7 +274,7 @@ def _replace_lost(o: Opened, line: LineBook, lost: int, site: str) -> None:
         line.wanted_milli -= lost
 
 
-def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Iterator[Any]:
+def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Iterator[PromiseEmit]:
     """Another item serves part of the line: this item's demand goes down by as much. Its stock does not move."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -291,7 +291,7 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
     yield from o.book.close(f"substituted by {e.substitute_item} for {e.order_id} line {e.line}")
 
 
-def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Any]:
+def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[PromiseEmit]:
     """Staged units left. Units whose pick was not told are taken from usable stock, until it is.
 
     A line of a shipment is one fact: told again it changes nothing, told otherwise the newest message counts, and is noted.
@@ -333,7 +333,7 @@ def _corrected(e: StockShipped, old: int, new: int) -> ExceptionNoted:
     return note(e, "shipment_corrected", fingerprint, sentence, item=e.item, order_id=e.order_id)
 
 
-def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Iterator[Any]:
+def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Iterator[PromiseEmit]:
     """Go on with the queue."""
     item = known_item(t, e.item)
     if item is not None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.inventory import ItemChanged
 from tables.common.policy import Policy
 from tables.inventory.allocation import review
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, known_item
 from tables.inventory.item_master import item_changed as kept
 from tables.inventory.state import PromiseTables
 
 
-def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
+def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[PromiseEmit]:
     """Keep the master row, then look at the item's backorders with it."""
     yield from kept(t, e)
     book = Book(p, t, e.item, e)

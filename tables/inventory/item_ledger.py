@@ -7,13 +7,13 @@ change a number without its ledger line. A balance moves by `move` and `count` a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from schemas.base import Event
 from schemas.bounds import MAX_SUM_MILLI, bounded_ms
 from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.frozen import replace
 from schemas.inventory import LedgerChange, LedgerEntry, SourceMark
+from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.quantity import show
 from tables.common.calendars import day_at, day_end_ms
 from tables.common.policy import Policy
@@ -288,10 +288,10 @@ class Book:
 
     # --- closing ---------------------------------------------------------------------------------------------------------
 
-    def close(self, text: str = "") -> Iterator[Any]:
+    def close(self, text: str = "") -> Iterator[LedgerEntry | ExceptionNoted | ExceptionCleared]:
         """Write the pages and mark the source; yield the ledger entry and the exceptions that follow. `text`: why, in words."""
         event = self.event
-        notes: list[Any] = []
+        notes: list[ExceptionNoted | ExceptionCleared] = []
         is_written = False
         for site, page in self.pages.items():
             row = page.row
@@ -362,14 +362,14 @@ class Book:
         if page.supply != row.supply_milli:
             changes.append(LedgerChange(site, "supply", None, row.supply_milli, page.supply))
 
-    def _oversold(self, site: str, short: int) -> Any:
+    def _oversold(self, site: str, short: int) -> ExceptionNoted | ExceptionCleared:
         fingerprint = f"oversold:{self.item}:{site}"
         if not short:
             return cleared(self.event, fingerprint)
         sentence = f"{self.item} at {site} is promised {show(short)} more than there is or will be, since {self.event.event_id}"
         return note(self.event, "oversold", fingerprint, sentence, item=self.item)
 
-    def _negative(self, change: LedgerChange) -> Any:
+    def _negative(self, change: LedgerChange) -> ExceptionNoted | ExceptionCleared:
         status = change.measure.removeprefix("on_hand.")
         fingerprint = f"negative:{self.item}:{change.site}:{status}:{change.lot or ''}"
         if change.after_milli >= 0:

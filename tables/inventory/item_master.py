@@ -9,7 +9,6 @@ two items' changes are heard makes no difference.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.bounds import MAX_SUM_MILLI
 from schemas.errors import AlreadyApplied
@@ -26,11 +25,12 @@ from tables.common.calendars import is_zone
 from tables.common.cdc_rows import accept, caused_by, merged_extra, unless_equal
 from tables.common.raise_exception import cleared, note
 from tables.common.row_version import Version
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.price_list import index_price
 from tables.inventory.state import ErpBalance, Item, OldText, Price, PromiseTables, Site, TextRequest
 
 
-def item_changed(t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
+def item_changed(t: PromiseTables, e: ItemChanged) -> Iterator[ItemTextRequested | ItemTextProvided]:
     """Keeps the item master's row, newest wins; asks for a text that was not sent."""
     held = t.items.get((e.item,))
     version = accept(held, e, t.erp_tables.get(("item",)))
@@ -83,7 +83,7 @@ def _text(held: Item | None, e: ItemChanged) -> tuple[str | None, Version, str |
     return (held.description, held.text_version, held.text_wanted_from) if held else (None, Version(), None)
 
 
-def _item_deleted(t: PromiseTables, e: ItemChanged, held: Item | None, version: Version) -> Iterator[Any]:
+def _item_deleted(t: PromiseTables, e: ItemChanged, held: Item | None, version: Version) -> Iterator[ItemTextProvided]:
     row = replace(held, version=version, is_deleted=True) if held else _item(e, version, {})
     wanted_since = row.text_version if row.text_wanted_from is not None else None
     t.items[(e.item,)] = row
@@ -92,7 +92,7 @@ def _item_deleted(t: PromiseTables, e: ItemChanged, held: Item | None, version: 
         yield from _answer(t, e, e.item, e.source_position, row.description)
 
 
-def item_text_requested(t: PromiseTables, e: ItemTextRequested) -> Iterator[Any]:
+def item_text_requested(t: PromiseTables, e: ItemTextRequested) -> Iterator[ItemTextProvided]:
     """Answers with the text the item had at its deletion, now or as soon as that is known."""
     key = (e.item, e.source_position)
     request = TextRequest(e.new_item, Version(e.commit_position, e.source_position))
@@ -106,7 +106,7 @@ def item_text_requested(t: PromiseTables, e: ItemTextRequested) -> Iterator[Any]
 
 def _answer(
     t: PromiseTables, e: ItemChanged | ItemTextRequested | ItemTextProvided, item: str, position: int, text: str | None
-) -> Iterator[Any]:
+) -> Iterator[ItemTextProvided]:
     request = t.text_requests.get((item, position))
     if request is None:
         return
@@ -121,7 +121,7 @@ def _answer(
     )
 
 
-def item_text_provided(t: PromiseTables, e: ItemTextProvided) -> Iterator[Any]:
+def item_text_provided(t: PromiseTables, e: ItemTextProvided) -> Iterator[ItemTextProvided]:
     """Takes the text where it is still wanted, and hands it on to whom this item has been renumbered to since."""
     since = Version(e.commit_position, e.source_position)
     row = t.items.get((e.item,))
@@ -137,7 +137,7 @@ def item_text_provided(t: PromiseTables, e: ItemTextProvided) -> Iterator[Any]:
         raise AlreadyApplied(f"{e.event_id}: item {e.item} has a newer text of its own, or this one already")
 
 
-def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[Any]:
+def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[PromiseEmit]:
     """Keeps a price reference, newest wins."""
     key = (e.item, e.price_list, e.currency, e.valid_from)
     held = t.prices.get(key)
@@ -174,7 +174,7 @@ def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance:
     return row
 
 
-def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
+def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[PromiseEmit]:
     """Keeps a site and its calendar, newest wins."""
     held = t.sites.get((e.site,))
     row = Site(accept(held, e, t.erp_tables.get(("site",))), e.is_deleted, e.name, e.timezone, merged_extra(held, e))
@@ -185,7 +185,7 @@ def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
     yield from _zone_noted(e, held, row)
 
 
-def _zone_noted(e: SiteChanged, held: Site | None, row: Site) -> Iterator[Any]:
+def _zone_noted(e: SiteChanged, held: Site | None, row: Site) -> Iterator[PromiseEmit]:
     """A calendar nobody knows is UTC, and an exception until the ERP has one that is known."""
     fingerprint = f"unknown_zone:{e.site}"
     if not row.is_deleted and not is_zone(row.timezone):

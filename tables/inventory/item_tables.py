@@ -25,6 +25,7 @@ from tables.common.cdc_unread import count, counted, is_unread_row, start_count
 from tables.common.policy import Policy
 from tables.common.table import Table
 from tables.inventory import item_changes, stock_movements
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_master import price_changed as price_kept
 from tables.inventory.item_master import site_changed
 from tables.inventory.state import PromiseTables, Suspicion
@@ -32,10 +33,10 @@ from tables.inventory.suspect_items import trusted, update_marks
 
 DOUBT = "erp-history:"
 _TABLES = ("item", "item_price", "inventory_balance", "site")
-Rule = Callable[[Policy, PromiseTables, Any], Iterator[Any]]
+Rule = Callable[[Policy, PromiseTables, Any], Iterator[PromiseEmit]]
 
 
-def erp_items_news(p: Policy, t: PromiseTables, e: ErpItemsNews) -> Iterator[Any]:
+def erp_items_news(p: Policy, t: PromiseTables, e: ErpItemsNews) -> Iterator[PromiseEmit]:
     """Note the news; the items it concerns are worked off from the first on."""
     check_table(_TABLES, e)
     if e.what == HISTORY:
@@ -56,7 +57,7 @@ def erp_items_news(p: Policy, t: PromiseTables, e: ErpItemsNews) -> Iterator[Any
             yield _review(e, name, found[0][0][0])
 
 
-def review_erp_items(p: Policy, t: PromiseTables, e: ReviewErpItems) -> Iterator[Any]:
+def review_erp_items(p: Policy, t: PromiseTables, e: ReviewErpItems) -> Iterator[PromiseEmit]:
     """Look at a table's next rows: count and doubt those not read again, delete those that are gone."""
     check_table(_TABLES, e)
     found, after = next_rows(_table(t, e.table), e.item)
@@ -70,7 +71,7 @@ def review_erp_items(p: Policy, t: PromiseTables, e: ReviewErpItems) -> Iterator
         yield _review(e, e.table, after)
 
 
-def _doubt(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any, Any]]) -> Iterator[Any]:
+def _doubt(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any, Any]]) -> Iterator[PromiseEmit]:
     table = t.erp_tables.get((e.table,))
     for item in dict.fromkeys([key[0] for key, row in found if is_unread_row(row, table)]):
         doubt = (item, f"{DOUBT}{e.history}")
@@ -79,26 +80,26 @@ def _doubt(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any
             yield from update_marks(p, t, e, item)
 
 
-def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[Any]:
+def item_changed(p: Policy, t: PromiseTables, e: ItemChanged) -> Iterator[PromiseEmit]:
     """The master row changed; that may settle the doubt about the item."""
     yield from counted(t.erp_tables, "item", t.items, (e.item,), e, item_changes.item_changed(p, t, e))
     yield from _reread(p, t, e, e.item)
 
 
-def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[Any]:
+def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[PromiseEmit]:
     """The ERP's balance changed; that may settle the doubt about the item."""
     rule = stock_movements.erp_balance_changed(p, t, e)
     yield from counted(t.erp_tables, "inventory_balance", t.erp_balances, (e.item, e.site), e, rule)
     yield from _reread(p, t, e, e.item)
 
 
-def price_changed(p: Policy, t: PromiseTables, e: PriceChanged) -> Iterator[Any]:
+def price_changed(p: Policy, t: PromiseTables, e: PriceChanged) -> Iterator[PromiseEmit]:
     """A price changed."""
     key = (e.item, e.price_list, e.currency, e.valid_from)
     yield from counted(t.erp_tables, "item_price", t.prices, key, e, price_kept(t, e))
 
 
-def _reread(p: Policy, t: PromiseTables, e: ErpRow, item: str) -> Iterator[Any]:
+def _reread(p: Policy, t: PromiseTables, e: ErpRow, item: str) -> Iterator[PromiseEmit]:
     """Trust an item again once all its rows were read in the newest history."""
     tables = (t.erp_tables.get(("item",)), t.erp_tables.get(("inventory_balance",)))
     if not any(table is not None and table.older for table in tables) or _is_doubtful(t, item):
@@ -132,7 +133,7 @@ def _table(t: PromiseTables, name: str) -> Table[Any, Any]:
     return tables[name]
 
 
-def _site_changed(p: Policy, t: PromiseTables, e: SiteChanged) -> Iterator[Any]:
+def _site_changed(p: Policy, t: PromiseTables, e: SiteChanged) -> Iterator[PromiseEmit]:
     return site_changed(t, e)
 
 
@@ -144,7 +145,7 @@ _KINDS: dict[str, tuple[type[Any], tuple[str, ...], Rule]] = {
 }
 
 
-def _delete(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any, Any]]) -> Iterator[Any]:
+def _delete(p: Policy, t: PromiseTables, e: ReviewErpItems, found: list[tuple[Any, Any]]) -> Iterator[PromiseEmit]:
     kind, names, rule = _KINDS[e.table]
     table = t.erp_tables.get((e.table,))
     for key, row in found:

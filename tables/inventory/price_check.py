@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from schemas.errors import NotYet
 from schemas.inventory import CheckPrice
@@ -13,6 +12,7 @@ from schemas.orders import PriceChecked
 from schemas.quantity import MILLI
 from tables.common.money import EXACT
 from tables.common.policy import OrderPolicy
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import known_item
 from tables.inventory.price_list import price_on
 from tables.inventory.state import Item, PromiseTables
@@ -20,7 +20,7 @@ from tables.inventory.state import Item, PromiseTables
 _FINEST = Decimal("1e-9")  # what an event's amount can hold
 
 
-def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Any]:
+def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[PromiseEmit]:
     """Compare the price of `uom` with the item's reference: the list's newest price valid on the day, times the units of a pack.
 
     It matches if it differs by no more than `price_tolerance` of the reference. Where there is no reference (no price in that

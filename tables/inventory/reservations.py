@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from schemas.base import Event
 from schemas.errors import BadMessage, Refused
@@ -21,6 +20,7 @@ from schemas.quantity import show
 from tables.common.calendars import to_date
 from tables.common.policy import Policy
 from tables.inventory.allocation import candidates, channel_room, choose, review
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, is_known_site, known_item
 from tables.inventory.state import ON_HOLD, HeldPart, Holding, Item, PromiseTables, Request, Reservation
 from tables.inventory.units import to_base
@@ -29,7 +29,7 @@ HELD = "held"
 MOST_SITES = 1_000  # that what was meant is looked for among
 
 
-def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Any]:
+def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[PromiseEmit]:
     """Hold units that can be promised today, at as few sites as can be, or say what can be promised."""
     book = Book(p, t, e.item, e)
     if (seen := t.requests.get((e.item, e.request_id))) is not None:
@@ -132,7 +132,7 @@ def _too_much(item: Item, e: ReserveStock, most: int, free: list[tuple[str, int]
     )
 
 
-def release_reservation(p: Policy, t: PromiseTables, e: ReleaseReservation) -> Iterator[Any]:
+def release_reservation(p: Policy, t: PromiseTables, e: ReleaseReservation) -> Iterator[PromiseEmit]:
     """Give a hold back. Releasing one that has ended already changes nothing and says so."""
     book = Book(p, t, e.item, e)
     if (seen := t.requests.get((e.item, e.request_id))) is not None:

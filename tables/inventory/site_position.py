@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from schemas.inventory import SourceMark
 from tables.inventory.state import Day, Stock
+
+K = TypeVar("K")
 
 USABLE, HELD, QUALITY, DAMAGED, STAGED = range(5)
 STATUSES = ("usable", "held", "quality", "damaged", "staged")
@@ -87,7 +89,7 @@ class SiteBook:
         )
 
 
-def _add(pairs: tuple[tuple[Any, int], ...], key: Any, delta: int) -> tuple[tuple[Any, int], ...]:
+def _add(pairs: tuple[tuple[K, int], ...], key: K, delta: int) -> tuple[tuple[K, int], ...]:
     """A small sorted map with one value changed; zeros leave it."""
     held = dict(pairs)
     value = held.pop(key, 0) + delta

@@ -7,7 +7,6 @@ Every rule reads: whose word counts here, how many base units is that, move them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.bounds import MAX_DAYS
 from schemas.errors import AlreadyApplied, NotYet
@@ -28,6 +27,7 @@ from tables.common.policy import Policy
 from tables.common.raise_exception import note
 from tables.inventory.allocation import review
 from tables.inventory.demand_line import LineBook
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, check_site, known_item, unknown_item
 from tables.inventory.item_master import store_erp_balance
 from tables.inventory.returns import take_return
@@ -70,7 +70,7 @@ def not_the_owner(e: StockEvent, site: str) -> ExceptionNoted:
     return note(e, "authority_conflict", f"authority:{e.source}:stock:{site}:{e.item}", sentence, item=e.item)
 
 
-def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[Any]:
+def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[PromiseEmit]:
     """Units arrived: on hand in their status, no longer expected on their purchase line."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -95,7 +95,7 @@ def _last_day(o: Opened, e: StockReceived) -> int | None:
     return day_at(e.occurred_at_ms, o.book.zone(e.site)) + shelf_life
 
 
-def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[Any]:
+def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[PromiseEmit]:
     """A signed correction."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -106,7 +106,7 @@ def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[An
     yield from o.book.close(f"adjusted: {e.reason}")
 
 
-def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[Any]:
+def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[PromiseEmit]:
     """Units left one site for another."""
     for site in (e.site, e.to_site):
         if p.site(site).physical_owner != "wms":
@@ -122,7 +122,7 @@ def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[Any]:
     yield from o.book.close(f"moved from {e.site} to {e.to_site}")
 
 
-def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> Iterator[Any]:
+def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> Iterator[PromiseEmit]:
     """Units changed status where they are."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -136,7 +136,7 @@ def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> 
     yield from o.book.close(f"{e.from_status} to {e.to_status}")
 
 
-def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]:
+def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[PromiseEmit]:
     """A snapshot replaces the balance as of its instant; later movements are applied again."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -154,7 +154,7 @@ def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Any]
     yield from o.book.close("counted")
 
 
-def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[Any]:
+def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[PromiseEmit]:
     """Units came back: into `quality`, where nobody can be promised them. Those of an order's line no more than had left."""
     if p.site(e.site).physical_owner != "wms":
         yield not_the_owner(e, e.site)
@@ -169,7 +169,7 @@ def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[An
     yield from o.book.close(f"returned from {e.order_id}" if e.order_id else "returned")
 
 
-def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[Any]:
+def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[PromiseEmit]:
     """The ERP's balance: kept for reconciliation, and physical truth where the site has no WMS.
 
     Raises `NotYet` where it would make stock of an item or at a site that the ERP has not sent.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
@@ -11,6 +10,7 @@ from schemas.inventory import SupplyChanged
 from tables.common.calendars import plan_day
 from tables.common.policy import Policy
 from tables.inventory.allocation import review
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, check_site, known_item, unknown_item
 from tables.inventory.state import PromiseTables, Supply
 
@@ -28,7 +28,7 @@ def _book(book: Book, row: Supply, sign: int) -> None:
         book.expect(row.site, day, sign * units)
 
 
-def supply_changed(p: Policy, t: PromiseTables, e: SupplyChanged) -> Iterator[Any]:
+def supply_changed(p: Policy, t: PromiseTables, e: SupplyChanged) -> Iterator[PromiseEmit]:
     """The line as it is now; promises made on it are reviewed. Raises `NotYet` for an unknown item or site."""
     key = (e.item, e.document, e.line)
     held = t.supplies.get(key) or _UNKNOWN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Event
 from schemas.errors import AlreadyApplied
@@ -11,6 +10,7 @@ from schemas.frozen import replace
 from schemas.inventory import ErpLineDoubted, ItemSuspected, SuspicionCleared
 from tables.common.policy import Policy
 from tables.common.raise_exception import cleared, note
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book
 from tables.inventory.state import PromiseTables, Suspicion
 
@@ -18,7 +18,7 @@ LINE = "erp-line:"
 SHOWN = 20  # dead letters named in an answer
 
 
-def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[Any]:
+def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[PromiseEmit]:
     """Mark the item's answers. What waits has an exception of its own, one for all items: none is noted for each."""
     if (e.item, e.dead_letter_id) in t.suspects:
         raise AlreadyApplied
@@ -30,7 +30,7 @@ def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[An
     yield note(e, "suspect_item", f"suspect:{e.item}", sentence, item=e.item)
 
 
-def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Iterator[Any]:
+def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Iterator[PromiseEmit]:
     """The message was replayed, or what waited was settled."""
     held = t.suspects.get((e.item, e.dead_letter_id))
     if held is None:
@@ -41,7 +41,7 @@ def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Itera
         yield from trusted(t, e, e.item)
 
 
-def erp_line_doubted(p: Policy, t: PromiseTables, e: ErpLineDoubted) -> Iterator[Any]:
+def erp_line_doubted(p: Policy, t: PromiseTables, e: ErpLineDoubted) -> Iterator[PromiseEmit]:
     """An order or purchase line of the item's may be gone in the ERP; or that is settled."""
     key = (e.item, f"{LINE}{e.line}")
     if (key in t.suspects) == e.is_doubted:
@@ -55,13 +55,13 @@ def erp_line_doubted(p: Policy, t: PromiseTables, e: ErpLineDoubted) -> Iterator
     yield from trusted(t, e, e.item)
 
 
-def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[Any]:
+def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[PromiseEmit]:
     """The exception is over once nothing of which it tells raises doubt."""
     if all(row.is_waiting for _, row in t.suspects.under(item)):
         yield cleared(e, f"suspect:{item}")
 
 
-def update_marks(p: Policy, t: PromiseTables, e: Event, item: str) -> Iterator[Any]:
+def update_marks(p: Policy, t: PromiseTables, e: Event, item: str) -> Iterator[PromiseEmit]:
     """Have the item's answers say what raises doubt."""
     book = Book(p, t, item, e)
     names = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Tick
 from tables.common.policy import Policy
 from tables.inventory import reservations
 from tables.inventory.allocation import review
+from tables.inventory.emits import PromiseEmit
 from tables.inventory.item_ledger import Book, known_item
 from tables.inventory.state import PromiseTables
 from tables.inventory.unconfirmed_shipments import posting_overdue
@@ -16,7 +16,7 @@ from tables.inventory.unconfirmed_shipments import posting_overdue
 WORKED_AT_ONCE = 500  # a Tick's work is bounded: what is left is still due at the next
 
 
-def tick(p: Policy, t: PromiseTables, e: Tick) -> Iterator[Any]:
+def tick(p: Policy, t: PromiseTables, e: Tick) -> Iterator[PromiseEmit]:
     """Expire reservations, forget answered requests, and roll items into a new day (past-due supply, expired lots)."""
     due = []
     for key, _ in t.deadlines.range((-(2**62), "", "", ""), (e.occurred_at_ms + 1, "", "", "")):

@@ -297,7 +297,7 @@ class ExceptionTables:
     unread: Table[tuple[str, str, str], Unread]  # fingerprint, the ERP's table, part of it
 
 
-def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[Any]:
+def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[ExceptionRow]:
     """The cause showed: a new row, or one more on its row, which opens again if it was closed."""
     row = t.rows.get((e.fingerprint,))
     own = f"noted {e.event_id}"
@@ -335,7 +335,7 @@ def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[Any]:
     return iter(())
 
 
-def exception_cleared(t: ExceptionTables, e: ExceptionCleared) -> Iterator[Any]:
+def exception_cleared(t: ExceptionTables, e: ExceptionCleared) -> Iterator[ExceptionRow]:
     """The cause is gone: the row closes by itself. What was never noted, or is closed, stays as it is."""
     row = t.rows.get((e.fingerprint,))
     if row is None:
@@ -346,7 +346,7 @@ def exception_cleared(t: ExceptionTables, e: ExceptionCleared) -> Iterator[Any]:
     return iter(())
 
 
-def exception_worked(t: ExceptionTables, e: ExceptionWorked) -> Iterator[Any]:
+def exception_worked(t: ExceptionTables, e: ExceptionWorked) -> Iterator[ExceptionRow]:
     """A person took it or settled it. Raises `Refused` for what cannot be done, saying why."""
     row = t.rows.get((e.fingerprint,))
     if row is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import Frozen, replace
@@ -56,7 +55,7 @@ class FeedTables:
     heard: Table[tuple[str, int], Heard]  # source, sequence modulo `REMEMBERED`
 
 
-def admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
+def admit(t: FeedTables, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     """Take note of a message's place in its feed; yields exceptions noted and cleared.
 
     Raises `AlreadyApplied` for one that came before, `Refused` if the numbering has gone back (the source was reset), or if an
@@ -71,7 +70,7 @@ def admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
         t.heard[slot] = Heard(feed.sequence, (*row.told, (feed.event_id, feed.content)))
 
 
-def _admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
+def _admit(t: FeedTables, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     held = t.feeds.get((feed.source,))
     if held is None:
         t.feeds[(feed.source,)] = Feed(feed.sequence, feed.sequence, feed.occurred_at_ms, 0, 0)
@@ -84,7 +83,7 @@ def _admit(t: FeedTables, feed: FeedPosition) -> Iterator[Any]:
         yield from _fill(t, held, feed)
 
 
-def _advance(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
+def _advance(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     first, last = held.high + 1, feed.sequence - 1
     held = replace(held, high=feed.sequence)
     if first > last:
@@ -93,7 +92,7 @@ def _advance(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
         yield from _open(t, held, feed, first, last)
 
 
-def _reach_back(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
+def _reach_back(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     """A message from before the first one heard: late if it is older than the others, else the numbering began anew."""
     _check_not_reset(held, feed)
     first, last = feed.sequence + 1, held.start - 1
@@ -104,7 +103,7 @@ def _reach_back(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
         yield from _open(t, held, feed, first, last)
 
 
-def _fill(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
+def _fill(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     source, sequence = feed.source, feed.sequence
     at, gap = next(t.gaps.range((source, sequence), (source, held.high)), (None, None))
     if at is None or gap is None or gap.first > sequence:
@@ -124,7 +123,7 @@ def _fill(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
         yield _cleared(feed)
 
 
-def _again(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
+def _again(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[ExceptionNoted | ExceptionCleared]:
     """A number that was heard: a repetition, or another message that somebody gave the same number."""
     row = t.heard.get((feed.source, feed.sequence % REMEMBERED))
     told = dict(row.told) if row is not None and row.sequence == feed.sequence else {}
@@ -151,7 +150,7 @@ def _again(t: FeedTables, held: Feed, feed: FeedPosition) -> Iterator[Any]:
     yield _noted(feed, f"reused:{feed.event_id}", sentence, "sequence_reused")
 
 
-def _open(t: FeedTables, held: Feed, feed: FeedPosition, first: int, last: int) -> Iterator[Any]:
+def _open(t: FeedTables, held: Feed, feed: FeedPosition, first: int, last: int) -> Iterator[ExceptionNoted | ExceptionCleared]:
     t.gaps[(feed.source, last)] = Gap(first)
     held = replace(held, gaps=held.gaps + 1, missing=held.missing + last - first + 1)
     which = f"message {first} is" if first == last else f"messages {first} to {last} are"
@@ -161,7 +160,7 @@ def _open(t: FeedTables, held: Feed, feed: FeedPosition, first: int, last: int) 
     _keep(t, held, feed)
 
 
-def _bounded(t: FeedTables, held: Feed, feed: FeedPosition) -> Generator[Any, None, Feed]:
+def _bounded(t: FeedTables, held: Feed, feed: FeedPosition) -> Generator[ExceptionNoted | ExceptionCleared, None, Feed]:
     """Above `MAX_GAPS` the two oldest gaps become one: what was heard between them cannot be told from missing any more."""
     if held.gaps <= MAX_GAPS:
         return held

@@ -7,13 +7,13 @@ it gives back. Until then it is pending.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Event
 from schemas.frozen import replace
 from schemas.orders import ChangeAnswered, ChangeOutcome, OrderCancelRequested, OrderQuantityChangeRequested
 from schemas.quantity import show
 from tables.common.raise_exception import note, several
+from tables.orders.emits import OrderEmit
 from tables.orders.line_quantities import in_base
 from tables.orders.state import Line, OpenChange, OrderTables, Recent
 
@@ -51,7 +51,7 @@ def answer(
     hint: str = "",
     *,
     under: str = "",
-) -> Iterator[Any]:
+) -> Iterator[OrderEmit]:
     """The outcome of a request, as an event and in the order's answer; a person is told of one that was refused.
 
     `under`: another order id it can be read under, that of its sender.
@@ -78,7 +78,7 @@ def answer(
         yield note(e, "change_refused", fingerprint, f"{sentence} {hint}.", order_id=order_id)
 
 
-def refuse(t: OrderTables, e: Event, order_id: str, kind: str, line: int | None, sentence: str, hint: str) -> Iterator[Any]:
+def refuse(t: OrderTables, e: Event, order_id: str, kind: str, line: int | None, sentence: str, hint: str) -> Iterator[OrderEmit]:
     """A request that cannot be carried out at all."""
     change, under = change_of(order_id, e.event_id), ""
     if isinstance(e, OrderCancelRequested | OrderQuantityChangeRequested):
@@ -94,7 +94,7 @@ def wanted_milli(t: OrderTables, order_id: str, line: int | None) -> int:
     return sum([row.wanted_milli for _, row in t.lines.under(order_id) if row.is_listed])
 
 
-def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange) -> Iterator[Any]:
+def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange) -> Iterator[OrderEmit]:
     """A request was taken: it is settled now if that can be said already, else it is pending."""
     t.open_changes[order_id, change] = row
     held = t.recent_changes.get((order_id,)) or Recent()
@@ -104,7 +104,7 @@ def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange)
         yield from answer(t, e, order_id, change, row.kind, row.line, PENDING, sentence, _WAITING, under=row.under)
 
 
-def settle_changes(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
+def settle_changes(t: OrderTables, order_id: str, e: Event) -> Iterator[OrderEmit]:
     """Answer requests whose outcome is known by now."""
     held = t.recent_changes.get((order_id,))
     if held is None or not held.pending:

@@ -22,12 +22,13 @@ from schemas.orders import (
 )
 from tables.common.raise_exception import cleared, note
 from tables.orders.change_requests import EXPIRED, PENDING, REFUSED, answer, request_of
+from tables.orders.emits import OrderEmit
 from tables.orders.order_events import order_cancel_requested, order_quantity_change_requested
 from tables.orders.process_state import OrderDeadline
 from tables.orders.state import EarlyChange, OrderTables, Recent
 
 Request = OrderCancelRequested | OrderQuantityChangeRequested
-Rule = Callable[[OrderTables, Any], Iterator[Any]]
+Rule = Callable[[OrderTables, Any], Iterator[OrderEmit]]
 MOST_EARLY = 100
 """Requests that may wait for one order; the next one is refused."""
 EARLY = "early "
@@ -43,7 +44,7 @@ def keeping(rule: Rule, wait_ms: int) -> Rule:
     A rule has changed nothing when it says either.
     """
 
-    def then_keep(t: OrderTables, e: Any) -> Iterator[Any]:
+    def then_keep(t: OrderTables, e: Any) -> Iterator[OrderEmit]:
         try:
             yield from rule(t, e)
         except NotYet as error:
@@ -56,7 +57,7 @@ def keeping(rule: Rule, wait_ms: int) -> Rule:
     return then_keep
 
 
-def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Any]:
+def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[OrderEmit]:
     key = (e.order_id, e.event_id)
     if key in t.early_changes:
         raise AlreadyApplied(f"{e.event_id} waits already")
@@ -78,7 +79,7 @@ def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Any
     yield from answer(t, e, e.order_id, change, kind, e.line, PENDING, f"{_sentence(reason)}.", hint, under=under)
 
 
-def take_up(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
+def take_up(t: OrderTables, order_id: str, cause: Event) -> Iterator[OrderEmit]:
     """Try requests that wait again, oldest first. Yields nothing if there is none."""
     held = t.recent_changes.get((order_id,))
     if held is None or not held.early:
@@ -99,7 +100,7 @@ def take_up(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
         yield from _let_go(t, key, row, now)
 
 
-def expire(t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[Any]:
+def expire(t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[OrderEmit]:
     """End requests that have waited too long."""
     for key, row in list(t.early_changes.under(order_id)):
         if row.due_ms > now_ms:
@@ -111,7 +112,7 @@ def expire(t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator
         yield from _let_go(t, key, row, request)
 
 
-def _refused(t: OrderTables, e: Request, error: Refused) -> Iterator[Any]:
+def _refused(t: OrderTables, e: Request, error: Refused) -> Iterator[OrderEmit]:
     change, kind, under = request_of(e)
     yield from answer(
         t, e, e.order_id, change, kind, e.line, REFUSED, f"{_sentence(error.reason)}.", _sentence(error.hint), under=under
@@ -129,7 +130,7 @@ def _since(x: tuple[Request, tuple[str, str], EarlyChange]) -> tuple[int, int, s
     return x[0].recorded_at_ms, x[0].source_position, x[0].event_id
 
 
-def _let_go(t: OrderTables, key: tuple[str, str], row: EarlyChange, e: Event) -> Iterator[Any]:
+def _let_go(t: OrderTables, key: tuple[str, str], row: EarlyChange, e: Event) -> Iterator[OrderEmit]:
     del t.early_changes[key]
     due = (row.due_ms, EARLY + key[1], key[0])
     if due in t.deadlines:

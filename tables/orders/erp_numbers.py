@@ -9,10 +9,11 @@ from schemas.errors import NotYet
 from schemas.frozen import replace
 from schemas.orders import ErpNumberReported
 from schemas.reported import read, stock_items
+from tables.orders.emits import OrderEmit
 from tables.orders.state import OrderTables
 
 
-def erp_number_reported(t: OrderTables, e: ErpNumberReported) -> Iterator[Any]:
+def erp_number_reported(t: OrderTables, e: ErpNumberReported) -> Iterator[OrderEmit]:
     """Pass the report on to whom it concerns, with our order and line. Raises `NotYet` while the ERP's line has not come."""
     passed = t.passed_on.get((e.order_id, e.order_no))
     if passed is not None:

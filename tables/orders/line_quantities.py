@@ -8,8 +8,6 @@ was told to ship until it has given it back.
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.frozen import Frozen, replace
 from schemas.quantity import MAX_MILLI, MILLI
 from tables.orders.lifecycle import Standing, State, state_of
@@ -241,7 +239,7 @@ def _reported(line: Line, s: Sources) -> int:
     return 0 if is_echo else s.erp.shipped_milli
 
 
-def _terms(wish: Wish) -> tuple[Any, ...]:
+def _terms(wish: Wish) -> tuple[object, ...]:
     return (
         wish.site,
         wish.requested_on,

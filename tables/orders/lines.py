@@ -7,13 +7,13 @@ wanted differently now.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Event
 from schemas.errors import BrokenInvariant
 from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
 from schemas.orders import SitePart
+from tables.orders.emits import OrderEmit
 from tables.orders.lifecycle import path
 from tables.orders.line_exceptions import conditions
 from tables.orders.line_quantities import Sources, work_out
@@ -54,7 +54,7 @@ def assign(t: OrderTables, order_id: str, erp_order_no: str | None) -> dict[int,
     return lines
 
 
-def settle(t: OrderTables, order_id: str, cause: Event, *, is_header_same: bool = False) -> Iterator[Any]:
+def settle(t: OrderTables, order_id: str, cause: Event, *, is_header_same: bool = False) -> Iterator[OrderEmit]:
     """Match all lines anew and recompute each; only those matched otherwise than before, if nothing else can have changed."""
     order = t.orders[(order_id,)]
     lines = assign(t, order_id, order.erp_order_no)
@@ -72,14 +72,14 @@ def settle(t: OrderTables, order_id: str, cause: Event, *, is_header_same: bool 
         yield from _settle(t, order_id, order, number, erp_line_no, is_listed=True, cause=cause)
 
 
-def settle_line(t: OrderTables, order_id: str, number: int, cause: Event) -> Iterator[Any]:
+def settle_line(t: OrderTables, order_id: str, number: int, cause: Event) -> Iterator[OrderEmit]:
     """Recompute one line; its match stands."""
     line = t.lines[order_id, number]
     order = t.orders[(order_id,)]
     yield from _settle(t, order_id, order, number, line.erp_line_no, is_listed=line.is_listed, cause=cause)
 
 
-def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: int, cause: Event) -> Iterator[Any]:
+def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: int, cause: Event) -> Iterator[OrderEmit]:
     """Recompute the line an ERP line is. One that is new to an order the channel placed has to be matched first."""
     key = (order_id, order_no, erp_line_no)
     erp = t.erp_lines[key]
@@ -97,7 +97,7 @@ def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: i
 
 def _settle(
     t: OrderTables, order_id: str, order: Order, number: int, erp_line_no: int | None, *, is_listed: bool, cause: Event
-) -> Iterator[Any]:
+) -> Iterator[OrderEmit]:
     erp, invoiced = None, 0
     if erp_line_no is not None and order.erp_order_no is not None:
         erp = t.erp_lines[order_id, order.erp_order_no, erp_line_no]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.base import Event
 from schemas.errors import AlreadyApplied, NotYet, Refused
@@ -21,6 +20,7 @@ from schemas.quantity import show
 from tables.common.position_ranges import covers, widened
 from tables.common.raise_exception import cleared, note, several
 from tables.orders.change_requests import REFUSED, answer, begin, refuse, request_of, settle_changes, wanted_milli
+from tables.orders.emits import OrderEmit
 from tables.orders.erp_confirmation import heard
 from tables.orders.line_quantities import in_base
 from tables.orders.lines import settle, settle_erp_line, settle_line
@@ -42,7 +42,7 @@ MAX_SEEN = 10_000
 """Ids of facts remembered an order. An order of 500 lines has some 2,000 facts."""
 
 
-def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
+def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[OrderEmit]:
     """The channel's order. A plain resend is a duplicate. Another content is a change if the channel sends orders as they stand,
     else it is noted and changes nothing. Another customer's order under the same reference is another order.
     """
@@ -94,7 +94,7 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[Any]:
     yield from _refresh(t, e.order_id, e)
 
 
-def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[Any]:
+def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[OrderEmit]:
     """The channel's cancellation is final. It takes what has not been picked, also of what the ERP adds later."""
     others = addressed(t, e)
     if others is not None:
@@ -127,7 +127,7 @@ def order_cancel_requested(t: OrderTables, e: OrderCancelRequested) -> Iterator[
     yield from conclude(t, e.order_id, e)
 
 
-def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeRequested) -> Iterator[Any]:
+def order_quantity_change_requested(t: OrderTables, e: OrderQuantityChangeRequested) -> Iterator[OrderEmit]:
     """The channel wants another quantity on a line: in the unit it ordered, or one the promise fold has made known."""
     others = addressed(t, e)
     if others is not None:
@@ -175,7 +175,7 @@ def _is_ambiguous(t: OrderTables, e: OrderCancelRequested | OrderQuantityChangeR
 
 def _refuse_ambiguous(
     t: OrderTables, e: OrderCancelRequested | OrderQuantityChangeRequested, kind: str, line: int | None
-) -> Iterator[Any]:
+) -> Iterator[OrderEmit]:
     names = several([e.order_id, *others_under(t, e.order_id)])
     sentence = f"Several customers have an order under this reference ({names}), and the request does not say whose it means."
     yield from refuse(t, e, e.order_id, kind, line, sentence, "Send it again with the customer")
@@ -203,7 +203,7 @@ def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) ->
     return replace(placed, qty_milli=qty, most_milli=most, uom=uom, changed_at_ms=at_ms, change_position=e.source_position)
 
 
-def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[Any]:
+def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[OrderEmit]:
     """The ERP's header. Of several copies of an order the lowest number that is not cancelled counts, once."""
     to = owner_of(t, e)
     if to != e.order_id:
@@ -231,7 +231,7 @@ def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[Any]:
     yield from _refresh(t, e.order_id, e)
 
 
-def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[Any]:
+def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[OrderEmit]:
     """The ERP's line. It waits in its table while its header has not come, or another ERP order counts."""
     to = passed_to(t, e)
     if to is not None:
@@ -273,7 +273,7 @@ def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
     )
 
 
-def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[Any]:
+def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[OrderEmit]:
     """What an invoice bills of a line. It waits in its table for the line."""
     to = passed_to(t, e)
     if to is not None:
@@ -292,7 +292,7 @@ def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[Any]:
     yield from conclude(t, e.order_id, e)
 
 
-def erp_order_recalled(t: OrderTables, e: ErpOrderRecalled) -> Iterator[Any]:
+def erp_order_recalled(t: OrderTables, e: ErpOrderRecalled) -> Iterator[OrderEmit]:
     """The ERP's order is a copy of one a channel has placed: all that is known of it goes there, and nothing of it stays here."""
     held = t.erp_orders.get((e.order_id, e.order_no))
     if held is None:
@@ -346,7 +346,7 @@ def _forget(t: OrderTables, order_id: str, order: Order) -> Order:
     return replace(order, seen_count=len(found) - len(oldest), floor_ms=floor_ms, forgotten=forgotten)
 
 
-def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
+def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[OrderEmit]:
     """What every change of an order ends with. A large one's milestones are looked at when it is brought on."""
     order = t.orders[(order_id,)]
     if e.recorded_at_ms > order.as_of_ms:
@@ -357,7 +357,7 @@ def conclude(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
         yield from settle_changes(t, order_id, e)
 
 
-def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[Any]:
+def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[OrderEmit]:
     """Work the header out again, and all lines with it."""
     old = t.orders.get((order_id,))
     new = _header(t, order_id, old)

@@ -75,7 +75,7 @@ class Run:
         old = self.task(kind)
         return old.number + 1 if old else 1
 
-    def begin(self, endpoint: str, body: Any, lines: tuple[TaskLine, ...]) -> ObligationRaised:
+    def begin(self, endpoint: str, body: object, lines: tuple[TaskLine, ...]) -> ObligationRaised:
         """The next obligation of the body's kind. It waits to be settled, and none of its kind begins before."""
         kind = KIND_OF[type(body)]
         number = self.next_number(kind)
@@ -83,7 +83,7 @@ class Run:
         self.t.tasks[self.order_id, kind] = Task(number, obligation_id, True, False, self.now_ms, lines)
         return self.raised(endpoint, obligation_id, body)
 
-    def raised(self, endpoint: str, obligation_id: str, body: Any, *, is_replaceable: bool = False) -> ObligationRaised:
+    def raised(self, endpoint: str, obligation_id: str, body: object, *, is_replaceable: bool = False) -> ObligationRaised:
         """An obligation of the order."""
         cause = self.cause
         return ObligationRaised(

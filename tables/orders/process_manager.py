@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from schemas.base import Event
-from schemas.deliveries import ObligationSettled
+from schemas.deliveries import ObligationRaised, ObligationSettled
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import replace
 from schemas.obligations import KIND_OF, NotifyStatus, answer_of
@@ -29,6 +29,7 @@ from schemas.orders import (
 from tables.orders.acceptance import REFUSALS, accept_substitutes, ask_credit, ask_prices, causes, decide, look_up_again
 from tables.orders.change_requests import DONE, answer, change_of, refuse, settle_changes
 from tables.orders.early_changes import BRING, EARLY, expire, take_up
+from tables.orders.emits import OrderEmit
 from tables.orders.erp_posting import forget_revision, post
 from tables.orders.invoicing import bill, credit, unbill, uncredit
 from tables.orders.lines import settle, settle_line
@@ -41,7 +42,7 @@ from tables.orders.state import Order, OrderTables
 from tables.orders.status import status_word
 from tables.orders.warehouse_release import ask_counts, give_back, hand_over, take_back
 
-Rule = Callable[[OrderTables, Any], Iterator[Any]]
+Rule = Callable[[OrderTables, Any], Iterator[OrderEmit]]
 _NOTICE = KIND_OF[NotifyStatus]
 PUT_OFF_MS = 100
 _PUT_OFF = "put_off"
@@ -53,7 +54,7 @@ _CREDIT_REASONS = frozenset({"unknown_customer", "credit_hold", "credit_limit", 
 def advancing(policy: RunPolicy, rule: Rule) -> Rule:
     """The rule, and then the order's process brought to what the rule has changed."""
 
-    def then_advance(t: OrderTables, e: Any) -> Iterator[Any]:
+    def then_advance(t: OrderTables, e: Any) -> Iterator[OrderEmit]:
         yield from rule(t, e)
         if type(e) is ObligationSettled and e.kind == _NOTICE:
             return  # a quarter of all events, and nothing depends on them
@@ -102,7 +103,7 @@ def _is_put_off(t: OrderTables, e: Event, order: Order) -> bool:
     return events * 4 < order.line_count
 
 
-def _take_up_put_off(t: OrderTables, order_id: str, cause: Event) -> Iterator[Any]:
+def _take_up_put_off(t: OrderTables, order_id: str, cause: Event) -> Iterator[OrderEmit]:
     """A large order is brought on: what was left for that, of all its lines at once."""
     held = t.put_offs.get((order_id,))
     if held is not None:
@@ -114,7 +115,7 @@ def _take_up_put_off(t: OrderTables, order_id: str, cause: Event) -> Iterator[An
     yield from reach(t, order_id, cause)
 
 
-def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[Any]:
+def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_ms: int) -> Iterator[OrderEmit]:
     """Ask for all that is due of an order, if it is crossdock's to run."""
     order = t.orders.get((order_id,))
     if order is not None and order.is_large():
@@ -140,7 +141,7 @@ def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_
     yield from _notify(run)
 
 
-def _notify(run: Run) -> Iterator[Any]:
+def _notify(run: Run) -> Iterator[ObligationRaised]:
     """Tell whoever wants to know that the order has another status."""
     status = status_word(run.t, run.order_id)
     if status is None or status == run.process.status:
@@ -165,7 +166,7 @@ def _notify(run: Run) -> Iterator[Any]:
 # --- rules ---------------------------------------------------------------------------------------------------------------
 
 
-def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[Any]:
+def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[OrderEmit]:
     """The newest answer of the customers fold stands."""
     key = (e.order_id,)
     held = t.credits.get(key)
@@ -185,7 +186,7 @@ def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[Any]:
     yield from conclude(t, e.order_id, e)
 
 
-def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[Any]:
+def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[OrderEmit]:
     """The answer to the newest question stands."""
     key = (e.order_id, e.line)
     held = t.price_checks.get(key)
@@ -195,7 +196,7 @@ def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[Any]:
     yield from conclude(t, e.order_id, e)
 
 
-def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[Any]:
+def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[OrderEmit]:
     """A person lets the order go on: what was refused is tried again, what stands against it is overridden."""
     process, change = t.processes.get((e.order_id,)), change_of(e.order_id, e.event_id)
     if (e.order_id,) not in t.orders:
@@ -243,7 +244,7 @@ def _release_credit(t: OrderTables, order_id: str, standing: list[str]) -> None:
         t.credits[(order_id,)] = replace(credit, released_amount=credit.amount)
 
 
-def obligation_settled(t: OrderTables, e: ObligationSettled) -> Iterator[Any]:
+def obligation_settled(t: OrderTables, e: ObligationSettled) -> Iterator[OrderEmit]:
     """What became of what was asked of another system. Of an exhausted obligation the delivery fold tells people; it may still be
     settled later.
     """
@@ -276,7 +277,7 @@ def _take_up(t: OrderTables, e: ObligationSettled, task: Task, *, is_refused: bo
     return set()
 
 
-def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[Any]:
+def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[OrderEmit]:
     """Work off what is due."""
     due = []
     for key, _ in t.deadlines.range((-(2**62), "", ""), (e.occurred_at_ms + 1, "", "")):

@@ -23,6 +23,7 @@ from schemas.orders import (
     OrderPlaced,
     OrderQuantityChangeRequested,
 )
+from tables.orders.emits import OrderEmit
 from tables.orders.state import OrderTables, PassedOn, Twin
 
 ERP = "erp"
@@ -102,7 +103,7 @@ def _has_living(t: OrderTables, order_id: str) -> bool:
     return any(not erp.is_deleted and erp.status != "CANCEL" for _, erp in t.erp_orders.under(order_id))
 
 
-def pass_on_header(t: OrderTables, e: ErpOrderChanged, to: str) -> Iterator[Any]:
+def pass_on_header(t: OrderTables, e: ErpOrderChanged, to: str) -> Iterator[OrderEmit]:
     """The ERP's header goes to the order it is; its lines follow it."""
     if (e.order_id, e.order_no) not in t.passed_on:
         t.passed_on[e.order_id, e.order_no] = PassedOn(to, e.customer)
@@ -136,7 +137,7 @@ def recall_copies(t: OrderTables, e: OrderPlaced) -> Iterator[ErpOrderRecalled]:
             )
 
 
-def hand_over_facts(t: OrderTables, e: ErpOrderRecalled, to: str) -> Iterator[Any]:
+def hand_over_facts(t: OrderTables, e: ErpOrderRecalled, to: str) -> Iterator[OrderEmit]:
     """All that is known here of the lines and invoices of one of the ERP's orders, as events for another order."""
     header = _header(e)
     for (order_id, order_no, line_no), line in list(t.erp_lines.under(e.order_id, e.order_no)):

@@ -7,13 +7,13 @@ more is cancelled, what is new is added.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.errors import AlreadyApplied
 from schemas.frozen import Frozen, replace
 from schemas.orders import OrderPlaced, PlacedLine
 from tables.common.raise_exception import note
 from tables.orders.change_requests import answer, begin, refuse, wanted_milli
+from tables.orders.emits import OrderEmit
 from tables.orders.state import OpenChange, OrderTables, Placed, Placement, Stated
 
 _NEWER = "Send when it was changed (updated_at) with each order, or send the change itself"
@@ -26,7 +26,7 @@ class Difference(Frozen, frozen=True):
     gone: list[int]
 
 
-def restate(t: OrderTables, e: OrderPlaced, held: Placement) -> Iterator[Any]:
+def restate(t: OrderTables, e: OrderPlaced, held: Placement) -> Iterator[OrderEmit]:
     """Apply what differs. A statement from before the one that stands is a repetition, and changes nothing.
 
     Without an instant nobody can tell the repetition of an older statement from a change back to it: a person is asked.
@@ -90,7 +90,7 @@ def difference(t: OrderTables, e: OrderPlaced) -> Difference:
     return Difference(now, sorted(open_))
 
 
-def _apply(t: OrderTables, e: OrderPlaced, found: Difference) -> Iterator[Any]:
+def _apply(t: OrderTables, e: OrderPlaced, found: Difference) -> Iterator[OrderEmit]:
     order_id = e.order_id
     order = t.orders[(order_id,)]
     is_over = order.cancel_reason is not None
@@ -115,7 +115,7 @@ def _apply(t: OrderTables, e: OrderPlaced, found: Difference) -> Iterator[Any]:
             yield from _begin(t, e, OpenChange(kind, number, before, line.qty_milli, line.uom))
 
 
-def _begin(t: OrderTables, e: OrderPlaced, row: OpenChange) -> Iterator[Any]:
+def _begin(t: OrderTables, e: OrderPlaced, row: OpenChange) -> Iterator[OrderEmit]:
     """The request is open until its outcome is known: no sooner than its line is worked out anew."""
     yield from begin(t, e, e.order_id, f"{e.content_hash}.{e.source_position}/{row.line}", row)
 

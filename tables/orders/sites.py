@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet
 from schemas.orders import OrderSiteChanged
 from tables.common.row_version import next_version
+from tables.orders.emits import OrderEmit
 from tables.orders.state import KnownSite, OrderTables
 
 
-def site_changed(t: OrderTables, e: OrderSiteChanged) -> Iterator[Any]:
+def site_changed(t: OrderTables, e: OrderSiteChanged) -> Iterator[OrderEmit]:
     """Keeps that the ERP has the site, newest wins."""
     held = t.sites.get((e.site,))
     version = next_version(held.version if held else None, e)

@@ -7,7 +7,6 @@ that and what a pack holds, and is then converted exactly.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from schemas.errors import AlreadyApplied, NotYet, Refused
 from schemas.frozen import replace
@@ -24,6 +23,7 @@ from schemas.orders import (
 )
 from schemas.quantity import MILLI, show
 from tables.common.raise_exception import note
+from tables.orders.emits import OrderEmit
 from tables.orders.line_quantities import in_base
 from tables.orders.lines import settle_line
 from tables.orders.order_events import conclude, remember
@@ -32,7 +32,7 @@ from tables.orders.state import Answer, Executed, Line, Lot, OrderTables, Shippe
 from tables.orders.warehouse_release import record
 
 
-def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[Any]:
+def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[OrderEmit]:
     """The newest answer stands. The first one also tells the item's units."""
     key = (e.order_id, e.line)
     line = t.lines.get(key)
@@ -75,20 +75,20 @@ def _decline(line: Line, old_uom: str | None, e: LineAnswered, lost: int) -> Lin
     return replace(line, declined_milli=max(0, ordered - lost - e.wanted_milli), declined_of_milli=ordered)
 
 
-def pick_released(t: OrderTables, e: PickReleased) -> Iterator[Any]:
+def pick_released(t: OrderTables, e: PickReleased) -> Iterator[OrderEmit]:
     """The line is on the warehouse floor."""
     _, done, qty = _applicable(t, e)
     yield from _apply(t, e, replace(done, released_milli=done.released_milli + qty))
 
 
-def line_picked(t: OrderTables, e: LinePicked) -> Iterator[Any]:
+def line_picked(t: OrderTables, e: LinePicked) -> Iterator[OrderEmit]:
     """Units were picked and staged."""
     _, done, qty = _applicable(t, e)
     record(t, e, qty, 0)
     yield from _apply(t, e, replace(done, picked_milli=done.picked_milli + qty))
 
 
-def line_shorted(t: OrderTables, e: LineShorted) -> Iterator[Any]:
+def line_shorted(t: OrderTables, e: LineShorted) -> Iterator[OrderEmit]:
     """Units were not found. The promise fold puts them back to backorder, or they are cancelled if the order takes none."""
     line, done, qty = _applicable(t, e)
     short = _measure(line, e, e.short_milli)
@@ -99,7 +99,7 @@ def line_shorted(t: OrderTables, e: LineShorted) -> Iterator[Any]:
     yield note(e, "short_pick", f"short_pick:{e.order_id}:{e.line}", sentence, item=e.item, order_id=e.order_id)
 
 
-def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[Any]:
+def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[OrderEmit]:
     """Another item serves a part of the line."""
     _, done, qty = _applicable(t, e)
     record(t, e, qty, 0)
@@ -129,7 +129,7 @@ def _tell_of_substitute(t: OrderTables, e: LineExecution, item: str) -> Iterator
         yield note(e, "substitution", f"substitution:{e.order_id}:{e.line}:{item}", sentence, item=item, order_id=e.order_id)
 
 
-def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[Any]:
+def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[OrderEmit]:
     """Units left. Those of another item count for the line by the ratio of their substitution.
 
     A shipment's line is one fact, whatever the number of its messages: the newest quantity counts (see
@@ -162,7 +162,7 @@ def _more_shipped(t: OrderTables, e: LineShipped, qty: int) -> int:
     return qty - (held.qty_milli if held else 0)
 
 
-def line_returned(t: OrderTables, e: LineReturned) -> Iterator[Any]:
+def line_returned(t: OrderTables, e: LineReturned) -> Iterator[OrderEmit]:
     """Units came back. No more than had left counts, in all and of a lot (see `tables.orders.returns`)."""
     line, done, qty = _applicable(t, e)
     is_own = _is_own(t, e, line)
@@ -210,7 +210,7 @@ def _measure(line: Line, e: LineExecution, qty_milli: int) -> int:
     raise NotYet(f"the base unit of {line.item} is not known yet; {type(e).__name__} waits for the promise fold's answer")
 
 
-def _apply(t: OrderTables, e: LineExecution, executed: Executed) -> Iterator[Any]:
+def _apply(t: OrderTables, e: LineExecution, executed: Executed) -> Iterator[OrderEmit]:
     key = (e.order_id, e.line)
     remember(t, e.order_id, e)
     t.lines[key] = replace(t.lines[key], executed=executed)
