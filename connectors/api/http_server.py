@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ConnectionLimits:
     """`connections`: at once. `head_s`, `body_s`: for a request's head and body to come. `write_s`: for a client to read on."""
 
     connections: int = 256
@@ -35,7 +35,7 @@ class Bounds:
     write_s: float = 30.0
 
 
-def server_config(api: Any, bounds: Bounds) -> uvicorn.Config:
+def server_config(api: Any, bounds: ConnectionLimits) -> uvicorn.Config:
     """How uvicorn serves an application within bounds."""
     return uvicorn.Config(
         api,
@@ -49,7 +49,7 @@ def server_config(api: Any, bounds: Bounds) -> uvicorn.Config:
     )
 
 
-def _that_fit(bounds: Bounds) -> Bounds:
+def _that_fit(bounds: ConnectionLimits) -> ConnectionLimits:
     """The bounds, with no more connections than there are files a process may have open. Raises the soft limit if it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = bounds.connections + _SPARE_FILES
@@ -61,14 +61,14 @@ def _that_fit(bounds: Bounds) -> Bounds:
         return bounds
     fitting = max(8, soft // 2)
     _log.warning("fewer connections than set: the process may have too few files open", connections=fitting, files=soft)
-    return Bounds(min(bounds.connections, fitting), bounds.head_s, bounds.body_s, bounds.write_s)
+    return ConnectionLimits(min(bounds.connections, fitting), bounds.head_s, bounds.body_s, bounds.write_s)
 
 
-def bounded_protocol(bounds: Bounds) -> type[H11Protocol]:
+def bounded_protocol(bounds: ConnectionLimits) -> type[H11Protocol]:
     """Uvicorn's protocol within bounds. Its connections share one queue of those whose clients keep us waiting."""
     waiting: OrderedDict[H11Protocol, None] = OrderedDict()
 
-    class Bounded(H11Protocol):
+    class BoundedConnection(H11Protocol):
         """One connection."""
 
         _deadline: asyncio.TimerHandle | None = None
@@ -173,4 +173,4 @@ def bounded_protocol(bounds: Bounds) -> type[H11Protocol]:
         oldest.transport.abort()
         return True
 
-    return Bounded
+    return BoundedConnection

@@ -252,7 +252,7 @@ class ReserveCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResponse:
     """A decided answer: HTTP status and JSON body."""
 
     status: int
@@ -262,11 +262,11 @@ class Answer:
 class Reservations(Protocol):
     """Commands that a fold decides; the answer is durable, so the same command again gets the same answer."""
 
-    async def reserve(self, command: ReserveCommand) -> Answer:
+    async def reserve(self, command: ReserveCommand) -> CommandResponse:
         """Hold units. Raises `Busy`, `KeyReused`, `TooMany`."""
         ...
 
-    async def release(self, reservation_id: str) -> Answer:
+    async def release(self, reservation_id: str) -> CommandResponse:
         """Give a hold back. Raises `Busy`, `NotKnown`."""
         ...
 
@@ -363,7 +363,7 @@ class ContactFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Disagreement:
+class AuthorityConflict:
     """What the CRM says in a field the ERP owns: not applied."""
 
     field: str
@@ -397,7 +397,7 @@ class CustomerView:
     held: int
     held_orders: list[HeldOrder]
     contacts: list[ContactFact]
-    disagreements: list[Disagreement]
+    disagreements: list[AuthorityConflict]
     amounts: list[CurrencyAmount] = field(default_factory=list)
 
 
@@ -410,7 +410,7 @@ class Customers(Protocol):
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayResult:
     """What was fed again: ids of dead letters, or an obligation's. `gone`: letters whose record, too large to be kept with them,
     is no longer in the log. `is_more`: ask again for the others.
     """
@@ -439,7 +439,7 @@ class Exceptions(Protocol):
         """Assign or resolve. Raises `NotKnown`, `Busy`."""
         ...
 
-    def replay(self, exception_id: str, person: str = "") -> Replayed:
+    def replay(self, exception_id: str, person: str = "") -> ReplayResult:
         """Feed the quarantined input again, each dead letter once, or have an exhausted obligation tried again.
 
         By exception fingerprint, dead letter id, or `all` that were not fed again yet.
@@ -484,7 +484,7 @@ class WaitingFor:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpublished:
+class BlockedOutputView:
     """What follows from a key's rows cannot be worked out: what was published of it before is old."""
 
     flow: str
@@ -505,7 +505,7 @@ class LimitsShown:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Interruptions:
     """What does not go on. `waiting`: oldest first; `is_cut`: more things are waited for than are here.
 
     `settings`: names in settings that nobody has, each in a sentence.
@@ -514,7 +514,7 @@ class Standing:
     halted: Sequence[Halted]
     paused: Sequence[Paused]
     waiting: Sequence[WaitingFor]
-    unpublished: Sequence[Unpublished]
+    unpublished: Sequence[BlockedOutputView]
     limits: LimitsShown
     is_cut: bool = False
     settings: Sequence[str] = ()
@@ -523,7 +523,7 @@ class Standing:
 class Interventions(Protocol):
     """What stands, and what a person does about it."""
 
-    def standing(self) -> Standing:
+    def standing(self) -> Interruptions:
         """What does not go on."""
         ...
 

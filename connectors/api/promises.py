@@ -14,7 +14,7 @@ from connectors.api.http import ExactRoute
 from connectors.api.ledger import Total, Totals
 from connectors.api.models import FIRST_DAY, LAST_DAY, MAX_DAYS, CalculateIn, CheckIn, ReserveIn
 from connectors.api.pools import Pool
-from connectors.api.ports import Answer, AtpQuery, AuditQuery, CheckLine, Ports, Quote, QuoteDay, ReserveCommand
+from connectors.api.ports import AtpQuery, AuditQuery, CheckLine, CommandResponse, Ports, Quote, QuoteDay, ReserveCommand
 from connectors.api.problems import Problem, problem
 from connectors.api.render import field, instant, number, plain, reply
 from connectors.texts import ID_PATTERN, MAX_ID, MAX_PATH_ID
@@ -179,7 +179,7 @@ def _reservations(routes: APIRouter, ports: Ports) -> None:
         return _decided(await ports.reservations.release(reservation_id), {})
 
 
-def _decided(answer: Answer, headers: dict[str, str]) -> Response:
+def _decided(answer: CommandResponse, headers: dict[str, str]) -> Response:
     if answer.status < 400:
         return reply(dict(field(name, value) for name, value in answer.body.items()), answer.status, headers)
     more = {name: value for name, value in answer.body.items() if name not in {"type", "title", "status", "detail"}}

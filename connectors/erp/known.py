@@ -26,7 +26,7 @@ CLOCK_MS = 300_000
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
-class Known(Frozen, frozen=True):
+class FeedState(Frozen, frozen=True):
     """A part's state. `histories`: positions of the initial snapshots it has shown, the newest last; `reading`: that of the
     records coming now, 0 before any; `read_ms`: the instant the newest was taken at; `over`: that of which the end was seen last;
     `lowest`: the least streamed position while there is none, `newest_ms` the instant of the newest change streamed by then.
@@ -50,7 +50,7 @@ class Known(Frozen, frozen=True):
         return self.histories.index(self.reading) + 1 if self.reading in self.histories else max(len(self.histories), 1)
 
 
-def with_decimals(known: Known, table: ErpTable, columns: dict[str, Any]) -> Known:
+def with_decimals(known: FeedState, table: ErpTable, columns: dict[str, Any]) -> FeedState:
     """What the record's numerics say about how they are written, if that is not known yet."""
     if known.decimals:
         return known
@@ -69,7 +69,7 @@ def _is_base64(text: str) -> bool:
         return False
 
 
-def with_position(known: Known, source: Source, own: int, commit: int) -> Known:
+def with_position(known: FeedState, source: Source, own: int, commit: int) -> FeedState:
     """Which history the record belongs to."""
     if not source.is_base:
         if known.histories and known.reading != known.histories[-1] and source.ts_ms > known.read_ms:
@@ -89,7 +89,7 @@ def with_position(known: Known, source: Source, own: int, commit: int) -> Known:
     return replace(known, histories=(*older, own)[-MOST_HISTORIES:], reading=own, read_ms=source.ts_ms)
 
 
-def is_over(known: Known, source: Source, own: int, commit: int) -> bool:
+def is_over(known: FeedState, source: Source, own: int, commit: int) -> bool:
     """Whether the record proves that the newest snapshot is over in this part of the feed, where an older history was before it.
 
     A connector reads first and streams then, and a partition keeps that order: so its first streamed change says it, or the

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from connectors.erp.columns import TABLES, ErpTable, Kind
-from connectors.erp.known import BASE64, TEXT, Known, is_over, is_read_again, with_decimals, with_position
+from connectors.erp.known import BASE64, TEXT, FeedState, is_over, is_read_again, with_decimals, with_position
 from connectors.erp.rows import BUILDERS, Row
 from connectors.erp.topics import is_partition, mapped, table_of
 from connectors.erp.values import read_unknown, read_value
@@ -38,8 +38,8 @@ _DATABASES = {
     "spanner": "Spanner",
 }
 _NAMES = {name: {column: column for column in table.columns} for name, table in TABLES.items()}
-NOTHING = Known()
-Reading = tuple[Translation, str, Known]
+NOTHING = FeedState()
+Reading = tuple[Translation, str, FeedState]
 """What a record means, the table it changes ("" for none), and what is known then of that table's part of the feed."""
 CHANGES = frozenset({"c", "u", "d", "r"})
 TOMBSTONE = "tombstone: its delete said all there is to say"
@@ -47,10 +47,10 @@ TOMBSTONE = "tombstone: its delete said all there is to say"
 
 def translate(record: Record) -> Translation:
     """A record of `raw.erp.<table>` or `raw.erp.other` as canonical events, or why it means nothing. Raises `BadMessage`."""
-    return read(record, lambda table: Known())[0]
+    return read(record, lambda table: FeedState())[0]
 
 
-def read(record: Record, known_of: Callable[[str], Known]) -> Reading:
+def read(record: Record, known_of: Callable[[str], FeedState]) -> Reading:
     """The record's translation, and what is known now of its table's part of the feed. Raises `BadMessage`."""
     if record.value is None:
         return Translation(ignored=TOMBSTONE), "", NOTHING
@@ -79,7 +79,7 @@ def read(record: Record, known_of: Callable[[str], Known]) -> Reading:
     return _change(record, TABLES[name], payload, source, logicals, known_of(name))
 
 
-def _change(record: Record, table: ErpTable, payload: Payload, source: Source, logicals: Logicals, known: Known) -> Reading:
+def _change(record: Record, table: ErpTable, payload: Payload, source: Source, logicals: Logicals, known: FeedState) -> Reading:
     _check(table, payload, source)
     try:
         commit, own = source.positions()
@@ -185,7 +185,7 @@ def _check(table: ErpTable, payload: Payload, source: Source) -> None:
         raise BadMessage(f"op {payload.op!r} of {table.name} is unknown", hint="known are c, u, d, r, t and m")
 
 
-def _check_schema(table: ErpTable, source: Source, known: Known) -> None:
+def _check_schema(table: ErpTable, source: Source, known: FeedState) -> None:
     if known.schema and source.schema_ and source.schema_ != known.schema and not is_partition(source.table):
         raise BadMessage(
             f"{source.schema_}.{source.table} came, though {known.schema}.{table.name} is what is read",
@@ -215,7 +215,7 @@ def _news(
     record_of: Event,
     table: ErpTable,
     source: Source,
-    known: Known,
+    known: FeedState,
     what: str,
     commit: int,
     kind: type[ErpTableNews] | None = None,
@@ -236,20 +236,20 @@ def _news(
     )
 
 
-def _read_over(record: Record, table: ErpTable, source: Source, known: Known) -> ErpTableNews:
+def _read_over(record: Record, table: ErpTable, source: Source, known: FeedState) -> ErpTableNews:
     commit, own = source.positions()
     said = _noted(record, source, f"table_read:{table.name}", "erp_history", "")
     return replace(_news(said, table, source, known, "read", commit), source_position=own, part=record.partition)
 
 
-def _truncated(record: Record, table: ErpTable, source: Source, known: Known) -> list[Any]:
+def _truncated(record: Record, table: ErpTable, source: Source, known: FeedState) -> list[Any]:
     commit, own = source.positions()
     sentence = f"The ERP truncated {table.name} at lsn {own}: the rows of before are gone until they are written again"
     noted = _noted(record, source, f"table_truncated:{table.name}", "table_truncated", sentence)
     return [_news(noted, table, source, known, "truncated", commit), noted]
 
 
-def _history_news(event: ErpRow, table: ErpTable, source: Source, before: Known, known: Known) -> list[Any]:
+def _history_news(event: ErpRow, table: ErpTable, source: Source, before: FeedState, known: FeedState) -> list[Any]:
     """What an initial snapshot that was not known says: whose history begins, and to whom that is news."""
     again = is_read_again(source, event.source_position, event.commit_position)
     if known.histories == before.histories:
@@ -299,7 +299,7 @@ def _about(event: ErpRow, fingerprint: str, code: str, sentence: str) -> Excepti
     )
 
 
-def _event(record: Record, table: ErpTable, payload: Payload, source: Source, logicals: Logicals, known: Known) -> Any:
+def _event(record: Record, table: ErpTable, payload: Payload, source: Source, logicals: Logicals, known: FeedState) -> Any:
     is_deleted = payload.op == "d"
     columns, key_logicals = _columns(record, table, payload)
     row: Row = {}
@@ -359,7 +359,7 @@ def _check_key(record: Record, table: ErpTable, row: Row) -> None:
             )
 
 
-def _common(record: Record, table: ErpTable, payload: Payload, source: Source, row: Row, known: Known) -> dict[str, Any]:
+def _common(record: Record, table: ErpTable, payload: Payload, source: Source, row: Row, known: FeedState) -> dict[str, Any]:
     commit, own = source.positions()
     is_read = payload.op == "r"
     key = "/".join(_show(row[column.name]) for column in table.key)

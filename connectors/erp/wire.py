@@ -79,7 +79,7 @@ class Payload(BaseModel):
     ts_ms: Any = None
 
 
-class Message(Payload):
+class ErpMessage(Payload):
     """A payload, or with `schemas.enable=true` a schema and a payload."""
 
     schema_: Any = Field(None, alias="schema")
@@ -111,7 +111,7 @@ def parse_message(value: bytes) -> tuple[Payload | None, Logicals]:
     No payload under a schema is a tombstone. Raises `BadMessage`.
     """
     try:
-        message = Message.model_validate_json(value)
+        message = ErpMessage.model_validate_json(value)
     except ValidationError as error:
         raise _explained(error, "value") from None
     if message.payload is None:

@@ -36,7 +36,7 @@ class RegistryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Compatibility:
     """Whether a schema may follow those of its subject, and the registry's reasons if not (some give none)."""
 
     is_compatible: bool
@@ -112,13 +112,13 @@ class RegistryClient:
         """Have the registry hold a subject to `COMPATIBILITY`, whoever registers."""
         self._call("PUT", f"/config/{quote(subject)}", {"compatibility": COMPATIBILITY})
 
-    def verdict(self, schema: CommittedSchema) -> Verdict:
+    def verdict(self, schema: CommittedSchema) -> Compatibility:
         """Whether the registry would take this schema as a subject's next version, by the level set for it."""
         path = f"/compatibility/subjects/{quote(schema.subject)}/versions?verbose=true"
         found = self._find("POST", path, {"schema": schema.text})
         if found is None:  # no such subject: nothing to be compatible with
-            return Verdict(True)
-        return Verdict(bool(found["is_compatible"]), tuple(str(reason) for reason in found.get("messages") or ()))
+            return Compatibility(True)
+        return Compatibility(bool(found["is_compatible"]), tuple(str(reason) for reason in found.get("messages") or ()))
 
     def reserve(self, schemas: Sequence[CommittedSchema]) -> None:
         """Have schemas that are registered next get our ids, where `register` cannot ask for them."""

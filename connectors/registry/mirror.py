@@ -22,7 +22,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SchemaFinding:
     """What is the case with one schema; `says` is a sentence wherever something is to be done."""
 
     id: int
@@ -37,7 +37,7 @@ Progress = Callable[[], None]
 
 def check(
     registry: RegistryClient, schemas: Sequence[CommittedSchema] = catalog(), progress: Progress = lambda: None
-) -> list[Finding]:
+) -> list[SchemaFinding]:
     """Compare a registry with our schemas. Changes nothing. Raises `RegistryError`."""
     subjects = registry.subjects()
     found = []
@@ -64,7 +64,7 @@ def push(
     *,
     is_dry_run: bool = False,
     progress: Progress = lambda: None,
-) -> list[Finding]:
+) -> list[SchemaFinding]:
     """Register what a registry lacks, oldest first, and have it hold every subject to `COMPATIBILITY`.
 
     Nothing is registered if an id is another's, or a schema has another id: then no reader could use this registry. A refused
@@ -91,8 +91,8 @@ def push(
     return judged
 
 
-def _looked_up(registry: RegistryClient, schema: CommittedSchema, subjects: frozenset[str]) -> Finding:
-    finding = Finding(schema.id, schema.subject, schema.version, "new")
+def _looked_up(registry: RegistryClient, schema: CommittedSchema, subjects: frozenset[str]) -> SchemaFinding:
+    finding = SchemaFinding(schema.id, schema.subject, schema.version, "new")
     held_as = registry.id_of(schema) if schema.subject in subjects else None
     if held_as == schema.id:
         return replace(finding, result="same")
@@ -115,10 +115,10 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def _judged(
-    registry: RegistryClient, schemas: Sequence[CommittedSchema], found: Sequence[Finding], subjects: frozenset[str]
-) -> list[Finding]:
+    registry: RegistryClient, schemas: Sequence[CommittedSchema], found: Sequence[SchemaFinding], subjects: frozenset[str]
+) -> list[SchemaFinding]:
     """The findings, with the verdict on each schema that is new to a subject that is not."""
-    judged: list[Finding] = []
+    judged: list[SchemaFinding] = []
     refused: set[str] = set()
     for schema, finding in zip(schemas, found, strict=True):
         says = ""

@@ -29,7 +29,7 @@ from schemas.reported import written
 _TYPE = attrgetter("type")
 
 
-class Thing(TypedDict):
+class StockSubject(TypedDict):
     """What every stock event names."""
 
     item: str
@@ -74,7 +74,7 @@ def translate(record: Record) -> Translation:
         trace_id=record.trace_id,
     )
     feed = FeedPosition(source, m.sequence, m.occurred_at, m.event_id, blake2b(repr(m).encode(), digest_size=8).hexdigest())
-    if isinstance(m, wire.Moved) and m.to_site == m.site:
+    if isinstance(m, wire.StockMovedMessage) and m.to_site == m.site:
         return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same", unknown=unknown)
     return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed, unknown=unknown)
 
@@ -123,7 +123,7 @@ def _adjusted(m: wire.Adjusted, h: Header) -> list[Any]:
     return [StockAdjusted(**h, **_thing(m), qty_milli=m.qty, status=m.status, reason=m.reason)]
 
 
-def _moved(m: wire.Moved, h: Header) -> list[Any]:
+def _moved(m: wire.StockMovedMessage, h: Header) -> list[Any]:
     return [StockMoved(**h, **_thing(m), qty_milli=m.qty, status=m.status, to_site=m.to_site)]
 
 
@@ -203,7 +203,7 @@ def _shipped(m: wire.Shipped, h: Header) -> list[Any]:
     return events
 
 
-def _returned(m: wire.Returned, h: Header) -> list[Any]:
+def _returned(m: wire.ReturnMessage, h: Header) -> list[Any]:
     stock = StockReturned(**h, **_thing(m), qty_milli=m.qty, order_id=m.order, line=m.line)
     if m.order is None or m.line is None:
         return [stock]
@@ -213,8 +213,8 @@ def _returned(m: wire.Returned, h: Header) -> list[Any]:
     ]
 
 
-def _thing(m: wire.StockMessage) -> Thing:
-    return Thing(item=m.item, site=m.site, lot=m.lot, uom=m.uom)
+def _thing(m: wire.StockMessage) -> StockSubject:
+    return StockSubject(item=m.item, site=m.site, lot=m.lot, uom=m.uom)
 
 
 def _line_of(m: wire.PickMessage) -> LineOf:
@@ -225,7 +225,7 @@ _TRANSLATE: dict[type[Any], Callable[[Any, Header], list[Any]]] = {
     wire.Received: _received,
     wire.ReceiptReversed: _reversed,
     wire.Adjusted: _adjusted,
-    wire.Moved: _moved,
+    wire.StockMovedMessage: _moved,
     wire.StatusChanged: _status_changed,
     wire.Snapshot: _snapshot,
     wire.Released: _released,
@@ -233,5 +233,5 @@ _TRANSLATE: dict[type[Any], Callable[[Any, Header], list[Any]]] = {
     wire.Short: _short,
     wire.Substituted: _substituted,
     wire.Shipped: _shipped,
-    wire.Returned: _returned,
+    wire.ReturnMessage: _returned,
 }

@@ -10,7 +10,7 @@ from connectors.edge import MAX_LINES, Day, Delta, Instant, Line, Name, Qty, Qty
 from schemas.inventory import Status
 
 
-class Message(Wire):
+class WmsMessage(Wire):
     """What every message has. `instance`: which of several WMS feeds, each with a numbering of its own."""
 
     event_id: Name
@@ -20,7 +20,7 @@ class Message(Wire):
     instance: Name | None = None
 
 
-class StockMessage(Message):
+class StockMessage(WmsMessage):
     """A message about one item."""
 
     item: Name
@@ -63,7 +63,7 @@ class Adjusted(StockMessage):
     reason: Text = ""
 
 
-class Moved(StockMessage):
+class StockMovedMessage(StockMessage):
     """From site to site."""
 
     type: Literal["stock.moved"]
@@ -144,7 +144,7 @@ class Substituted(PickMessage):
         return self
 
 
-class ShippedLine(Wire):
+class ShipmentLineMessage(Wire):
     """One line of a shipment. `qty` 0 takes back what an earlier message said had left."""
 
     line: Line
@@ -154,7 +154,7 @@ class ShippedLine(Wire):
     uom: Name | None = None
 
 
-class Shipped(Message):
+class Shipped(WmsMessage):
     """A shipment left."""
 
     type: Literal["shipment.confirmed"]
@@ -162,10 +162,10 @@ class Shipped(Message):
     shipment: Name
     carrier: Name | None = None
     tracking: Name | None = None
-    lines: Annotated[list[ShippedLine], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[list[ShipmentLineMessage], Field(min_length=1, max_length=MAX_LINES)]
 
 
-class Returned(StockMessage):
+class ReturnMessage(StockMessage):
     """Goods came back, of an order line if it is known."""
 
     type: Literal["return.received"]
@@ -185,7 +185,7 @@ AnyMessage = Annotated[
     Received
     | ReceiptReversed
     | Adjusted
-    | Moved
+    | StockMovedMessage
     | StatusChanged
     | Snapshot
     | Released
@@ -193,7 +193,7 @@ AnyMessage = Annotated[
     | Short
     | Substituted
     | Shipped
-    | Returned,
+    | ReturnMessage,
     Field(discriminator="type"),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from infra.demo.sandbox import NoSandbox
 from streams.cli.options import AsJson, LogOption, settings_with
-from streams.cli.output import Failed, Mistake, as_json, number, out, progress, table
+from streams.cli.output import CommandFailed, UserError, as_json, number, out, progress, table
 
 if TYPE_CHECKING:
     from infra.bench.outage import OutageBench
@@ -52,7 +52,7 @@ def fold(
     ]
     out().print(table("Promise fold on the embedded log", ("measure", "value"), rows, right=("value",)))
     if not found.is_exact:
-        raise Failed("The stock is not what the events add up to: this is a defect.")
+        raise CommandFailed("The stock is not what the events add up to: this is a defect.")
 
 
 @bench.command()
@@ -77,7 +77,7 @@ def reserve(
         try:
             found = bench_reserve(requests, lambda done, total: _tell(bar, task, "reservations", done, total), kafka)
         except RuntimeError as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
     if is_json:
         as_json(asdict(found))
         return
@@ -100,23 +100,23 @@ def outage(
 
     crossdock bench outage --rate 50 --seconds 100 --outage 60
     """
-    from infra.bench.outage import Load, bench_outage  # noqa: PLC0415 - no other command needs it
+    from infra.bench.outage import OutageLoad, bench_outage  # noqa: PLC0415 - no other command needs it
 
     if away >= seconds:
-        raise Mistake(f"The outage lies within the {seconds:g} s that orders come: make --seconds longer than --outage.")
+        raise UserError(f"The outage lies within the {seconds:g} s that orders come: make --seconds longer than --outage.")
     bar, task = progress("ERP capture", None)
     with bar:
         told = lambda what, done, total: _tell(bar, task, what, done, total)  # noqa: E731 - one line, used once
         try:
-            found = bench_outage(Load(rate, seconds, away, seed), told)
+            found = bench_outage(OutageLoad(rate, seconds, away, seed), told)
         except (NoSandbox, RuntimeError) as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
     if is_json:
         as_json(asdict(found))
     else:
         _show_outage(found)
     if found.wrong:
-        raise Failed(f"{len(found.wrong)} things are wrong, first: {found.wrong[0]}")
+        raise CommandFailed(f"{len(found.wrong)} things are wrong, first: {found.wrong[0]}")
 
 
 def _show_outage(found: OutageBench) -> None:

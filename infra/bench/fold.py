@@ -54,7 +54,7 @@ class FoldBench:
     is_exact: bool = False
 
 
-class Bench:
+class FoldRig:
     """A log, a worker and a traffic in a directory."""
 
     def __init__(self, directory: Path, keys: int, seed: int, limits: Limits | None = None) -> None:
@@ -106,20 +106,20 @@ def bench_fold(
     """Measure. `rates`: events a second at which latency is measured, ten seconds each."""
     found = FoldBench(keys=keys)
     with tempfile.TemporaryDirectory(prefix="crossdock-bench-") as directory:
-        bench = Bench(Path(directory), keys, seed)
+        bench = FoldRig(Path(directory), keys, seed)
         bench.log.append(bench.outgoing(bench.traffic.masters()))
         bench.drain()
         calm_collector()
         _throughput(bench, events, found, progress)
         for rate in rates:
-            found.latency_ms[rate] = Paced(bench, rate).run(rate * LATENCY_S, progress)
+            found.latency_ms[rate] = PacedFold(bench, rate).run(rate * LATENCY_S, progress)
         found.is_exact = bench.is_exact()
         bench.worker.close()
         bench.log.close()
     return found
 
 
-def _throughput(bench: Bench, events: int, found: FoldBench, progress: Progress) -> None:
+def _throughput(bench: FoldRig, events: int, found: FoldBench, progress: Progress) -> None:
     while found.events < events:
         count = min(CHUNK, events - found.events)
         bench.load(count)
@@ -135,10 +135,10 @@ def _throughput(bench: Bench, events: int, found: FoldBench, progress: Progress)
     found.rows, found.outputs, found.batches = counters.rows, counters.outputs, counters.batches
 
 
-class Paced:
+class PacedFold:
     """Appends at a steady rate in one thread, works in another, and sees each event's ATP come."""
 
-    def __init__(self, bench: Bench, rate: int) -> None:
+    def __init__(self, bench: FoldRig, rate: int) -> None:
         self._bench = bench
         self._rate = rate
         self._waiting: dict[bytes, list[tuple[int, float]]] = {}

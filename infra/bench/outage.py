@@ -14,11 +14,11 @@ from pathlib import Path
 
 from infra.bench.deliveries import EndpointLog, lost_or_doubled, read_deliveries
 from infra.bench.parts import cpu_ms
-from infra.demo.assembly import Stage
+from infra.demo.assembly import DemoAssembly
 from infra.demo.channels import wishes
-from infra.demo.day import Day, Step
+from infra.demo.day import DemoDay, Step
 from infra.demo.invariants import check_all
-from infra.demo.world import Plan
+from infra.demo.world import DemoPlan
 from schemas.codec import Codec
 from streams.runtime.api_server import bound
 from streams.runtime.app import now_ms
@@ -30,7 +30,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class OutageLoad:
     """`rate` orders a second for `seconds`, in whose middle the WMS is away for `outage_s`."""
 
     rate: float
@@ -76,22 +76,22 @@ class OutageBench:
     wrong: list[str] = field(default_factory=list)
 
 
-def bench_outage(load_: Load, step: Step = lambda *_: None) -> OutageBench:
+def bench_outage(load_: OutageLoad, step: Step = lambda *_: None) -> OutageBench:
     """Measure. Raises `NoSandbox` if there is none, `RuntimeError` if something halts or it never becomes quiet."""
     with tempfile.TemporaryDirectory(prefix="crossdock-bench-") as directory, contextlib.ExitStack() as stack:
         settings: Settings = load(data=Path(directory), log=f"embedded:{directory}", api="127.0.0.1:0")
         sock = stack.enter_context(bound(settings.api_host, settings.api_port))
-        return _Outage(Stage(settings, sock, load_.seed, stack, SYSTEMS), load_, step).run()
+        return _Outage(DemoAssembly(settings, sock, load_.seed, stack, SYSTEMS), load_, step).run()
 
 
 class _Outage:
     """One run."""
 
-    def __init__(self, stage: Stage, load_: Load, step: Step) -> None:
+    def __init__(self, stage: DemoAssembly, load_: OutageLoad, step: Step) -> None:
         self._stage = stage
         self._load = load_
         self._step = step
-        self._day: Day = stage.day(step)
+        self._day: DemoDay = stage.day(step)
         self._down_ms = self._up_ms = 0
         self._found = OutageBench()
 
@@ -156,7 +156,7 @@ class _Outage:
         self._stage.sandbox.control(WMS, down=False)
         self._up_ms = now_ms()
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> DemoPlan:
         """Of customers with all the credit in the world: an order that is held is no load."""
         plan = self._day.plan(self._load.seed, round(self._load.rate * self._load.seconds), 0)
         rows = self._stage.app.tables.scan("customers", "customers")

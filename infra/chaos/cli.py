@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.options import AsJson
-from streams.cli.output import Failed, Mistake, as_json, err, out, progress, table
+from streams.cli.output import CommandFailed, UserError, as_json, err, out, progress, table
 
 if TYPE_CHECKING:
-    from infra.chaos.course import Struck
+    from infra.chaos.course import FaultReport
     from infra.chaos.run import ChaosReport
 
 
@@ -34,12 +34,12 @@ def chaos(
 
     names = [name.strip() for name in faults.split(",")] if faults else list(FAULTS)
     if unknown := [name for name in names if name not in FAULTS]:
-        raise Mistake(f"There is no fault {unknown[0]!r}. There are: {', '.join(FAULTS)}.")
+        raise UserError(f"There is no fault {unknown[0]!r}. There are: {', '.join(FAULTS)}.")
     # Ended in whatever way, it ends its brokers and workers and unmounts its disk.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bar, task = progress("starting", None if minutes else len(names))
 
-    def told(struck: Struck) -> None:
+    def told(struck: FaultReport) -> None:
         bar.advance(task)
         lines = [f"{struck.fault}: {struck.what} ({struck.recovery_s:.1f} s to recover)", *struck.wrong]
         bar.console.print("\n  ".join(lines), markup=False, highlight=False, style="red" if struck.wrong else None)
@@ -51,14 +51,14 @@ def chaos(
                 began=lambda what: bar.update(task, description=what),
             )  # fmt: skip
     except NoCluster as error:
-        raise Mistake(str(error)) from None
+        raise UserError(str(error)) from None
     _show(report, is_json=is_json)
     if report.failed:
         first = report.failed[0]
         again = f"crossdock chaos --seed {first.seed} --brokers {brokers}" + (f" --faults {faults}" if faults else "")
-        raise Failed(f"After {first.fault} not everything held. The same input and the same faults again: {again}")
+        raise CommandFailed(f"After {first.fault} not everything held. The same input and the same faults again: {again}")
     if report.left_out and (faults or not report.struck):
-        raise Failed(f"Nothing is known of {', '.join(report.left_out)}: left out, see above for why.")
+        raise CommandFailed(f"Nothing is known of {', '.join(report.left_out)}: left out, see above for why.")
 
 
 def _show(report: ChaosReport, *, is_json: bool) -> None:

@@ -22,7 +22,7 @@ class NoCluster(Exception):
     """Brokers could not be started, or did not come back: the sentence says why."""
 
 
-class Cluster:
+class ChaosCluster:
     """Brokers numbered from 1 in a directory. `proxied`: by broker, the port it is advertised at and the one it listens on."""
 
     def __init__(self, directory: Path, brokers: int) -> None:

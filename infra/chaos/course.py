@@ -11,18 +11,18 @@ from random import Random
 from typing import Any
 
 from infra.chaos import checks
-from infra.chaos.cluster import Cluster, NoCluster
+from infra.chaos.cluster import ChaosCluster, NoCluster
 from infra.chaos.disk import SmallDisk
-from infra.chaos.faults import FAULTS, Site
-from infra.chaos.fleet import Fleet, Hand
+from infra.chaos.faults import FAULTS, FaultTargets
+from infra.chaos.fleet import ChaosWorker, Fleet
 from infra.chaos.history import BUSY, busy_days
 from infra.chaos.proxy import Proxy
-from infra.chaos.system_under_test import KafkaPlant
-from infra.simulation.course import Run, _View
+from infra.chaos.system_under_test import KafkaSystemUnderTest
+from infra.simulation.course import SimulationRun, _View
 from infra.simulation.erp import Database
-from infra.simulation.facts import Message
-from infra.simulation.system_under_test import NeverRests, Plant
-from infra.simulation.world import HOUR_MS, World
+from infra.simulation.facts import RawMessage
+from infra.simulation.system_under_test import NeverRests, SystemUnderTest
+from infra.simulation.world import HOUR_MS, SimulatedWorld
 from tables.common.policy import Policy
 
 PACE_S = 0.05
@@ -32,7 +32,7 @@ CHECKED_LAST = "I3 tables = fold(log), each output once, I5 replay changes nothi
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
+class FaultReport:
     """One fault. `seconds`: how long it lasted; `recovery_s`: from its end until nothing was left to do. `wrong`: what the checks
     found.
     """
@@ -47,55 +47,55 @@ class Struck:
     wrong: tuple[str, ...] = ()
 
 
-Told = Callable[[Struck], None]
+Told = Callable[[FaultReport], None]
 
 
 @dataclass(slots=True)
-class Ground:
+class ChaosEnvironment:
     """Where rounds take place. `disk`: none if this machine gives none."""
 
     directory: Path
-    cluster: Cluster
+    cluster: ChaosCluster
     proxy: Proxy
     disk: SmallDisk | None
     told: Told
     is_over: Callable[[], bool]
 
 
-class ChaosRun(Run):
+class ChaosRun(SimulationRun):
     """The simulation's run, on processes and brokers. One fault a busy day."""
 
-    def __init__(self, seed: int, ground: Ground, faults: Sequence[str]) -> None:
+    def __init__(self, seed: int, ground: ChaosEnvironment, faults: Sequence[str]) -> None:
         self.ground = ground
         self.faults = list(faults)
-        self.struck: list[Struck] = []
-        self._now: Struck | None = None
-        Run.__init__(self, seed)
+        self.struck: list[FaultReport] = []
+        self._now: FaultReport | None = None
+        SimulationRun.__init__(self, seed)
 
-    def new_plant(self, dice: Random, policy: Policy) -> Plant:
+    def new_plant(self, dice: Random, policy: Policy) -> SystemUnderTest:
         """Fresh topics, two workers: one behind the proxy, one on the small disk."""
         ground, name = self.ground, f"chaos.{self.seed}"
         place = ground.directory / f"round-{self.seed}"
         cluster = ground.cluster
-        plant = KafkaPlant(dice, policy, cluster.bootstrap, place, name)
+        system = KafkaSystemUnderTest(dice, policy, cluster.bootstrap, place, name)
         most = dice.choice((2, 8, 32, 200))
         second = ground.disk.directory if ground.disk is not None else place / "w2"
         is_static = dice.random() < 0.3
         hands = [
-            Hand(plant.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static), place),
-            Hand(plant.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static), place),
+            ChaosWorker(system.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static), place),
+            ChaosWorker(system.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static), place),
         ]
-        guest = Hand(plant.settings(cluster.bootstrap, place / "guest", most), place)
-        plant.fleet = Fleet([*hands, guest])
-        self.site = Site(dice, cluster, ground.proxy, plant, hands, guest, hands[0], ground.disk, self.send_bad)
+        guest = ChaosWorker(system.settings(cluster.bootstrap, place / "guest", most), place)
+        system.fleet = Fleet([*hands, guest])
+        self.site = FaultTargets(dice, cluster, ground.proxy, system, hands, guest, hands[0], ground.disk, self.send_bad)
         for hand in hands:
             hand.start()
-        return plant
+        return system
 
-    def new_world(self) -> World:
+    def new_world(self) -> SimulatedWorld:
         """The world of the seed. It begins a little ahead of the brokers' clocks, which date what the engine itself notes."""
         start_ms = time.time_ns() // 1_000_000 + HOUR_MS
-        return World(self.seed, now_ms=start_ms, erp=Database(now_ms=start_ms))
+        return SimulatedWorld(self.seed, now_ms=start_ms, erp=Database(now_ms=start_ms))
 
     def play(self) -> Iterable[Any]:
         """Busy days while there are faults to come, and time."""
@@ -103,25 +103,25 @@ class ChaosRun(Run):
 
     def take(self, step: Any) -> list[str]:
         """Deliver a step, with a fault on busy days, and see whether all is well."""
-        wrong = [*Run.take(self, step), *self._seen()]
+        wrong = [*SimulationRun.take(self, step), *self._seen()]
         if self._now is not None:
             struck = self._now
             self._now = None
-            self._note(Struck(**{name: getattr(struck, name) for name in Struck.__slots__} | {"wrong": tuple(wrong)}))
+            self._note(FaultReport(**{name: getattr(struck, name) for name in FaultReport.__slots__} | {"wrong": tuple(wrong)}))
         elif wrong:
-            self._note(Struck(self.seed, step.label, "no fault", 0, 0, len(step.messages), wrong=tuple(wrong)))
+            self._note(FaultReport(self.seed, step.label, "no fault", 0, 0, len(step.messages), wrong=tuple(wrong)))
         return wrong
 
     def deliver(self, step: Any) -> None:
         """Messages and requests come in at a steady pace; the fault strikes meanwhile."""
         self.plant.tick()
         if step.label != BUSY:
-            Run.deliver(self, step)
+            SimulationRun.deliver(self, step)
             return
         name = self.faults.pop(0)
         feeder = _Feeder(self, step)
         began = time.monotonic()
-        self._now = Struck(self.seed, name, "it was not got to its end", 0, 0, len(step.messages))
+        self._now = FaultReport(self.seed, name, "it was not got to its end", 0, 0, len(step.messages))
         feeder.start()
         try:
             what = FAULTS[name](self.site)
@@ -137,11 +137,11 @@ class ChaosRun(Run):
             raise NeverRests(f"senders gave up: {feeder.failed}")
         self._rest()
         done = time.monotonic()
-        assert isinstance(self.plant, KafkaPlant)
+        assert isinstance(self.plant, KafkaSystemUnderTest)
         minded, self.plant.minded = self.plant.minded, []
-        self._now = Struck(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
+        self._now = FaultReport(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
 
-    def send_bad(self, messages: list[Message]) -> None:
+    def send_bad(self, messages: list[RawMessage]) -> None:
         """Messages the world does not know of."""
         for message in messages:
             self.said[message.topic, message.key, message.value] = message
@@ -154,18 +154,18 @@ class ChaosRun(Run):
         except NoCluster as error:
             raise NeverRests(str(error)) from None
 
-    def _keep_up(self, hand: Hand, fault: str) -> None:
+    def _keep_up(self, hand: ChaosWorker, fault: str) -> None:
         """A worker without room for its files may end, and is started again, as its supervisor would."""
         if fault == "disk-full" and hand.died() is not None:
             hand.start()
 
     def _seen(self) -> list[str]:
         """What the mirror saw in the log, and workers that ended by themselves."""
-        assert isinstance(self.plant, KafkaPlant)
+        assert isinstance(self.plant, KafkaSystemUnderTest)
         wrong, self.plant.log.wrong = self.plant.log.wrong, []
         return [*wrong, *self.plant.fleet.died()]
 
-    def _note(self, struck: Struck) -> None:
+    def _note(self, struck: FaultReport) -> None:
         self.struck.append(struck)
         self.ground.told(struck)
 
@@ -173,30 +173,30 @@ class ChaosRun(Run):
 
     def at_the_end(self) -> list[str]:
         """I5 and the folds again, as in the simulation; then, with the workers gone, what each has kept on its disk."""
-        assert isinstance(self.plant, KafkaPlant)
-        wrong = Run.at_the_end(self)
+        assert isinstance(self.plant, KafkaSystemUnderTest)
+        wrong = SimulationRun.at_the_end(self)
         wrong += self.plant.fleet.stop()
         wrong += checks.local_rows(self.plant)
         wrong += checks.verified(self.plant)
         return [*wrong, *self._seen()]
 
     def _folded_again(self) -> list[str]:
-        assert isinstance(self.plant, KafkaPlant)
+        assert isinstance(self.plant, KafkaSystemUnderTest)
         return list(checks.folded_again(self.plant))
 
-    def go_on(self) -> list[Struck]:
+    def go_on(self) -> list[FaultReport]:
         """The round. Its own end is a line of its own."""
         began = time.monotonic()
         report = self.go()
         if not any(struck.wrong for struck in self.struck):
             seconds = time.monotonic() - began
             seconds, what = time.monotonic() - began, f"{report.inputs:,} inputs"
-            self._note(Struck(self.seed, THE_END, what, seconds, 0, report.messages, CHECKED_LAST, report.wrong))
+            self._note(FaultReport(self.seed, THE_END, what, seconds, 0, report.messages, CHECKED_LAST, report.wrong))
         return self.struck
 
     def close(self) -> None:
         """End the workers, by their pids."""
-        assert isinstance(self.plant, KafkaPlant)
+        assert isinstance(self.plant, KafkaSystemUnderTest)
         self.plant.fleet.kill()
         self.plant.close()
 
@@ -214,11 +214,11 @@ class _Feeder(threading.Thread):
 
     def run(self) -> None:
         """Everything, in order, with requests in between."""
-        plant = self._run_.plant
+        system = self._run_.plant
         try:
             while self._messages or self._commands:
                 count = self._dice.choice((1, 2, 3, 8))
-                plant.send(self._messages[:count])
+                system.send(self._messages[:count])
                 del self._messages[:count]
                 if self._commands and (not self._messages or self._dice.random() < 0.2):
                     self._run_.ask(self._commands.pop(0))

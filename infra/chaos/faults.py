@@ -14,15 +14,15 @@ from pathlib import Path
 from random import Random
 from signal import SIGKILL, SIGSTOP
 
-from infra.chaos.cluster import Cluster
+from infra.chaos.cluster import ChaosCluster
 from infra.chaos.disk import SmallDisk
-from infra.chaos.fleet import Hand
+from infra.chaos.fleet import ChaosWorker
 from infra.chaos.points import INSIDE, OUTSIDE
 from infra.chaos.proxy import Proxy
-from infra.chaos.system_under_test import KafkaPlant
+from infra.chaos.system_under_test import KafkaSystemUnderTest
 from infra.chaos.worker import LIMITS
 from infra.simulation import feeds
-from infra.simulation.facts import Message
+from infra.simulation.facts import RawMessage
 from infra.simulation.history import GARBAGE, GARBAGE_TOPICS
 from infra.simulation.world import HOUR_MS
 from schemas.topics import source_of
@@ -35,22 +35,22 @@ SHIFTS_MS = (-40 * 24 * HOUR_MS, -HOUR_MS, HOUR_MS, 4 * 24 * HOUR_MS, 400 * 24 *
 
 
 @dataclass(slots=True)
-class Site:
+class FaultTargets:
     """All that can be broken. `behind_proxy` and `on_disk`: the worker that reaches the brokers through the proxy, and the one
     that lives on the small disk (none: this machine gives none). `guest` comes and goes. `send_bad` sends what is no message.
     """
 
     dice: Random
-    cluster: Cluster
+    cluster: ChaosCluster
     proxy: Proxy
-    plant: KafkaPlant
-    hands: list[Hand]
-    guest: Hand
-    behind_proxy: Hand
+    plant: KafkaSystemUnderTest
+    hands: list[ChaosWorker]
+    guest: ChaosWorker
+    behind_proxy: ChaosWorker
     disk: SmallDisk | None
-    send_bad: Callable[[list[Message]], None]
+    send_bad: Callable[[list[RawMessage]], None]
 
-    def hand(self) -> Hand:
+    def hand(self) -> ChaosWorker:
         """One of the workers."""
         return self.dice.choice(self.hands)
 
@@ -69,7 +69,7 @@ class Site:
         return self.dice.choice((*OUTSIDE, *INSIDE)), self.dice.randint(1, 4)
 
 
-def kill_at_point(site: Site) -> str:
+def kill_at_point(site: FaultTargets) -> str:
     """Kill -9 of a worker at a named point of a batch."""
     hand, (point, nth) = site.hand(), site.a_point()
     hand.tell(point, nth, SIGKILL)
@@ -81,7 +81,7 @@ def kill_at_point(site: Site) -> str:
     return f"{hand.directory.name} at {point}, back after {away_s:.1f} s"
 
 
-def kill(site: Site) -> str:
+def kill(site: FaultTargets) -> str:
     """Kill -9 of a worker at a random moment, twice."""
     said = []
     for _ in range(2):
@@ -93,7 +93,7 @@ def kill(site: Site) -> str:
     return "; ".join(said)
 
 
-def kill_all(site: Site) -> str:
+def kill_all(site: FaultTargets) -> str:
     """Kill -9 of all workers at once."""
     site.wait(0.2, 2)
     for hand in site.hands:
@@ -104,7 +104,7 @@ def kill_all(site: Site) -> str:
     return f"all at once, back after {away_s:.1f} s"
 
 
-def freeze(site: Site) -> str:
+def freeze(site: FaultTargets) -> str:
     """SIGSTOP of a worker past its session, sometimes past its transaction; then SIGCONT: a zombie."""
     hand, (point, nth) = site.hand(), site.a_point()
     hand.tell(point, nth, SIGSTOP)
@@ -116,7 +116,7 @@ def freeze(site: Site) -> str:
     return f"{hand.directory.name} at {point} for {stood_s:.1f} s"
 
 
-def storm(site: Site) -> str:
+def storm(site: FaultTargets) -> str:
     """A worker joins and leaves, again and again, by itself or killed."""
     said = []
     for _ in range(4):
@@ -129,7 +129,7 @@ def storm(site: Site) -> str:
     return f"a third worker joined, and {', '.join(said)}"
 
 
-def damage(site: Site) -> str:
+def damage(site: FaultTargets) -> str:
     """A worker is killed, and files of its stores are damaged while it is down."""
     hand = site.hand()
     site.wait(0.5, 1.5)
@@ -178,7 +178,7 @@ def _rotten(store: Path, dice: Random, kinds: Collection[str] = (".sst", ".log")
 _DAMAGES: dict[str, Callable[[Path, Random], None]] = {"gone": _gone, "blank": _blank, "cut": _cut, "rotten": _rotten}
 
 
-def rot(site: Site) -> str:
+def rot(site: FaultTargets) -> str:
     """Bytes of a running worker's rows become others: it learns of it where it reads them, and makes the store again."""
     hand = site.hand()
     hand.kill()  # what its rows were written to is then, once it is back, in files that can rot
@@ -194,7 +194,7 @@ def rot(site: Site) -> str:
     return f"{hand.directory.name}: {', '.join(said) or 'it had no files of rows'}"
 
 
-def copied_directory(site: Site) -> str:
+def copied_directory(site: FaultTargets) -> str:
     """A worker is killed, its directory is copied, and both come up: with names of their own, and the rows that were there."""
     hand = site.hand()
     site.wait(0.5, 1.5)
@@ -212,7 +212,7 @@ def copied_directory(site: Site) -> str:
     return f"{hand.directory.name} and its copy ran for {ran_s:.1f} s"
 
 
-def thread(site: Site) -> str:
+def thread(site: FaultTargets) -> str:
     """A kept thread of a worker dies: the worker says so and is not ready, until the thread has been begun again."""
     hand = site.hand()
     hand.await_told(ready=True)
@@ -223,7 +223,7 @@ def thread(site: Site) -> str:
     return f"{hand.directory.name}: {said}"
 
 
-def garbage(site: Site) -> str:
+def garbage(site: FaultTargets) -> str:
     """A feed sends a few hundred messages nobody can read: its source is paused, all else goes on, a person resumes it."""
     topic, most = site.dice.choice(GARBAGE_TOPICS), LIMITS.source.dead_letters
     source = str(source_of(topic))
@@ -248,7 +248,7 @@ def garbage(site: Site) -> str:
     return f"{count} bad messages in {topic}, {source} paused and resumed {len(ended)} times"
 
 
-def disk_full(site: Site) -> str:
+def disk_full(site: FaultTargets) -> str:
     """The disk under a worker's files is full for a while."""
     assert site.disk is not None
     site.wait(0.3, 1)
@@ -258,7 +258,7 @@ def disk_full(site: Site) -> str:
     return f"for {full_s:.1f} s"
 
 
-def stall(site: Site) -> str:
+def stall(site: FaultTargets) -> str:
     """The network between a worker and the brokers stands still, both ways or for answers only; then goes on."""
     ways = site.dice.choice(((), ("answers",), ("requests",)))
     site.wait(0.2, 1)
@@ -268,7 +268,7 @@ def stall(site: Site) -> str:
     return f"{' and '.join(ways) or 'all'} for {stood_s:.1f} s"
 
 
-def cut(site: Site) -> str:
+def cut(site: FaultTargets) -> str:
     """Every connection of a worker to the brokers is cut, a few times."""
     times = site.dice.randint(2, 5)
     for _ in range(times):
@@ -277,7 +277,7 @@ def cut(site: Site) -> str:
     return f"{times} times"
 
 
-def broker_kill(site: Site) -> str:
+def broker_kill(site: FaultTargets) -> str:
     """Kill -9 of a broker, which comes back."""
     number = site.broker()
     site.wait(0.2, 1)
@@ -287,7 +287,7 @@ def broker_kill(site: Site) -> str:
     return f"broker {number}, back after {away_s:.1f} s"
 
 
-def broker_freeze(site: Site) -> str:
+def broker_freeze(site: FaultTargets) -> str:
     """A broker stands still until the others have gone on without it, then goes on itself."""
     number = site.broker()
     site.wait(0.2, 1)
@@ -297,7 +297,7 @@ def broker_freeze(site: Site) -> str:
     return f"broker {number} for {stood_s:.1f} s"
 
 
-def leader_change(site: Site) -> str:
+def leader_change(site: FaultTargets) -> str:
     """A broker hands its partitions over and ends; once it is back, preferred leaders take over again."""
     number = site.broker()
     site.wait(0.2, 1)
@@ -308,7 +308,7 @@ def leader_change(site: Site) -> str:
     return f"away from broker {number} and back"
 
 
-def clock(site: Site) -> str:
+def clock(site: FaultTargets) -> str:
     """A worker's clock steps while it runs, which it does not believe, and is wrong from then on; what ticks goes back, too.
 
     After a restart it still goes by the time before, unless nothing is left to know that from.
@@ -331,7 +331,7 @@ def clock(site: Site) -> str:
     return f"{hand.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, {went}; a tick from {back_ms / HOUR_MS:.1f} h ago"
 
 
-Strike = Callable[[Site], str]
+Strike = Callable[[FaultTargets], str]
 FAULTS: dict[str, Strike] = {
     "kill-point": kill_at_point,
     "kill": kill,

@@ -24,7 +24,7 @@ _TOLD = 6_000
 _OURS = {-signal.SIGKILL, 0, None}
 
 
-class Hand:
+class ChaosWorker:
     """One worker: a directory, and a process of it or none. What it says goes to a file in `words`, not on its own disk."""
 
     def __init__(self, settings: WorkerSettings, words: Path) -> None:
@@ -184,7 +184,7 @@ class Hand:
 class Fleet:
     """All workers. Those beyond the first ones come and go."""
 
-    def __init__(self, hands: Sequence[Hand]) -> None:
+    def __init__(self, hands: Sequence[ChaosWorker]) -> None:
         self.hands = list(hands)
 
     def died(self) -> list[str]:

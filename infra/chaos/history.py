@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from infra.simulation.channel_people import Release, Reserve, Shops
-from infra.simulation.erp_people import Office
-from infra.simulation.facts import Message
-from infra.simulation.history import Step, repetitions, rubbish
-from infra.simulation.warehouse_people import Floor
-from infra.simulation.world import HOUR_MS, MINUTE_MS, View, World
+from infra.simulation.channel_people import Channels, ReservationRelease, Reserve
+from infra.simulation.erp_people import ErpUsers
+from infra.simulation.facts import RawMessage
+from infra.simulation.history import SimulationStep, repetitions, rubbish
+from infra.simulation.warehouse_people import WarehousePeople
+from infra.simulation.world import HOUR_MS, MINUTE_MS, SimulatedWorld, SystemView
 
 BUSY = "busy"
 OFFICE_DAYS, SALES, STOCK_EVENTS = 2, 4, 5
 
 
-def busy_days(world: World, view: View, is_over: Callable[[], bool]) -> Iterator[Step]:
+def busy_days(world: SimulatedWorld, view: SystemView, is_over: Callable[[], bool]) -> Iterator[SimulationStep]:
     """The load, the opening, busy days until it is over, the rest. The system is at rest whenever the next is asked for."""
-    office, floor, shops = Office(world), Floor(world), Shops(world)
+    office, floor, shops = ErpUsers(world), WarehousePeople(world), Channels(world)
     yield _step(world, "load", list(world.interleave(world.erp.snapshot())))
     yield _step(world, "opening", list(floor.opening()))
     while not is_over():
@@ -36,7 +36,9 @@ def busy_days(world: World, view: View, is_over: Callable[[], bool]) -> Iterator
     yield _step(world, "rest", world.interleave(rest))
 
 
-def _step(world: World, label: str, messages: list[Message], commands: tuple[Reserve | Release, ...] = ()) -> Step:
+def _step(
+    world: SimulatedWorld, label: str, messages: list[RawMessage], commands: tuple[Reserve | ReservationRelease, ...] = ()
+) -> SimulationStep:
     repeated = repetitions(world, messages)
     world.delivered.extend(repeated)
-    return Step(label, world.now_ms, tuple(repeated), commands)
+    return SimulationStep(label, world.now_ms, tuple(repeated), commands)

@@ -14,8 +14,8 @@ from random import Random
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.chaos.cluster import Cluster
-from infra.chaos.course import ChaosRun, Ground, Struck, Told
+from infra.chaos.cluster import ChaosCluster
+from infra.chaos.course import ChaosEnvironment, ChaosRun, FaultReport, Told
 from infra.chaos.disk import SmallDisk, why_no_disk
 from infra.chaos.faults import FAULTS, IN_A_CLUSTER, ON_A_DISK
 from infra.chaos.proxy import Proxy
@@ -33,7 +33,7 @@ class ChaosReport:
     brokers: int
     rounds: int = 0
     seconds: float = 0.0
-    struck: list[Struck] = field(default_factory=list)
+    struck: list[FaultReport] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -42,7 +42,7 @@ class ChaosReport:
         return sum(1 for one in self.struck if one.fault in FAULTS and not one.wrong)
 
     @property
-    def failed(self) -> list[Struck]:
+    def failed(self) -> list[FaultReport]:
         """Where something did not hold."""
         return [one for one in self.struck if one.wrong]
 
@@ -92,7 +92,7 @@ def _possible(names: list[str], brokers: int, left_out: dict[str, str]) -> list[
     return found
 
 
-def _round(seed: int, ground: Ground, names: Sequence[str]) -> list[Struck]:
+def _round(seed: int, ground: ChaosEnvironment, names: Sequence[str]) -> list[FaultReport]:
     order = list(names)
     Random(seed).shuffle(order)  # noqa: S311 - a seeded order
     run = ChaosRun(seed, ground, order)
@@ -103,7 +103,7 @@ def _round(seed: int, ground: Ground, names: Sequence[str]) -> list[Struck]:
         _forget(ground, run)
 
 
-def _forget(ground: Ground, run: ChaosRun) -> None:
+def _forget(ground: ChaosEnvironment, run: ChaosRun) -> None:
     """The next round begins with no topics, no groups, no files."""
     for hand in run.site.plant.fleet.hands:
         shutil.rmtree(hand.directory, ignore_errors=True)
@@ -125,7 +125,7 @@ def _forget(ground: Ground, run: ChaosRun) -> None:
 @contextmanager
 def _ground(
     brokers: int, told: Told, began: Callable[[str], None], *, needs_disk: bool, left_out: dict[str, str]
-) -> Iterator[Ground]:
+) -> Iterator[ChaosEnvironment]:
     directory = Path(tempfile.mkdtemp(prefix="crossdock-chaos-"))
     disk = cluster = proxy = None
     try:
@@ -135,9 +135,9 @@ def _ground(
                 left_out |= dict.fromkeys(ON_A_DISK, disk.why_not)
                 disk = None
         began(f"starting {brokers} brokers")
-        cluster = Cluster(directory / "kafka", brokers)
+        cluster = ChaosCluster(directory / "kafka", brokers)
         proxy = Proxy(cluster.proxied)
-        yield Ground(directory, cluster, proxy, disk, told, lambda: False)
+        yield ChaosEnvironment(directory, cluster, proxy, disk, told, lambda: False)
     finally:
         if proxy is not None:
             proxy.close()

@@ -14,8 +14,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from infra.chaos.fleet import Fleet
 from infra.chaos.mirror import Mirror, Watcher
 from infra.chaos.worker import LIMITS, WorkerSettings, by_group, kafka_settings
-from infra.simulation.facts import Message
-from infra.simulation.system_under_test import NeverRests, Plant, all_flows, all_topics
+from infra.simulation.facts import RawMessage
+from infra.simulation.system_under_test import NeverRests, SystemUnderTest, all_flows, all_topics
 from schemas.base import Tick
 from schemas.codec import Codec
 from schemas.topics import PROMISE_INBOX, Topic, source_of
@@ -58,7 +58,7 @@ class SendersLog(KafkaLog):
         return offsets
 
 
-class KafkaPlant(Plant):
+class KafkaSystemUnderTest(SystemUnderTest):
     """Senders, a mirror of what the brokers hold, and the fleet. `minded`: workers that hung and were started again."""
 
     def __init__(self, dice: Random, policy: Policy, bootstrap: str, directory: Path, name: str) -> None:
@@ -105,7 +105,7 @@ class KafkaPlant(Plant):
                     raise
                 time.sleep(LOOK_S)
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Iterable[RawMessage]) -> None:
         """Raw messages, in order, a few at a time."""
         waiting = [self._raw(message) for message in messages]
         while waiting:

@@ -28,7 +28,7 @@ from infra.simulation.system_under_test import all_flows
 from schemas.codec import Codec
 from streams.engine.flow import Fold
 from streams.engine.kafka.log import KafkaLog, KafkaSettings
-from streams.engine.keeper import Keeper, Killed
+from streams.engine.keeper import Killed, ThreadKeeper
 from streams.engine.limits import Limits, SourceLimit
 from streams.engine.log import Unavailable
 from streams.engine.partition import Flow, PartitionHalted
@@ -144,7 +144,7 @@ class _Process:
     log: KafkaLog
     most: int
     clock: TrustedClock
-    keeper: Keeper = field(default_factory=lambda: Keeper((DOWN_S, 10 * DOWN_S)))
+    keeper: ThreadKeeper = field(default_factory=lambda: ThreadKeeper((DOWN_S, 10 * DOWN_S)))
     trap: _Trap = field(default_factory=_Trap)
     stop: threading.Event = field(default_factory=threading.Event)
     workers: dict[str, Worker] = field(default_factory=dict)

@@ -17,10 +17,10 @@ import httpx
 from connectors.api.app import create_api
 from connectors.api.http_server import server_config
 from infra.demo.channels import wishes
-from infra.demo.controls import Controls
-from infra.demo.day import Day, Step
-from infra.demo.doors import Doors
-from infra.demo.sandbox import Sandbox, running
+from infra.demo.controls import DemoFaultControls
+from infra.demo.day import DemoDay, Step
+from infra.demo.doors import ChannelEntry
+from infra.demo.sandbox import SandboxClient, running
 from infra.demo.servers import Servers
 from infra.demo.world import dice
 from streams.engine.process import calm_collector
@@ -36,7 +36,7 @@ FEED_FAULTS = {"duplicate": 0.05, "shuffle": 0.05}
 """The share of the ERP's and the WMS's own messages that come twice, and out of order."""
 
 
-class Stage:
+class DemoAssembly:
     """Everything a demonstration needs, running until `stack` is closed. `systems`: options of the sandbox.
 
     With `servers` the log is on their broker, and all the ERP's rows come from their database.
@@ -60,7 +60,7 @@ class Stage:
             servers.fill(extract)
             systems = (*systems, "--erp-database", servers.erp)
         secrets = ("--crm-secret", SECRETS["crm"], "--portal-secret", SECRETS["portal"])
-        self.sandbox: Sandbox = stack.enter_context(running(directory / "sandbox", seed, extract, *systems, *secrets))
+        self.sandbox: SandboxClient = stack.enter_context(running(directory / "sandbox", seed, extract, *systems, *secrets))
         for name in ("erp", "wms"):
             self.sandbox.control(name, **FEED_FAULTS)
         (directory / FILE).write_text(_settings_text(settings, self.sandbox.url))
@@ -71,18 +71,18 @@ class Stage:
         self._client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
         folder = directory / "drop"
         folder.mkdir(parents=True, exist_ok=True)
-        self.doors = Doors(self._client, self.url, f"{self.sandbox.url}/marketplace", SECRETS["web"].encode(), folder)
+        self.doors = ChannelEntry(self._client, self.url, f"{self.sandbox.url}/marketplace", SECRETS["web"].encode(), folder)
         calm_collector()
         self.app.start()
         stack.callback(self.app.stop)
-        self._day: Day | None = None
-        self.app.offer(Controls(self.app, self.sandbox, lambda: self.day().plan(seed, 1, 0), now_ms))
+        self._day: DemoDay | None = None
+        self.app.offer(DemoFaultControls(self.app, self.sandbox, lambda: self.day().plan(seed, 1, 0), now_ms))
         stack.enter_context(_served(self.app, sock, self.url))
 
-    def day(self, step: Step = lambda *_: None) -> Day:
+    def day(self, step: Step = lambda *_: None) -> DemoDay:
         """The day, made once; `step` is told how far it is."""
         if self._day is None:
-            self._day = Day(self.app, self.sandbox, self.doors, self.url, now_ms, step, self.servers)
+            self._day = DemoDay(self.app, self.sandbox, self.doors, self.url, now_ms, step, self.servers)
         return self._day
 
     def go_on(self, rate: float = GO_ON_RATE) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from infra.demo.world import DemoItem, Plan, Wish, day_after, dice, iso, pick_hot, some_milli
+from infra.demo.world import DemoItem, DemoOrder, DemoPlan, day_after, dice, iso, pick_hot, some_milli
 from schemas.quantity import MILLI, show
 
 _PREFIX = {"web": "W", "marketplace": "114-", "crm": "Q", "edi": "850-"}
@@ -15,24 +15,24 @@ _LATER = 25  # a second thought comes so many orders later at most
 WRONG_PRICE = 0.02
 
 
-def wishes(plan: Plan, clock_ms: Callable[[], int]) -> Iterator[Wish]:
+def wishes(plan: DemoPlan, clock_ms: Callable[[], int]) -> Iterator[DemoOrder]:
     """Orders one after another, each change after its order, made as they are asked for: an order is placed now."""
     rng = dice(plan, "orders")
-    later: dict[int, list[Wish]] = {}
+    later: dict[int, list[DemoOrder]] = {}
     for n in range(plan.orders):
         channel = plan.channels[int(rng.random() * len(plan.channels))]
         reference = f"{_PREFIX.get(channel, channel)}D{plan.seed % 10_000:04d}{n:06d}"
         order = _order(plan, rng, channel, reference, clock_ms())
-        yield Wish(channel, "order", order)
+        yield DemoOrder(channel, "order", order)
         change = _change(plan, rng, order)
         if change is not None:
-            later.setdefault(n + rng.randint(1, _LATER), []).append(Wish(channel, str(change["change"]), change))
+            later.setdefault(n + rng.randint(1, _LATER), []).append(DemoOrder(channel, str(change["change"]), change))
         yield from later.pop(n, ())
     for number in sorted(later):
         yield from later[number]
 
 
-def _order(plan: Plan, rng: Random, channel: str, reference: str, now_ms: int) -> dict[str, Any]:
+def _order(plan: DemoPlan, rng: Random, channel: str, reference: str, now_ms: int) -> dict[str, Any]:
     customer = rng.choice(sorted(plan.customers))
     lines = [_line(plan, rng, number, plan.customers[customer]) for number in range(1, rng.choice((1, 1, 2, 3, 5)) + 1)]
     return {
@@ -46,7 +46,7 @@ def _order(plan: Plan, rng: Random, channel: str, reference: str, now_ms: int) -
     }
 
 
-def _line(plan: Plan, rng: Random, number: int, price_list: str) -> dict[str, Any]:
+def _line(plan: DemoPlan, rng: Random, number: int, price_list: str) -> dict[str, Any]:
     item = pick_hot(rng, plan.items)
     milli, uom = some_milli(rng, item, 1, 12), item.uom
     units = MILLI
@@ -62,7 +62,7 @@ def _line(plan: Plan, rng: Random, number: int, price_list: str) -> dict[str, An
     return line
 
 
-def _change(plan: Plan, rng: Random, order: dict[str, Any]) -> dict[str, Any] | None:
+def _change(plan: DemoPlan, rng: Random, order: dict[str, Any]) -> dict[str, Any] | None:
     chance = rng.random()
     change: dict[str, Any] = {"channel": order["channel"], "external_ref": order["external_ref"]}
     line = rng.choice(order["lines"])
@@ -78,5 +78,5 @@ def _change(plan: Plan, rng: Random, order: dict[str, Any]) -> dict[str, Any] | 
     return None
 
 
-def _by_number(plan: Plan, number: str) -> DemoItem:
+def _by_number(plan: DemoPlan, number: str) -> DemoItem:
     return next(item for item in plan.items if item.item == number)

@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from infra.demo.assembly import Stage
+from infra.demo.assembly import DemoAssembly
 from infra.demo.invariants import Invariant
 from infra.demo.outcome import Summary
 from infra.demo.sandbox import NoSandbox
@@ -21,7 +21,7 @@ from infra.demo.servers import NoServers, Servers
 from infra.demo.servers import running as servers_running
 from schemas.quantity import show, to_decimal
 from streams.cli.options import AsJson, Data
-from streams.cli.output import Failed, Mistake, as_json, err, out, table
+from streams.cli.output import CommandFailed, UserError, as_json, err, out, table
 from streams.cli.serve import listening
 from streams.cli.session import running
 from streams.settings.settings import Settings, load
@@ -58,17 +58,17 @@ def demo(
     settings = _settings(data, api)
     url = running(settings.directory)
     if url is not None:
-        raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}: stop it, or give the demo another --data.")
+        raise UserError(f"A crossdock already runs on {settings.directory}, at {url}: stop it, or give the demo another --data.")
     _empty(settings.directory)
     with listening(settings) as sock, contextlib.ExitStack() as stack:
         try:
-            stage = Stage(settings, sock, seed, stack, servers=_servers(stack) if is_kafka else None)
+            stage = DemoAssembly(settings, sock, seed, stack, servers=_servers(stack) if is_kafka else None)
         except (NoSandbox, NoServers) as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
         summary, invariants = _day(stage, seed, orders, garbage, rate)
         (_printed_json if is_json else _printed)(summary, invariants)
         if not all(invariant.holds for invariant in invariants):
-            raise Failed("An invariant does not hold: see above.")
+            raise CommandFailed("An invariant does not hold: see above.")
         if not is_once:
             _invite(settings, stage, summary)
             stage.go_on()
@@ -83,14 +83,14 @@ def _empty(directory: Path) -> None:
     """An empty directory, marked as a demonstration's. What an earlier demonstration left there goes; nothing else does."""
     if directory.exists() and any(directory.iterdir()):
         if not (directory / DEMO_FILE).exists():
-            raise Mistake(f"{directory} is not empty, and the demo starts on an empty log: give it another --data.")
+            raise UserError(f"{directory} is not empty, and the demo starts on an empty log: give it another --data.")
         err().print(f"The earlier demonstration in {directory} is removed.", soft_wrap=True)
         shutil.rmtree(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / DEMO_FILE).write_text("This log was made by crossdock demo, which may remove it.\n")
 
 
-def _day(stage: Stage, seed: int, orders: int, garbage: int, rate: float) -> tuple[Summary, list[Invariant]]:
+def _day(stage: DemoAssembly, seed: int, orders: int, garbage: int, rate: float) -> tuple[Summary, list[Invariant]]:
     err().print(f"The live page: [bold]{stage.url}[/]", soft_wrap=True)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=err(), transient=True)
     tasks: dict[str, TaskID] = {}
@@ -104,7 +104,7 @@ def _day(stage: Stage, seed: int, orders: int, garbage: int, rate: float) -> tup
         try:
             return stage.day(step).run(seed, orders, garbage, rate)
         except RuntimeError as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
 
 
 def _printed_json(summary: Summary, invariants: list[Invariant]) -> None:
@@ -154,7 +154,7 @@ def _bare(name: str) -> str:
     return name.removesuffix("_milli")
 
 
-def _invite(settings: Settings, stage: Stage, summary: Summary) -> None:
+def _invite(settings: Settings, stage: DemoAssembly, summary: Summary) -> None:
     item = summary.busiest[0]["item"] if summary.busiest else "ITEM"
     where = "" if settings.directory == Path("data") else f" --data {settings.directory}"
     lines = [

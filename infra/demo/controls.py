@@ -11,8 +11,8 @@ import httpx
 from connectors.api.console.ports import DemoAction
 from connectors.api.ports import Busy, NotKnown
 from infra.demo import garbage
-from infra.demo.sandbox import Sandbox
-from infra.demo.world import Plan
+from infra.demo.sandbox import SandboxClient
+from infra.demo.world import DemoPlan
 from schemas import topics
 from schemas.topics import raw_channel
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
@@ -23,10 +23,10 @@ REPEATED = 40
 GARBAGE = 8
 
 
-class Controls:
+class DemoFaultControls:
     """`connectors.api.console.ports.DemoControls` on an app and its sandbox."""
 
-    def __init__(self, app: App, sandbox: Sandbox, plan: Callable[[], Plan], clock_ms: Callable[[], int]) -> None:
+    def __init__(self, app: App, sandbox: SandboxClient, plan: Callable[[], DemoPlan], clock_ms: Callable[[], int]) -> None:
         self._app = app
         self._sandbox = sandbox
         self._plan = plan

@@ -13,12 +13,12 @@ import httpx
 from connectors.erp.columns import TABLES
 from infra.demo import garbage
 from infra.demo.channels import wishes
-from infra.demo.doors import Doors
+from infra.demo.doors import ChannelEntry
 from infra.demo.invariants import Invariant, as_the_erp, check_all
 from infra.demo.outcome import Latencies, Summary, every, summed_up
-from infra.demo.sandbox import Sandbox
+from infra.demo.sandbox import SandboxClient
 from infra.demo.servers import Servers
-from infra.demo.world import DemoItem, Plan, Price, Wish, dice
+from infra.demo.world import DemoItem, DemoOrder, DemoPlan, DemoPrice, dice
 from schemas.codec import Codec
 from schemas.quantity import show
 from schemas.topics import RAW_ERP
@@ -40,7 +40,7 @@ HEARTBEATS = RAW_ERP["other"].name
 Step = Callable[[str, int, int], None]
 
 
-class Day:
+class DemoDay:
     """Runs the demonstration over a running `App`, its API and a sandbox. `step` is told (what, done, of how many).
 
     With `servers` the ERP's rows are in their database, which is read from what is there on.
@@ -49,8 +49,8 @@ class Day:
     def __init__(
         self,
         app: App,
-        sandbox: Sandbox,
-        doors: Doors,
+        sandbox: SandboxClient,
+        doors: ChannelEntry,
         api: str,
         clock_ms: Callable[[], int],
         step: Step,
@@ -85,7 +85,7 @@ class Day:
         summary.events_per_s = round(events * 1000 / max(1, busy_ms))
         return summary, [as_erp, *check_all(self._app, self._sandbox)]
 
-    def plan(self, seed: int, orders: int, garbage_count: int) -> Plan:
+    def plan(self, seed: int, orders: int, garbage_count: int) -> DemoPlan:
         """What the channels will order, drawn from the master data the ERP has sent."""
         rows = self._app.tables.scan
         items = [
@@ -95,12 +95,12 @@ class Day:
         ]
         live = ((key, row) for key, row in rows("promise", "prices") if not row.is_deleted)
         found = sorted((key[3], key, row) for key, row in live)
-        return Plan(
+        return DemoPlan(
             seed=seed,
             items=sorted(items, key=lambda item: item.item)[:ITEMS],
             sites=sorted({key[0] for key, _ in rows("promise", "sites")}),
             customers=_customers([(key[0], row) for key, row in rows("customers", "customers") if not row.is_deleted]),
-            prices={(key[1], key[0]): Price(row.unit_price, key[2]) for _, key, row in found},
+            prices={(key[1], key[0]): DemoPrice(row.unit_price, key[2]) for _, key, row in found},
             orders=orders,
             channels=[name for name in ("web", "marketplace", "crm", "edi") if name in self._app.settings.channels],
             garbage=garbage_count,
@@ -146,7 +146,7 @@ class Day:
         self._sandbox.tell(self._api)
         self._until_told("the warehouse's stock")
 
-    def _order(self, plan: Plan, rate: float, latencies: Latencies) -> None:
+    def _order(self, plan: DemoPlan, rate: float, latencies: Latencies) -> None:
         """Bring the wishes in at a steady rate, some of them twice, and the garbage between them."""
         rubbish = garbage.some(plan, self._clock_ms())
         every_n = max(1, plan.orders // max(1, len(rubbish)))
@@ -184,7 +184,7 @@ class Day:
                 self._trucks.popleft()
         return len(self._trucks)
 
-    def _bring(self, wish: Wish, rng: Random, duplicate_rate: float) -> None:
+    def _bring(self, wish: DemoOrder, rng: Random, duplicate_rate: float) -> None:
         try:
             self._doors.bring(wish)
             if rng.random() < duplicate_rate:

@@ -14,14 +14,14 @@ from urllib.parse import quote
 import httpx
 
 from connectors.channels.webshop.signature import HEADER, sign
-from infra.demo.world import Wish
+from infra.demo.world import DemoOrder
 
 FILE_ORDERS = 25
 _COLUMNS = ("order", "customer", "placed_at", "requested_date", "line", "item", "qty", "uom", "unit_price", "currency")
 _POLICY = ("partial", "backorder", "substitute")
 
 
-class Doors:
+class ChannelEntry:
     """Brings wishes in, each by its channel's door. `api` and `market` are base URLs; `folder` is the watched one of `edi`."""
 
     def __init__(self, client: httpx.Client, api: str, market: str, secret: bytes, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Doors:
         self._files = 0
         self.sent: Counter[str] = Counter()
 
-    def bring(self, wish: Wish) -> None:
+    def bring(self, wish: DemoOrder) -> None:
         """Bring one in. Raises `httpx.HTTPError` if it is not taken."""
         if wish.kind != "order" and (wish.channel != "marketplace" or wish.kind != "cancel"):
             self.flush()
@@ -53,7 +53,7 @@ class Doors:
             self._file(wish.body)
         self.sent[wish.channel] += 1
 
-    def again(self, wish: Wish) -> None:
+    def again(self, wish: DemoOrder) -> None:
         """Bring the same order in once more, as channels do that got no answer. A marketplace repeats its orders by itself."""
         if wish.kind == "order" and wish.channel != "marketplace":
             self.flush()  # a file is sent again as another file: rows that are twice in one are a mistake

@@ -6,7 +6,7 @@ import json
 from random import Random
 from typing import Any
 
-from infra.demo.world import Plan, dice, iso
+from infra.demo.world import DemoPlan, dice, iso
 
 WMS_KINDS = (
     "not JSON",
@@ -22,7 +22,7 @@ WMS_KINDS = (
 CHANNEL_KINDS = ("cut off", "no lines", "negative order quantity", "price as a number", "another channel")
 
 
-def wms(plan: Plan, kind: str, rng: Random, now_ms: int) -> bytes:
+def wms(plan: DemoPlan, kind: str, rng: Random, now_ms: int) -> bytes:
     """A WMS message that is wrong in one way. It takes no number of the feed's own."""
     good: dict[str, Any] = {
         "event_id": f"X-{rng.randrange(10**9)}",
@@ -52,7 +52,7 @@ def wms(plan: Plan, kind: str, rng: Random, now_ms: int) -> bytes:
     return json.dumps(good | wrong.get(kind, {})).encode()
 
 
-def channel(plan: Plan, name: str, kind: str, rng: Random, now_ms: int) -> bytes:
+def channel(plan: DemoPlan, name: str, kind: str, rng: Random, now_ms: int) -> bytes:
     """A channel message that is wrong in one way."""
     line: dict[str, Any] = {"line": 1, "item": rng.choice(plan.items).item, "qty": "1"}
     good: dict[str, Any] = {
@@ -72,7 +72,7 @@ def channel(plan: Plan, name: str, kind: str, rng: Random, now_ms: int) -> bytes
     return body[: len(body) // 2] if kind == "cut off" else body
 
 
-def some(plan: Plan, now_ms: int) -> list[tuple[str, str, bytes]]:
+def some(plan: DemoPlan, now_ms: int) -> list[tuple[str, str, bytes]]:
     """The plan's garbage: source, what is wrong, bytes."""
     rng = dice(plan, "garbage")
     found = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.api.ledger import Totals
 from infra.demo.outcome import every
-from infra.demo.sandbox import Sandbox
+from infra.demo.sandbox import SandboxClient
 from schemas import topics
 from schemas.inventory import Atp
 from schemas.operations import ExceptionRow
@@ -45,7 +45,7 @@ class Invariant:
 Check = Callable[[App], tuple[int, Iterator[str]]]
 
 
-def check_all(app: App, sandbox: Sandbox) -> list[Invariant]:
+def check_all(app: App, sandbox: SandboxClient) -> list[Invariant]:
     """Every invariant that can be seen from outside the rules."""
     found = [_held(name, *check(app)) for name, check in _CHECKS.items()]
     erp, wms = sandbox.state("erp"), sandbox.state("wms")

@@ -23,7 +23,7 @@ class NoSandbox(Exception):
     """The sandbox is not there, or did not come up. The sentence says what to do."""
 
 
-class Sandbox:
+class SandboxClient:
     """The systems' addresses, their faults and what they know."""
 
     def __init__(self, url: str, client: httpx.Client, pid: int = 0) -> None:
@@ -55,7 +55,7 @@ class Sandbox:
 
 
 @contextmanager
-def running(directory: Path, seed: int, extract: Path, *options: str) -> Iterator[Sandbox]:
+def running(directory: Path, seed: int, extract: Path, *options: str) -> Iterator[SandboxClient]:
     """The sandbox as a process of its own, ended at the end and with this process, however that ends. Raises `NoSandbox`."""
     if not (ROOT / "infra" / "sandbox").is_dir():
         raise NoSandbox(f"The sandbox's systems are not in {ROOT}: run the demo from a clone of crossdock.")
@@ -66,7 +66,7 @@ def running(directory: Path, seed: int, extract: Path, *options: str) -> Iterato
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=said, stderr=said)  # noqa: S603 - our own command
     try:
         with httpx.Client(timeout=30, trust_env=False) as client:
-            yield Sandbox(_address(process, directory), client, process.pid)
+            yield SandboxClient(_address(process, directory), client, process.pid)
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -26,7 +26,7 @@ class DemoItem:
     pack_milli: int | None = None
 
 
-class Price(NamedTuple):
+class DemoPrice(NamedTuple):
     """The reference of one base unit."""
 
     amount: Decimal
@@ -34,21 +34,21 @@ class Price(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DemoPlan:
     """What the channels order. `customers`: price list by customer; `prices`: by (price list, item). Rates are parts of one."""
 
     seed: int
     items: Sequence[DemoItem]
     sites: Sequence[str]
     customers: Mapping[str, str]
-    prices: Mapping[tuple[str, str], Price] = field(default_factory=dict)
+    prices: Mapping[tuple[str, str], DemoPrice] = field(default_factory=dict)
     orders: int = 400
     channels: Sequence[str] = CHANNELS
     duplicate_rate: float = 0.05
     garbage: int = 0
 
 
-class Wish(NamedTuple):
+class DemoOrder(NamedTuple):
     """An order, or a change of one, in crossdock's own words (`connectors/channels/orders`). `kind`: order, or which change."""
 
     channel: str
@@ -56,7 +56,7 @@ class Wish(NamedTuple):
     body: dict[str, Any]
 
 
-def dice(plan: Plan, purpose: str) -> Random:
+def dice(plan: DemoPlan, purpose: str) -> Random:
     """The plan's randomness for one purpose: drawing more for one changes no other."""
     return Random(f"{plan.seed}/{purpose}")  # noqa: S311 - reproducible, not secret
 

@@ -12,7 +12,7 @@ from infra.erp.database import Cursor
 
 
 @dataclass(slots=True)
-class Desk:
+class ErpUser:
     """What somebody at the ERP picks from. `places`: (site, item) with a balance; all desks share them."""
 
     dice: Random

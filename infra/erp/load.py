@@ -22,9 +22,9 @@ from psycopg import errors
 
 from infra.erp import master, purchasing, sales
 from infra.erp.database import Connection, Cursor, NoDatabase, connected
-from infra.erp.desk import Desk, customers_in, places_in
+from infra.erp.desk import ErpUser, customers_in, places_in
 
-Work = Callable[[Cursor, Desk], None]
+Work = Callable[[Cursor, ErpUser], None]
 LONG_S = (0.5, 2.0)
 
 
@@ -32,28 +32,28 @@ class UserChangedTheirMind(Exception):
     """The transaction is rolled back."""
 
 
-def think_long(cursor: Cursor, desk: Desk) -> None:
+def think_long(cursor: Cursor, user: ErpUser) -> None:
     """An order is entered by somebody who is called away: its rows are older than the commits that come before its own."""
-    order_no = sales.enter_header(cursor, desk)
-    sales.enter_line(cursor, desk, order_no, 10)
-    time.sleep(desk.dice.uniform(*LONG_S))
-    sales.enter_line(cursor, desk, order_no, 20)
+    order_no = sales.enter_header(cursor, user)
+    sales.enter_line(cursor, user, order_no, 10)
+    time.sleep(user.dice.uniform(*LONG_S))
+    sales.enter_line(cursor, user, order_no, 20)
 
 
-def change_mind(cursor: Cursor, desk: Desk) -> None:
+def change_mind(cursor: Cursor, user: ErpUser) -> None:
     """An order is entered and thrown away."""
-    sales.place_order(cursor, desk)
-    sales.allocate(cursor, desk)
+    sales.place_order(cursor, user)
+    sales.allocate(cursor, user)
     raise UserChangedTheirMind
 
 
-def correct_in_place(cursor: Cursor, desk: Desk) -> None:
+def correct_in_place(cursor: Cursor, user: ErpUser) -> None:
     """A line is entered, taken back (savepoint), and another entered."""
-    order_no = sales.enter_header(cursor, desk)
+    order_no = sales.enter_header(cursor, user)
     cursor.execute("SAVEPOINT line")
-    sales.enter_line(cursor, desk, order_no, 10)
+    sales.enter_line(cursor, user, order_no, 10)
     cursor.execute("ROLLBACK TO SAVEPOINT line")
-    sales.enter_line(cursor, desk, order_no, 20)
+    sales.enter_line(cursor, user, order_no, 20)
 
 
 WORK: tuple[tuple[Work, int], ...] = (
@@ -90,7 +90,7 @@ ONCE: tuple[tuple[float, Work], ...] = (
 
 
 @dataclass(slots=True)
-class Report:
+class LoadReport:
     """Transactions that were committed, by what they did, and rolled back."""
 
     committed: Counter[str] = field(default_factory=Counter)
@@ -98,7 +98,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class Load:
+class ErpLoad:
     """Sessions at work. `rate`: transactions a second, of all together."""
 
     url: str
@@ -107,18 +107,18 @@ class Load:
     seconds: float
     sessions: int = 4
     alters: bool = True
-    report: Report = field(default_factory=Report)
+    report: LoadReport = field(default_factory=LoadReport)
     _failed: list[Exception] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> Report:
+    def run(self) -> LoadReport:
         """Work for `seconds`, or until stopped. Raises `NoDatabase`, or what ended a session."""
         with connected(self.url) as connection, connection.cursor() as cursor:
             places, customers = places_in(cursor), customers_in(cursor)
         if not places:
             raise NoDatabase("The ERP's tables are empty: fill them with python -m infra.erp.seed first.")
         dice = [Random(f"{self.seed}/{number}") for number in range(self.sessions)]  # noqa: S311 - reproducible, not secret
-        desks = [Desk(one, places, list(customers)) for one in dice]
+        desks = [ErpUser(one, places, list(customers)) for one in dice]
         threads = [threading.Thread(target=self._session, args=sat_at, daemon=True) for sat_at in enumerate(desks)]
         for thread in threads:
             thread.start()
@@ -133,30 +133,30 @@ class Load:
         """End soon; `run` returns once all sessions have."""
         self._stop.set()
 
-    def _session(self, number: int, desk: Desk) -> None:
+    def _session(self, number: int, user: ErpUser) -> None:
         try:
             with connected(self.url) as connection:
-                self._work(connection, number, desk)
+                self._work(connection, number, user)
         except (NoDatabase, psycopg.Error) as error:
             self._failed.append(error)
             self._stop.set()
 
-    def _work(self, connection: Connection, number: int, desk: Desk) -> None:
+    def _work(self, connection: Connection, number: int, user: ErpUser) -> None:
         with connection.cursor() as cursor:
             works, weights = [work for work, _ in WORK], [weight for _, weight in WORK]
             once = list(ONCE) if number == 0 and self.alters else []
             began, done = time.monotonic(), 0
             while (passed := time.monotonic() - began) < self.seconds and not self._stop.is_set():
                 if once and passed > once[0][0] * self.seconds:
-                    self._do(cursor, desk, once.pop(0)[1], "once")
-                work = desk.dice.choices(works, weights)[0]
-                self._do(cursor, desk, work, work.__name__)
+                    self._do(cursor, user, once.pop(0)[1], "once")
+                work = user.dice.choices(works, weights)[0]
+                self._do(cursor, user, work, work.__name__)
                 done += 1
                 self._stop.wait(max(0.0, began + done * self.sessions / self.rate - time.monotonic()))
 
-    def _do(self, cursor: Cursor, desk: Desk, work: Work, name: str) -> None:
+    def _do(self, cursor: Cursor, user: ErpUser, work: Work, name: str) -> None:
         try:
-            work(cursor, desk)
+            work(cursor, user)
             cursor.connection.commit()
             self.report.committed[name] += 1
         except (UserChangedTheirMind, errors.DeadlockDetected, errors.UniqueViolation) as reason:
@@ -193,7 +193,7 @@ def main(
         if snapshot:
             with connected(url) as connection:
                 ask_snapshot(connection, *snapshot.split(","))
-        report = Load(url, seed, rate, seconds, sessions, alters).run()
+        report = ErpLoad(url, seed, rate, seconds, sessions, alters).run()
     except (NoDatabase, psycopg.Error) as error:
         typer.echo(str(error).strip(), err=True)
         sys.exit(1)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from decimal import Decimal
 
 from infra.erp.database import Cursor
-from infra.erp.desk import Desk
+from infra.erp.desk import ErpUser
 
 SUPPLIERS = ("Acme Industrial Supply", "Midwest Fastener Inc", "Shenzhen Bright Co., Ltd.", "Iberia Suministros")
 OVER_RECEIVED = 0.08
 
 
-def order_goods(cursor: Cursor, desk: Desk) -> None:
+def order_goods(cursor: Cursor, user: ErpUser) -> None:
     """A purchase order is placed."""
-    po_no = f"PO{desk.number(cursor, 'po_seq'):06d}"
-    cursor.execute("INSERT INTO purchase_order VALUES (%s, %s, 'OPEN')", (po_no, desk.dice.choice(SUPPLIERS)))
-    for line_no in range(10, 10 * desk.dice.randint(2, 4), 10):
-        site, item = desk.place()
-        quantity = Decimal(desk.dice.choice((40, 60, 100, 250)))
-        expected = desk.day(1, 60)
+    po_no = f"PO{user.number(cursor, 'po_seq'):06d}"
+    cursor.execute("INSERT INTO purchase_order VALUES (%s, %s, 'OPEN')", (po_no, user.dice.choice(SUPPLIERS)))
+    for line_no in range(10, 10 * user.dice.randint(2, 4), 10):
+        site, item = user.place()
+        quantity = Decimal(user.dice.choice((40, 60, 100, 250)))
+        expected = user.day(1, 60)
         cursor.execute(
             "INSERT INTO purchase_order_line (po_no, line_no, item_no, site_code, qty_ordered, expected_date)"
             " VALUES (%s, %s, %s, %s, %s, %s)",
@@ -27,9 +27,9 @@ def order_goods(cursor: Cursor, desk: Desk) -> None:
         book(cursor, site, item, on_order=quantity)
 
 
-def receive(cursor: Cursor, desk: Desk) -> None:
+def receive(cursor: Cursor, user: ErpUser) -> None:
     """Goods come: some of a line, all of it, or more."""
-    found = desk.one(cursor, "SELECT po_no, line_no FROM purchase_order_line WHERE status IN ('O', 'P') ORDER BY po_no, line_no")
+    found = user.one(cursor, "SELECT po_no, line_no FROM purchase_order_line WHERE status IN ('O', 'P') ORDER BY po_no, line_no")
     line = (
         found
         and cursor.execute(
@@ -42,8 +42,8 @@ def receive(cursor: Cursor, desk: Desk) -> None:
         return
     (po_no, line_no), (item, site, ordered, received) = found, line
     rest = ordered - received
-    comes = desk.dice.choice((rest, rest, (rest / 2).quantize(Decimal(1)) or rest))
-    if desk.dice.random() < OVER_RECEIVED:
+    comes = user.dice.choice((rest, rest, (rest / 2).quantize(Decimal(1)) or rest))
+    if user.dice.random() < OVER_RECEIVED:
         comes = rest + 5
     is_whole = received + comes >= ordered
     cursor.execute(
@@ -57,19 +57,19 @@ def receive(cursor: Cursor, desk: Desk) -> None:
     cursor.execute("UPDATE purchase_order SET status = %s WHERE po_no = %s", ("PART" if is_left else "CLOSED", po_no))
 
 
-def expect_later(cursor: Cursor, desk: Desk) -> None:
+def expect_later(cursor: Cursor, user: ErpUser) -> None:
     """A supplier is late."""
-    found = desk.one(cursor, "SELECT po_no FROM purchase_order WHERE status IN ('OPEN', 'PART') ORDER BY po_no")
+    found = user.one(cursor, "SELECT po_no FROM purchase_order WHERE status IN ('OPEN', 'PART') ORDER BY po_no")
     if found is not None:
         cursor.execute(
             "UPDATE purchase_order_line SET expected_date = expected_date + %s WHERE po_no = %s AND status = 'O'",
-            (desk.dice.randint(1, 14), found[0]),
+            (user.dice.randint(1, 14), found[0]),
         )
 
 
-def cancel_goods(cursor: Cursor, desk: Desk) -> None:
+def cancel_goods(cursor: Cursor, user: ErpUser) -> None:
     """A purchase order nothing of which has come is cancelled."""
-    found = desk.one(cursor, "SELECT po_no FROM purchase_order WHERE status = 'OPEN' ORDER BY po_no")
+    found = user.one(cursor, "SELECT po_no FROM purchase_order WHERE status = 'OPEN' ORDER BY po_no")
     if found is None:
         return
     lines = cursor.execute(
@@ -81,10 +81,10 @@ def cancel_goods(cursor: Cursor, desk: Desk) -> None:
     cursor.execute("UPDATE purchase_order SET status = 'CANCEL' WHERE po_no = %s", found)
 
 
-def count_stock(cursor: Cursor, desk: Desk) -> None:
+def count_stock(cursor: Cursor, user: ErpUser) -> None:
     """A count finds more or less than the books say."""
-    site, item = desk.place()
-    book(cursor, site, item, on_hand=desk.amount(-3, 8, 3))
+    site, item = user.place()
+    book(cursor, site, item, on_hand=user.amount(-3, 8, 3))
 
 
 def book(cursor: Cursor, site: str, item: str, on_hand: Decimal = Decimal(0), on_order: Decimal = Decimal(0)) -> None:

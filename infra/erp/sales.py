@@ -6,54 +6,54 @@ from decimal import Decimal
 from typing import Any
 
 from infra.erp.database import Cursor
-from infra.erp.desk import Desk
+from infra.erp.desk import ErpUser
 
 CHANNELS = ("EDI", "EDI", "WEB", "MKT", "PHONE")
 RESENT = 0.06  # share of EDI orders that come with the reference of an earlier one
 OPEN = ("OPEN", "ALLOC", "PART", "HOLD")
 
 
-def place_order(cursor: Cursor, desk: Desk) -> None:
+def place_order(cursor: Cursor, user: ErpUser) -> None:
     """An order is entered."""
-    order_no = enter_header(cursor, desk)
-    for line_no in range(10, 10 * desk.dice.randint(2, 6), 10):
-        enter_line(cursor, desk, order_no, line_no)
+    order_no = enter_header(cursor, user)
+    for line_no in range(10, 10 * user.dice.randint(2, 6), 10):
+        enter_line(cursor, user, order_no, line_no)
 
 
-def enter_header(cursor: Cursor, desk: Desk) -> str:
+def enter_header(cursor: Cursor, user: ErpUser) -> str:
     """The order's header; its number."""
-    order_no = f"SO{desk.number(cursor, 'order_seq')}"
-    channel = desk.dice.choice(CHANNELS)
-    reference: str | None = f"{channel}-{desk.dice.randrange(10**9):09d}"
-    if channel == "EDI" and desk.references and desk.dice.random() < RESENT:
-        reference = desk.dice.choice(desk.references)
+    order_no = f"SO{user.number(cursor, 'order_seq')}"
+    channel = user.dice.choice(CHANNELS)
+    reference: str | None = f"{channel}-{user.dice.randrange(10**9):09d}"
+    if channel == "EDI" and user.references and user.dice.random() < RESENT:
+        reference = user.dice.choice(user.references)
     elif channel == "PHONE":
         reference = None
     elif channel == "EDI":
-        desk.references.append(str(reference))
-    wanted = None if desk.dice.random() < 0.1 else desk.day(1, 40)
+        user.references.append(str(reference))
+    wanted = None if user.dice.random() < 0.1 else user.day(1, 40)
     cursor.execute(
         "INSERT INTO sales_order (order_no, channel, external_ref, customer_no, status, requested_ship_date, priority)"
         " VALUES (%s, %s, %s, %s, 'OPEN', %s, %s)",
-        (order_no, channel, reference, desk.dice.choice(desk.customers), wanted, desk.dice.choice((3, 5, 5, 5))),
+        (order_no, channel, reference, user.dice.choice(user.customers), wanted, user.dice.choice((3, 5, 5, 5))),
     )
     return order_no
 
 
-def enter_line(cursor: Cursor, desk: Desk, order_no: str, line_no: int) -> None:
+def enter_line(cursor: Cursor, user: ErpUser, order_no: str, line_no: int) -> None:
     """A line of an order."""
-    site, item = desk.place()
-    price = None if desk.dice.random() < 0.05 else desk.amount(1, 900, 4)
+    site, item = user.place()
+    price = None if user.dice.random() < 0.05 else user.amount(1, 900, 4)
     cursor.execute(
         "INSERT INTO sales_order_line (order_no, line_no, item_no, site_code, qty_ordered, unit_price)"
         " VALUES (%s, %s, %s, %s, %s, %s)",
-        (order_no, line_no, item, site, desk.quantity(), price),
+        (order_no, line_no, item, site, user.quantity(), price),
     )
 
 
-def allocate(cursor: Cursor, desk: Desk) -> None:
+def allocate(cursor: Cursor, user: ErpUser) -> None:
     """What is there is given to an order's lines."""
-    order_no = pick_order(cursor, desk, ("OPEN", "PART"))
+    order_no = pick_order(cursor, user, ("OPEN", "PART"))
     given = False
     for line in lines_of(cursor, order_no):
         line_no, item, site, ordered, allocated, shipped = line
@@ -71,12 +71,12 @@ def allocate(cursor: Cursor, desk: Desk) -> None:
         set_status(cursor, order_no, "ALLOC")
 
 
-def ship(cursor: Cursor, desk: Desk) -> None:
+def ship(cursor: Cursor, user: ErpUser) -> None:
     """What is allocated leaves, all or part of it, and is billed."""
-    order_no = pick_order(cursor, desk, ("ALLOC", "PART"))
+    order_no = pick_order(cursor, user, ("ALLOC", "PART"))
     billed: list[tuple[int, str, Decimal]] = []
     for line_no, item, site, ordered, allocated, shipped in lines_of(cursor, order_no):
-        leaves = allocated if desk.dice.random() < 0.8 else (allocated / 2).quantize(Decimal("0.001"))
+        leaves = allocated if user.dice.random() < 0.8 else (allocated / 2).quantize(Decimal("0.001"))
         if leaves <= 0:
             continue
         change_stock(cursor, site, item, on_hand=-leaves, allocated=-leaves)
@@ -88,14 +88,14 @@ def ship(cursor: Cursor, desk: Desk) -> None:
         billed.append((line_no, item, leaves))
     if billed:
         set_status(cursor, order_no, "PART")
-        bill(cursor, desk, order_no, billed)
+        bill(cursor, user, order_no, billed)
 
 
-def bill(cursor: Cursor, desk: Desk, order_no: str, billed: list[tuple[int, str, Decimal]]) -> None:
+def bill(cursor: Cursor, user: ErpUser, order_no: str, billed: list[tuple[int, str, Decimal]]) -> None:
     """An invoice for what has left."""
-    invoice_no, total = f"IN{desk.number(cursor, 'invoice_seq'):07d}", Decimal(0)
+    invoice_no, total = f"IN{user.number(cursor, 'invoice_seq'):07d}", Decimal(0)
     for number, (line_no, item, quantity) in enumerate(billed, 1):
-        price = desk.amount(1, 900, 4)
+        price = user.amount(1, 900, 4)
         amount = (quantity * price).quantize(Decimal("0.01"))
         total += amount
         cursor.execute(
@@ -112,24 +112,24 @@ def bill(cursor: Cursor, desk: Desk, order_no: str, billed: list[tuple[int, str,
     )
 
 
-def settle_invoice(cursor: Cursor, desk: Desk) -> None:
+def settle_invoice(cursor: Cursor, user: ErpUser) -> None:
     """An invoice is paid, or found wrong."""
-    found = desk.one(cursor, "SELECT invoice_no FROM invoice WHERE status = 'POSTED' ORDER BY invoice_no")
+    found = user.one(cursor, "SELECT invoice_no FROM invoice WHERE status = 'POSTED' ORDER BY invoice_no")
     if found is not None:
-        status = "PAID" if desk.dice.random() < 0.9 else "VOID"
+        status = "PAID" if user.dice.random() < 0.9 else "VOID"
         cursor.execute("UPDATE invoice SET status = %s WHERE invoice_no = %s", (status, found[0]))
 
 
-def drop_line(cursor: Cursor, desk: Desk) -> None:
+def drop_line(cursor: Cursor, user: ErpUser) -> None:
     """A line is deleted, or cancelled; what it held goes back."""
-    order_no = pick_order(cursor, desk, OPEN)
+    order_no = pick_order(cursor, user, OPEN)
     lines = [line for line in lines_of(cursor, order_no) if line[5] == 0]
     if not lines:
         return
-    line_no, item, site, _, allocated, _ = desk.dice.choice(lines)
+    line_no, item, site, _, allocated, _ = user.dice.choice(lines)
     if allocated > 0:
         change_stock(cursor, site, item, allocated=-allocated)
-    if desk.dice.random() < 0.5:
+    if user.dice.random() < 0.5:
         cursor.execute("DELETE FROM sales_order_line WHERE order_no = %s AND line_no = %s", (order_no, line_no))
     else:
         cursor.execute(
@@ -138,18 +138,18 @@ def drop_line(cursor: Cursor, desk: Desk) -> None:
         )
 
 
-def change_line(cursor: Cursor, desk: Desk) -> None:
+def change_line(cursor: Cursor, user: ErpUser) -> None:
     """A customer wants more, or less."""
-    order_no = pick_order(cursor, desk, ("OPEN",))
+    order_no = pick_order(cursor, user, ("OPEN",))
     cursor.execute(
         "UPDATE sales_order_line SET qty_ordered = %s WHERE order_no = %s AND line_no = 10 AND qty_allocated + qty_shipped = 0",
-        (desk.quantity(), order_no),
+        (user.quantity(), order_no),
     )
 
 
-def delete_order(cursor: Cursor, desk: Desk) -> None:
+def delete_order(cursor: Cursor, user: ErpUser) -> None:
     """An order entered by mistake goes, with its lines."""
-    order_no = pick_order(cursor, desk, ("OPEN",))
+    order_no = pick_order(cursor, user, ("OPEN",))
     if any(allocated or shipped for _, _, _, _, allocated, shipped in lines_of(cursor, order_no)):
         set_status(cursor, order_no, "HOLD")
         return
@@ -157,9 +157,9 @@ def delete_order(cursor: Cursor, desk: Desk) -> None:
     cursor.execute("DELETE FROM sales_order WHERE order_no = %s", (order_no,))
 
 
-def pick_order(cursor: Cursor, desk: Desk, statuses: tuple[str, ...]) -> str:
+def pick_order(cursor: Cursor, user: ErpUser, statuses: tuple[str, ...]) -> str:
     """An order in one of the statuses, locked; an empty number if there is none, or another session was faster."""
-    found = desk.one(cursor, "SELECT order_no FROM sales_order WHERE status = ANY(%s) ORDER BY order_no DESC", (list(statuses),))
+    found = user.one(cursor, "SELECT order_no FROM sales_order WHERE status = ANY(%s) ORDER BY order_no DESC", (list(statuses),))
     if found is None:
         return ""
     lock = "SELECT order_no FROM sales_order WHERE order_no = %s AND status = ANY(%s) FOR UPDATE"

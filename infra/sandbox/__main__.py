@@ -18,11 +18,11 @@ import uvicorn
 
 from infra.sandbox.erp import ErpOptions
 from infra.sandbox.marketplace import MarketplaceOptions
-from infra.sandbox.master import BadExtract, read_master
+from infra.sandbox.master import BadMasterExtract, read_master
 from infra.sandbox.outbox import Write
 from infra.sandbox.service import CRM_SECRET, PORTAL_SECRET, CutOff, Options, create
-from infra.sandbox.store import Busy
-from infra.sandbox.values import Refused, milli
+from infra.sandbox.store import FilesInUse
+from infra.sandbox.values import RequestRefused, milli
 from infra.sandbox.wms import WmsOptions
 
 READY_FILE = "sandbox.json"
@@ -89,7 +89,7 @@ def main(
                 marketplace=MarketplaceOptions(resent=resent),
             )
             server = uvicorn.Server(uvicorn.Config(create(data, read_master(extract), options), log_level="error"))
-        except (BadExtract, Busy, Refused) as mistake:
+        except (BadMasterExtract, FilesInUse, RequestRefused) as mistake:
             raise typer.BadParameter(str(mistake)) from None
         _serve(server, sock, data / READY_FILE)
 

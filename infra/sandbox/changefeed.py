@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from infra.sandbox.store import Rows, Store, due_by, due_key, next_number
+from infra.sandbox.store import Rows, SandboxStore, due_by, due_key, next_number
 
 FIRST_LSN = 1_000_000_000_000  # far above any capture's: this database's later life
 FIRST_TX = 1_000_000
@@ -16,7 +16,7 @@ _SERVER_ZONE = ZoneInfo("America/Chicago")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RowChange:
     """A row as a transaction leaves it. `op`: c or u."""
 
     op: str
@@ -28,11 +28,11 @@ class Change:
 class ChangeFeed:
     """Takes transactions as they commit, shows them after a while: one that shows later never overtakes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SandboxStore) -> None:
         self.waiting: Rows[dict[str, Any]] = store.rows("feed", dict[str, Any])
         self._counters: Rows[int] = store.rows("feed_counters", int)
 
-    def commit(self, changes: Sequence[Change], now: int, delay_ms: int) -> None:
+    def commit(self, changes: Sequence[RowChange], now: int, delay_ms: int) -> None:
         """A transaction's changes, to be shown `delay_ms` from now or when what is before them is."""
         due = max(now + delay_ms, self._counters.get("due") or 0)
         self._counters.put("due", due)
@@ -57,7 +57,7 @@ class ChangeFeed:
         return [message for _, message in due]
 
 
-def _envelope(change: Change, now: int, due: int, tx: int, position: tuple[int, int], place: dict[str, Any]) -> dict[str, Any]:
+def _envelope(change: RowChange, now: int, due: int, tx: int, position: tuple[int, int], place: dict[str, Any]) -> dict[str, Any]:
     commit, lsn = position
     source = {
         "version": "3.3.0.Final",

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from infra.sandbox.store import Rows, Store, next_number
-from infra.sandbox.values import Answer, Name, Refused, answered
+from infra.sandbox.store import Rows, SandboxStore, next_number
+from infra.sandbox.values import HttpAnswer, Name, RequestRefused, answered
 
 TOLERANCE_S = 300
 _SIGNATURE = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 
 
-class Notice(msgspec.Struct, frozen=True):
+class StatusNotice(msgspec.Struct, frozen=True):
     """What an order's state is, by its `sequence` of notices."""
 
     order_id: Name
@@ -31,17 +31,17 @@ class Notice(msgspec.Struct, frozen=True):
 class Crm:
     """The core. Times are in ms."""
 
-    def __init__(self, store: Store, secret: str) -> None:
+    def __init__(self, store: SandboxStore, secret: str) -> None:
         self._secret = secret.encode()
-        self._newest: Rows[Notice] = store.rows("notice", Notice)
-        self._answers: Rows[Answer] = store.rows("answer", Answer)
+        self._newest: Rows[StatusNotice] = store.rows("notice", StatusNotice)
+        self._answers: Rows[HttpAnswer] = store.rows("answer", HttpAnswer)
         self._counters: Rows[int] = store.rows("counter", int)
 
-    def notify(self, key: str, body: bytes, signature: str, now: int) -> Answer:
+    def notify(self, key: str, body: bytes, signature: str, now: int) -> HttpAnswer:
         """Take a notice whose signature is ours; one older than the newest changes nothing."""
         if not self._is_signed(body, signature, now):
             next_number(self._counters, "unsigned")
-            return Answer(401, {"reason": "X-Crossdock-Signature is missing, wrong or too old."})
+            return HttpAnswer(401, {"reason": "X-Crossdock-Signature is missing, wrong or too old."})
         return answered(self._answers, key, lambda: self._keep(body))
 
     def state(self) -> dict[str, Any]:
@@ -57,11 +57,11 @@ class Crm:
         expected = hmac.new(self._secret, f"{found[1]}.".encode() + body, hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected, found[2])
 
-    def _keep(self, body: bytes) -> Answer:
+    def _keep(self, body: bytes) -> HttpAnswer:
         try:
-            notice = msgspec.json.decode(body, type=Notice)
+            notice = msgspec.json.decode(body, type=StatusNotice)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refused(f"The notice is not as agreed: {error}.") from None
+            raise RequestRefused(f"The notice is not as agreed: {error}.") from None
         next_number(self._counters, "received")
         held = self._newest.get(notice.order_id)
         is_late = held is not None and held.sequence >= notice.sequence
@@ -69,4 +69,4 @@ class Crm:
             next_number(self._counters, "late")
         else:
             self._newest.put(notice.order_id, notice)
-        return Answer(200, {"kept": not is_late})
+        return HttpAnswer(200, {"kept": not is_late})

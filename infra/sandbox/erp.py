@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from infra.sandbox.changefeed import Change, ChangeFeed, days, local_ms
+from infra.sandbox.changefeed import ChangeFeed, RowChange, days, local_ms
 from infra.sandbox.master import Master
-from infra.sandbox.store import Rows, Store, due_by, due_key, first_due, joined, next_number
-from infra.sandbox.values import MILLI, Answer, Dice, Name, Number, Refused, answered, fixed, iso, milli, plain, read
+from infra.sandbox.store import Rows, SandboxStore, due_by, due_key, first_due, joined, next_number
+from infra.sandbox.values import MILLI, Dice, HttpAnswer, Name, Number, RequestRefused, answered, fixed, iso, milli, plain, read
 
 CHANNELS = {"web": "WEB", "edi": "EDI", "marketplace": "MKT", "phone": "PHONE"}
 _CENT = Decimal("0.01")
@@ -60,7 +60,7 @@ class AskedOrder(msgspec.Struct, frozen=True):
     priority: int = 5
 
 
-class BilledLine(msgspec.Struct, frozen=True):
+class AskedInvoiceLine(msgspec.Struct, frozen=True):
     """So much of a line to bill or to credit: as the item ordered, or as so much (`item_qty`) of another that stands for it."""
 
     line: Number
@@ -72,10 +72,10 @@ class BilledLine(msgspec.Struct, frozen=True):
 class AskedInvoice(msgspec.Struct, frozen=True):
     """What to bill."""
 
-    lines: list[BilledLine]
+    lines: list[AskedInvoiceLine]
 
 
-class Line(msgspec.Struct, frozen=True):
+class ErpOrderLine(msgspec.Struct, frozen=True):
     """A row of sales_order_line. `status`: O open, A allocated, P partly shipped, S shipped, I invoiced, X cancelled."""
 
     item: str
@@ -89,7 +89,7 @@ class Line(msgspec.Struct, frozen=True):
     sites: dict[str, str] = {}
 
 
-class Order(msgspec.Struct, frozen=True):
+class ErpSalesOrder(msgspec.Struct, frozen=True):
     """A row of sales_order and its lines. `is_stopped`: the ERP's people cancelled it; nothing brings it back."""
 
     order_no: str
@@ -100,12 +100,12 @@ class Order(msgspec.Struct, frozen=True):
     priority: int
     created_ms: int
     revision: int
-    lines: dict[int, Line]
+    lines: dict[int, ErpOrderLine]
     status: str = "OPEN"
     is_stopped: bool = False
 
 
-class Credit(msgspec.Struct, frozen=True):
+class CreditNote(msgspec.Struct, frozen=True):
     """What a credit note gives back of an order, by line."""
 
     credit_no: str
@@ -113,7 +113,7 @@ class Credit(msgspec.Struct, frozen=True):
     lines: dict[int, int]
 
 
-class Invoice(msgspec.Struct, frozen=True):
+class ErpInvoice(msgspec.Struct, frozen=True):
     """A row of invoice, and what it bills by order line."""
 
     invoice_no: str
@@ -122,31 +122,31 @@ class Invoice(msgspec.Struct, frozen=True):
     lines: dict[int, int]
 
 
-class Erp:
+class SandboxErp:
     """The core. Times are in ms."""
 
-    def __init__(self, store: Store, master: Master, seed: int, options: ErpOptions | None = None) -> None:
+    def __init__(self, store: SandboxStore, master: Master, seed: int, options: ErpOptions | None = None) -> None:
         self._master = master
         self._options = options or ErpOptions()
         self._dice = Dice(seed, "erp")
-        self._orders: Rows[Order] = store.rows("order", Order)
+        self._orders: Rows[ErpSalesOrder] = store.rows("order", ErpSalesOrder)
         self._numbers: Rows[str] = store.rows("number", str)
-        self._invoices: Rows[Invoice] = store.rows("invoice", Invoice)
-        self._credits: Rows[Credit] = store.rows("credit", Credit)
-        self._answers: Rows[Answer] = store.rows("answer", Answer)
+        self._invoices: Rows[ErpInvoice] = store.rows("invoice", ErpInvoice)
+        self._credits: Rows[CreditNote] = store.rows("credit", CreditNote)
+        self._answers: Rows[HttpAnswer] = store.rows("answer", HttpAnswer)
         self._due: Rows[str] = store.rows("own_change", str)
         self._counters: Rows[int] = store.rows("counter", int)
         self._feed = ChangeFeed(store)
 
-    def put_order(self, key: str, channel: str, external_ref: str, body: Any, now: int) -> Answer:
+    def put_order(self, key: str, channel: str, external_ref: str, body: Any, now: int) -> HttpAnswer:
         """Take an order, or change it to a higher revision."""
         return answered(self._answers, key, lambda: self._put(channel, external_ref, read(AskedOrder, body), now))
 
-    def post_invoice(self, key: str, order_no: str, body: Any, now: int) -> Answer:
+    def post_invoice(self, key: str, order_no: str, body: Any, now: int) -> HttpAnswer:
         """Bill units of an order."""
         return answered(self._answers, key, lambda: self._bill(order_no, read(AskedInvoice, body), now))
 
-    def post_credit(self, key: str, order_no: str, body: Any, now: int) -> Answer:
+    def post_credit(self, key: str, order_no: str, body: Any, now: int) -> HttpAnswer:
         """Credit units of an order that came back."""
         return answered(self._answers, key, lambda: self._credit(order_no, read(AskedInvoice, body)))
 
@@ -195,42 +195,44 @@ class Erp:
 
     # --- orders
 
-    def _put(self, channel: str, external_ref: str, asked: AskedOrder, now: int) -> Answer:
+    def _put(self, channel: str, external_ref: str, asked: AskedOrder, now: int) -> HttpAnswer:
         code = CHANNELS.get(channel.lower(), channel.upper())
         order_no = self._numbers.get(joined(code, external_ref))
         held = None if order_no is None else self._orders.get(order_no)
         if held is not None and asked.revision <= held.revision:
-            return Answer(200, {"order_no": held.order_no, "revision": held.revision})
+            return HttpAnswer(200, {"order_no": held.order_no, "revision": held.revision})
         if asked.customer not in self._master.customers:
-            raise Refused(f"Customer {asked.customer!r} is not known.")
+            raise RequestRefused(f"Customer {asked.customer!r} is not known.")
         if len({line.line for line in asked.lines}) < len(asked.lines):
-            raise Refused("A line number is there twice.")
+            raise RequestRefused("A line number is there twice.")
         wanted = {line.line: self._checked(line, asked.customer) for line in asked.lines if milli(line.qty)}
         if held is not None:
             self._revise(held, asked, wanted, now)
-            return Answer(200, {"order_no": held.order_no, "revision": asked.revision})
+            return HttpAnswer(200, {"order_no": held.order_no, "revision": asked.revision})
         if not wanted:
-            raise Refused("No line of the order is left to deliver.")
+            raise RequestRefused("No line of the order is left to deliver.")
         order_no = f"SO-{next_number(self._counters, 'order', 900_001)}"
-        order = Order(
+        order = ErpSalesOrder(
             order_no, code, external_ref, asked.customer, asked.requested_date, asked.priority, now, asked.revision, wanted
         )
         self._numbers.put(joined(code, external_ref), order_no)
         self._create(order, now)
-        return Answer(201, {"order_no": order_no, "revision": asked.revision})
+        return HttpAnswer(201, {"order_no": order_no, "revision": asked.revision})
 
-    def _checked(self, asked: AskedLine, customer: str) -> Line:
+    def _checked(self, asked: AskedLine, customer: str) -> ErpOrderLine:
         if asked.item not in self._master.items:
-            raise Refused(f"Line {asked.line}: item {asked.item!r} is not known.")
+            raise RequestRefused(f"Line {asked.line}: item {asked.item!r} is not known.")
         if asked.site is None or asked.site not in self._master.sites:
-            raise Refused(f"Line {asked.line}: site {asked.site!r} is not known.")
+            raise RequestRefused(f"Line {asked.line}: site {asked.site!r} is not known.")
         listed = self._master.prices.get((self._master.customers[customer], asked.item))
         sites = {part.site: part.qty for part in asked.sites}
         if sites and (not sites.keys() <= self._master.sites or sum(map(milli, sites.values())) != milli(asked.qty)):
-            raise Refused(f"Line {asked.line}: its sites {', '.join(sites)} are not known, or do not add up to {asked.qty}.")
-        return Line(asked.item, asked.site, milli(asked.qty), _price(asked.unit_price, asked.line) or listed, sites=sites)
+            raise RequestRefused(
+                f"Line {asked.line}: its sites {', '.join(sites)} are not known, or do not add up to {asked.qty}."
+            )
+        return ErpOrderLine(asked.item, asked.site, milli(asked.qty), _price(asked.unit_price, asked.line) or listed, sites=sites)
 
-    def _create(self, order: Order, now: int) -> None:
+    def _create(self, order: ErpSalesOrder, now: int) -> None:
         """Two transactions: the order comes in open, then its stock is allocated, as our caller found it."""
         delay = self._dice.delay_ms(self._options.confirm_ms, order.order_no)
         rows = [_header_row("c", order, now), *(_line_row("c", order, number) for number in order.lines)]
@@ -241,14 +243,14 @@ class Erp:
             due = now + self._dice.delay_ms(self._options.own_change_ms, "own", order.order_no)
             self._due.put(due_key(due, order.order_no), order.order_no)
 
-    def _revise(self, held: Order, asked: AskedOrder, wanted: dict[int, Line], now: int) -> None:
+    def _revise(self, held: ErpSalesOrder, asked: AskedOrder, wanted: dict[int, ErpOrderLine], now: int) -> None:
         if held.is_stopped and wanted:
-            raise Refused(f"Order {held.order_no} was cancelled here; it cannot be changed any more.")
+            raise RequestRefused(f"Order {held.order_no} was cancelled here; it cannot be changed any more.")
         lines = {}
         for number in sorted(held.lines.keys() | wanted.keys()):
             was, new = held.lines.get(number), wanted.get(number)
             if was is not None and new is not None and was.shipped and was.item != new.item:
-                raise Refused(f"Line {number}: {was.item} has shipped, so it cannot become {new.item}.")
+                raise RequestRefused(f"Line {number}: {was.item} has shipped, so it cannot become {new.item}.")
             lines[number] = _revised(was, new)
         order = replace(
             held,
@@ -261,7 +263,9 @@ class Erp:
         delay = self._dice.delay_ms(self._options.confirm_ms, held.order_no, asked.revision)
         self._save(held, order, now, delay)
 
-    def _save(self, old: Order, new: Order, now: int, delay_ms: int, also: tuple[Change, ...] = ()) -> Order:
+    def _save(
+        self, old: ErpSalesOrder, new: ErpSalesOrder, now: int, delay_ms: int, also: tuple[RowChange, ...] = ()
+    ) -> ErpSalesOrder:
         """Keep the order, and commit the rows in which it differs."""
         new = replace(new, status=_status(new))
         self._orders.put(new.order_no, new)
@@ -296,50 +300,52 @@ class Erp:
 
     # --- invoices
 
-    def _bill(self, order_no: str, asked: AskedInvoice, now: int) -> Answer:
+    def _bill(self, order_no: str, asked: AskedInvoice, now: int) -> HttpAnswer:
         order = self._orders.get(order_no)
         if order is None:
-            raise Refused(f"Order {order_no!r} is not known.")
+            raise RequestRefused(f"Order {order_no!r} is not known.")
         billed: dict[int, int] = {}
         for line in asked.lines:
             billed[line.line] = billed.get(line.line, 0) + milli(line.qty)
         if not any(billed.values()):
-            raise Refused("There is nothing to bill.")
+            raise RequestRefused("There is nothing to bill.")
         for number, qty in billed.items():
             held = order.lines.get(number)
             if held is None or held.status == "X":
-                raise Refused(f"Order {order_no} has no line {number} to bill.")
+                raise RequestRefused(f"Order {order_no} has no line {number} to bill.")
             if held.invoiced + qty > held.ordered:
-                raise Refused(
+                raise RequestRefused(
                     f"Line {number}: {plain(held.invoiced + qty)} would be more than the {plain(held.ordered)} ordered."
                 )
         lines = {n: _settled(replace(line, shipped=line.shipped + billed.get(n, 0))) for n, line in order.lines.items()}
         shipped = self._save(order, replace(order, lines=lines), now, 0)
         invoice_no = f"INV-{next_number(self._counters, 'invoice', 900_001)}"
         self._invoice(invoice_no, shipped, asked.lines, {number: qty for number, qty in billed.items() if qty}, now)
-        return Answer(201, {"invoice_no": invoice_no})
+        return HttpAnswer(201, {"invoice_no": invoice_no})
 
-    def _credit(self, order_no: str, asked: AskedInvoice) -> Answer:
+    def _credit(self, order_no: str, asked: AskedInvoice) -> HttpAnswer:
         """No more is credited than was billed."""
         order = self._orders.get(order_no)
         if order is None:
-            raise Refused(f"Order {order_no!r} is not known.")
+            raise RequestRefused(f"Order {order_no!r} is not known.")
         back: dict[int, int] = {}
         for line in asked.lines:
             back[line.line] = back.get(line.line, 0) + milli(line.qty)
         if not any(back.values()):
-            raise Refused("There is nothing to credit.")
+            raise RequestRefused("There is nothing to credit.")
         for number, qty in back.items():
             held = order.lines.get(number)
             before = sum(row.lines.get(number, 0) for _, row in self._credits.scan() if row.order_no == order_no)
             if held is None or before + qty > held.invoiced:
                 billed = plain(held.invoiced if held else 0)
-                raise Refused(f"Line {number}: {plain(before + qty)} would be credited of {billed} billed.")
+                raise RequestRefused(f"Line {number}: {plain(before + qty)} would be credited of {billed} billed.")
         credit_no = f"CR-{next_number(self._counters, 'credit', 900_001)}"
-        self._credits.put(credit_no, Credit(credit_no, order_no, back))
-        return Answer(201, {"credit_no": credit_no})
+        self._credits.put(credit_no, CreditNote(credit_no, order_no, back))
+        return HttpAnswer(201, {"credit_no": credit_no})
 
-    def _invoice(self, invoice_no: str, order: Order, asked: list[BilledLine], billed: dict[int, int], now: int) -> None:
+    def _invoice(
+        self, invoice_no: str, order: ErpSalesOrder, asked: list[AskedInvoiceLine], billed: dict[int, int], now: int
+    ) -> None:
         rows, total = [], Decimal(0)
         for row_no, (number, item, qty, served) in enumerate(_merged(asked), 1):
             line = order.lines[number]
@@ -348,16 +354,16 @@ class Erp:
             key = {"invoice_no": invoice_no, "line_no": row_no}
             price = line.price if item is None else str((amount * MILLI / qty).quantize(Decimal("0.0001")))
             row = {"order_line_no": number, "item_no": item or line.item, "qty": fixed(qty), "unit_price": price}
-            rows.append(Change("c", "invoice_line", key, key | row | {"amount": str(amount)}))
+            rows.append(RowChange("c", "invoice_line", key, key | row | {"amount": str(amount)}))
         total = total.quantize(_CENT)
         header = {"order_no": order.order_no, "status": "POSTED", "total": str(total), "created_at": iso(now)}
-        rows.append(Change("c", "invoice", {"invoice_no": invoice_no}, {"invoice_no": invoice_no} | header))
-        self._invoices.put(invoice_no, Invoice(invoice_no, order.order_no, str(total), billed))
+        rows.append(RowChange("c", "invoice", {"invoice_no": invoice_no}, {"invoice_no": invoice_no} | header))
+        self._invoices.put(invoice_no, ErpInvoice(invoice_no, order.order_no, str(total), billed))
         lines = {n: _settled(replace(line, invoiced=line.invoiced + billed.get(n, 0))) for n, line in order.lines.items()}
         self._save(order, replace(order, lines=lines), now, 0, tuple(rows))
 
 
-def _merged(asked: list[BilledLine]) -> list[tuple[int, str | None, int, int]]:
+def _merged(asked: list[AskedInvoiceLine]) -> list[tuple[int, str | None, int, int]]:
     """Line, another item than the one ordered, units of it, units of the line: each item of a line once, of something."""
     found: dict[tuple[int, str], tuple[int, int]] = {}
     for line in asked:
@@ -372,11 +378,11 @@ def _price(text: str | None, line: int) -> str | None:
     if text is None:
         return None
     if not _PRICE.fullmatch(text):
-        raise Refused(f"Line {line}: unit_price {text[:40]!r} is not a price.")
+        raise RequestRefused(f"Line {line}: unit_price {text[:40]!r} is not a price.")
     return str(Decimal(text).quantize(Decimal("0.0001"), ROUND_HALF_UP))
 
 
-def _settled(line: Line) -> Line:
+def _settled(line: ErpOrderLine) -> ErpOrderLine:
     """What is not shipped is allocated, and the status says how far the line is. A cancelled line stays as it is."""
     if line.status == "X":
         return line
@@ -385,11 +391,11 @@ def _settled(line: Line) -> Line:
     return replace(line, allocated=0, status="I" if line.invoiced == line.shipped else "S")
 
 
-def _cancelled(line: Line) -> Line:
+def _cancelled(line: ErpOrderLine) -> ErpOrderLine:
     return replace(line, allocated=0, status="X")
 
 
-def _revised(was: Line | None, new: Line | None) -> Line:
+def _revised(was: ErpOrderLine | None, new: ErpOrderLine | None) -> ErpOrderLine:
     """A line as it is wanted now: what has shipped stays ordered, a line of nothing is cancelled."""
     if was is None:
         assert new is not None
@@ -401,7 +407,7 @@ def _revised(was: Line | None, new: Line | None) -> Line:
     return _settled(replace(line, ordered=ordered, status="O"))
 
 
-def _status(order: Order) -> str:
+def _status(order: ErpSalesOrder) -> str:
     live = [line for line in order.lines.values() if line.status != "X"]
     if not live:
         return "CANCEL"
@@ -412,7 +418,7 @@ def _status(order: Order) -> str:
     return "PART" if any(line.shipped for line in live) else "ALLOC"
 
 
-def _header_row(op: str, order: Order, now: int) -> Change:
+def _header_row(op: str, order: ErpSalesOrder, now: int) -> RowChange:
     row = {
         "order_no": order.order_no,
         "channel": order.channel,
@@ -424,10 +430,10 @@ def _header_row(op: str, order: Order, now: int) -> Change:
         "updated_at": local_ms(now),
         "priority": order.priority,
     }
-    return Change(op, "sales_order", {"order_no": order.order_no}, row)
+    return RowChange(op, "sales_order", {"order_no": order.order_no}, row)
 
 
-def _line_row(op: str, order: Order, number: int) -> Change:
+def _line_row(op: str, order: ErpSalesOrder, number: int) -> RowChange:
     line = order.lines[number]
     key = {"order_no": order.order_no, "line_no": number}
     row = {
@@ -440,4 +446,4 @@ def _line_row(op: str, order: Order, number: int) -> Change:
         "unit_price": line.price,
         "status": line.status,
     }
-    return Change(op, "sales_order_line", key, key | row)
+    return RowChange(op, "sales_order_line", key, key | row)

@@ -11,7 +11,7 @@ import msgspec
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`down`: answers 503, does no work, tells nothing. `slow_ms`: waits before each call. Shares: of replies lost after the call
     was done, of messages told twice, of messages held back so that later ones overtake.
     """
@@ -32,13 +32,13 @@ class Faults:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self.settings = Settings()
+        self.settings = FaultSettings()
 
     def change(self, wish: Any) -> None:
         """Set what is named, leave the rest. Raises `BadFault`."""
         try:
             held = msgspec.structs.asdict(self.settings)
-            self.settings = msgspec.convert(held | wish if isinstance(wish, dict) else wish, Settings)
+            self.settings = msgspec.convert(held | wish if isinstance(wish, dict) else wish, FaultSettings)
         except msgspec.ValidationError as error:
             raise BadFault(f"{error}. There are down, slow_ms, lose_reply, duplicate and shuffle.") from None
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from infra.sandbox.store import Rows, Store, due_by, due_key, joined, next_number
-from infra.sandbox.values import Answer, Dice, Name, attempted, iso, read
+from infra.sandbox.store import Rows, SandboxStore, due_by, due_key, joined, next_number
+from infra.sandbox.values import Dice, HttpAnswer, Name, attempted, iso, read
 
 MAX_PAGE = 500
 
@@ -31,7 +31,7 @@ class _Identified(msgspec.Struct, frozen=True):
 class Marketplace:
     """The core. Times are in ms."""
 
-    def __init__(self, store: Store, seed: int, options: MarketplaceOptions | None = None) -> None:
+    def __init__(self, store: SandboxStore, seed: int, options: MarketplaceOptions | None = None) -> None:
         self._options = options or MarketplaceOptions()
         self._dice = Dice(seed, "marketplace")
         self._orders: Rows[dict[str, Any]] = store.rows("order", dict[str, Any])
@@ -40,21 +40,21 @@ class Marketplace:
         self._again: Rows[str] = store.rows("again", str)
         self._counters: Rows[int] = store.rows("counter", int)
 
-    def place(self, body: Any, now: int) -> Answer:
+    def place(self, body: Any, now: int) -> HttpAnswer:
         """A buyer orders. The order is shown as it stands here; `purchased` is now if it is not said."""
         return attempted(lambda: self._place(read(_Identified, body).id, body, now))
 
-    def cancel(self, number: str, reason: str, now: int) -> Answer:
+    def cancel(self, number: str, reason: str, now: int) -> HttpAnswer:
         """The buyer cancels."""
         if self._orders.get(number) is None:
-            return Answer(404, {"reason": f"Order {number!r} is not known."})
+            return HttpAnswer(404, {"reason": f"Order {number!r} is not known."})
         if self._cancelled.get(number) is None:
             cancellation = {"id": number, "cancelled": iso(now), "reason": reason}
             self._cancelled.put(number, cancellation)
             self._show(cancellation)
-        return Answer(200, {"id": number})
+        return HttpAnswer(200, {"id": number})
 
-    def page(self, after: str, limit: int, now: int) -> Answer:
+    def page(self, after: str, limit: int, now: int) -> HttpAnswer:
         """What came after a cursor, and a little before it again; the cursor to go on from. Nothing new is an empty page."""
         for key, number in due_by(self._again, now):
             self._again.remove(key)
@@ -62,13 +62,13 @@ class Marketplace:
             assert order is not None
             self._show(order)
         if not (after == "" or (after.isascii() and after.isdigit() and len(after) <= 12)):
-            return Answer(400, {"reason": f"Cursor {after[:40]!r} is none of ours."})
+            return HttpAnswer(400, {"reason": f"Cursor {after[:40]!r} is none of ours."})
         seen = int(after or 0)
         fresh = self._entries.scan(after=joined(seen), limit=max(1, min(limit, MAX_PAGE)))
         if not fresh:
-            return Answer(200, {"orders": [], "next": after})
+            return HttpAnswer(200, {"orders": [], "next": after})
         old = self._entries.scan(after=joined(max(0, seen - self._options.overlap)), below=joined(seen + 1))
-        return Answer(200, {"orders": [entry for _, entry in (*old, *fresh)], "next": str(int(fresh[-1][0]))})
+        return HttpAnswer(200, {"orders": [entry for _, entry in (*old, *fresh)], "next": str(int(fresh[-1][0]))})
 
     def state(self) -> dict[str, Any]:
         """All orders, which are cancelled, and how many entries the pages have."""
@@ -78,16 +78,16 @@ class Marketplace:
             "entries": self._entries.count(),
         }
 
-    def _place(self, number: str, body: dict[str, Any], now: int) -> Answer:
+    def _place(self, number: str, body: dict[str, Any], now: int) -> HttpAnswer:
         if self._orders.get(number) is not None:
-            return Answer(409, {"reason": f"Order {number} is there already."})
+            return HttpAnswer(409, {"reason": f"Order {number} is there already."})
         order = {"id": number, "purchased": iso(now), **body}
         self._orders.put(number, order)
         self._show(order)
         if self._dice.hits(self._options.resent, "again", number):
             due = now + self._dice.delay_ms(self._options.resend_ms, number)
             self._again.put(due_key(due, number), number)
-        return Answer(201, {"id": number})
+        return HttpAnswer(201, {"id": number})
 
     def _show(self, entry: dict[str, Any]) -> None:
         self._entries.put(joined(next_number(self._counters, "entry")), entry)

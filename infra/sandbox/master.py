@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class BadExtract(Exception):
+class BadMasterExtract(Exception):
     """The extract cannot be used: the sentence says why."""
 
 
@@ -26,7 +26,7 @@ class Master:
 
 
 def read_master(directory: Path) -> Master:
-    """Master data of a directory of `<table>.json`, each an array of rows. Raises `BadExtract`."""
+    """Master data of a directory of `<table>.json`, each an array of rows. Raises `BadMasterExtract`."""
     try:
         prices = sorted(_rows(directory, "item_price"), key=lambda row: str(row["valid_from"]))
         return Master(
@@ -37,7 +37,7 @@ def read_master(directory: Path) -> Master:
             prices={(row["price_list"], row["item_no"]): str(row["unit_price"]) for row in prices},
         )
     except (KeyError, TypeError) as error:
-        raise BadExtract(f"{directory}: a row has no column {error}. Give a directory with the ERP's tables.") from None
+        raise BadMasterExtract(f"{directory}: a row has no column {error}. Give a directory with the ERP's tables.") from None
 
 
 def _rows(directory: Path, table: str) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def _rows(directory: Path, table: str) -> list[dict[str, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadExtract(f"{path} cannot be read: {error}. Give a directory with the ERP's tables, <table>.json.") from None
+        raise BadMasterExtract(f"{path} cannot be read: {error}. Give a directory with the ERP's tables, <table>.json.") from None
     if not isinstance(rows, list):
-        raise BadExtract(f"{path} is not an array of rows.")
+        raise BadMasterExtract(f"{path} is not an array of rows.")
     return rows

@@ -23,14 +23,14 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from infra.sandbox.crm import Crm
-from infra.sandbox.erp import Erp, ErpOptions
+from infra.sandbox.erp import ErpOptions, SandboxErp
 from infra.sandbox.faults import BadFault, Faults
 from infra.sandbox.marketplace import Marketplace, MarketplaceOptions
 from infra.sandbox.master import Master
 from infra.sandbox.outbox import Outbox, Write
 from infra.sandbox.store import SqliteStore
-from infra.sandbox.values import Answer
-from infra.sandbox.wms import Wms, WmsOptions
+from infra.sandbox.values import HttpAnswer
+from infra.sandbox.wms import SandboxWms, WmsOptions
 
 TICK_S = 0.02
 CRM_SECRET, PORTAL_SECRET = "sandbox-crm", "sandbox-portal"
@@ -79,7 +79,7 @@ class LostReply(JSONResponse):
         raise CutOff
 
 
-class System:
+class SandboxSystem:
     """One system: its files, its faults, its routes."""
 
     def __init__(self, name: str, directory: Path, seed: int) -> None:
@@ -99,7 +99,7 @@ class System:
         """Its core works by itself, and tells crossdock of it, or `write` instead."""
         self.core, self.outbox = core, Outbox(self.store, source, self.faults, write)
 
-    def route(self, method: str, path: str, work: Callable[[Request, Any, int], Answer], *, is_raw: bool = False) -> None:
+    def route(self, method: str, path: str, work: Callable[[Request, Any, int], HttpAnswer], *, is_raw: bool = False) -> None:
         """A call: `work` gets the request, its JSON (its bytes if `is_raw`) and the time; all it does is one transaction."""
 
         async def handle(request: Request) -> Response:
@@ -149,13 +149,13 @@ class System:
 
 
 def create(directory: Path, master: Master, options: Options) -> Starlette:
-    """All systems as one application. Raises `infra.sandbox.store.Busy`."""
+    """All systems as one application. Raises `infra.sandbox.store.FilesInUse`."""
     systems = [
-        _erp(System("erp", directory, options.seed), master, options),
-        _wms(System("wms", directory, options.seed), master, options),
-        _crm(System("crm", directory, options.seed), options.crm_secret),
-        _crm(System("portal", directory, options.seed), options.portal_secret),
-        _marketplace(System("marketplace", directory, options.seed), options),
+        _erp(SandboxSystem("erp", directory, options.seed), master, options),
+        _wms(SandboxSystem("wms", directory, options.seed), master, options),
+        _crm(SandboxSystem("crm", directory, options.seed), options.crm_secret),
+        _crm(SandboxSystem("portal", directory, options.seed), options.portal_secret),
+        _marketplace(SandboxSystem("marketplace", directory, options.seed), options),
     ]
     address = {"crossdock": options.crossdock}
 
@@ -193,7 +193,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _tick(systems: list[System]) -> None:
+async def _tick(systems: list[SandboxSystem]) -> None:
     while True:
         for system in systems:
             system.tick()
@@ -212,19 +212,19 @@ def _key(request: Request) -> str:
     return unquote(request.headers.get("idempotency-key", ""))
 
 
-def _erp(system: System, master: Master, options: Options) -> System:
-    core = Erp(system.store, master, options.seed, options.erp)
+def _erp(system: SandboxSystem, master: Master, options: Options) -> SandboxSystem:
+    core = SandboxErp(system.store, master, options.seed, options.erp)
     system.state = core.state
     system.emits(core, "erp", options.erp_rows)
 
-    def put(request: Request, body: Any, now: int) -> Answer:
+    def put(request: Request, body: Any, now: int) -> HttpAnswer:
         at = request.path_params
         return core.put_order(_key(request), at["channel"], at["external_ref"], body, now)
 
-    def bill(request: Request, body: Any, now: int) -> Answer:
+    def bill(request: Request, body: Any, now: int) -> HttpAnswer:
         return core.post_invoice(_key(request), request.path_params["order_no"], body, now)
 
-    def credit(request: Request, body: Any, now: int) -> Answer:
+    def credit(request: Request, body: Any, now: int) -> HttpAnswer:
         return core.post_credit(_key(request), request.path_params["order_no"], body, now)
 
     system.route("PUT", "/orders/{channel}/{external_ref:path}", put)
@@ -233,8 +233,8 @@ def _erp(system: System, master: Master, options: Options) -> System:
     return system
 
 
-def _wms(system: System, master: Master, options: Options) -> System:
-    core = Wms(system.store, master, options.seed, options.wms)
+def _wms(system: SandboxSystem, master: Master, options: Options) -> SandboxSystem:
+    core = SandboxWms(system.store, master, options.seed, options.wms)
     with system.store.transaction():
         core.announce(now_ms())
     system.state = core.state
@@ -246,29 +246,29 @@ def _wms(system: System, master: Master, options: Options) -> System:
     return system
 
 
-def _crm(system: System, secret: str) -> System:
+def _crm(system: SandboxSystem, secret: str) -> SandboxSystem:
     core = Crm(system.store, secret)
     system.state = core.state
 
-    def notify(request: Request, body: bytes, now: int) -> Answer:
+    def notify(request: Request, body: bytes, now: int) -> HttpAnswer:
         return core.notify(_key(request), body, request.headers.get("x-crossdock-signature", ""), now)
 
     system.route("POST", "/notices", notify, is_raw=True)
     return system
 
 
-def _marketplace(system: System, options: Options) -> System:
+def _marketplace(system: SandboxSystem, options: Options) -> SandboxSystem:
     core = Marketplace(system.store, options.seed, options.marketplace)
     system.state = core.state
 
-    def page(request: Request, body: Any, now: int) -> Answer:
+    def page(request: Request, body: Any, now: int) -> HttpAnswer:
         query = request.query_params
         limit = query.get("limit", "50")
         if not (limit.isascii() and limit.isdigit()):
-            return Answer(400, {"reason": f"limit {limit[:40]!r} is not a number."})
+            return HttpAnswer(400, {"reason": f"limit {limit[:40]!r} is not a number."})
         return core.page(query.get("after", ""), int(limit), now)
 
-    def cancel(request: Request, body: Any, now: int) -> Answer:
+    def cancel(request: Request, body: Any, now: int) -> HttpAnswer:
         reason = body.get("reason", "") if isinstance(body, dict) else ""
         return core.cancel(request.path_params["id"], str(reason), now)
 

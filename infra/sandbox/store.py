@@ -16,7 +16,7 @@ _END = "\U0010ffff"
 _SEPARATOR = "\x1f"
 
 
-class Busy(Exception):
+class FilesInUse(Exception):
     """Another process has the files open."""
 
 
@@ -39,7 +39,7 @@ class Rows(Protocol[R]):
         """How many rows there are."""
 
 
-class Store(Protocol):
+class SandboxStore(Protocol):
     """All rows of a service."""
 
     def rows(self, name: str, kind: type[R]) -> Rows[R]:
@@ -114,7 +114,7 @@ class MemoryStore:
         self._all: dict[str, MemoryRows[Any]] = {}
 
     def rows(self, name: str, kind: type[R]) -> Rows[R]:
-        """See `Store`."""
+        """See `SandboxStore`."""
         return self._all.setdefault(name, MemoryRows())
 
 
@@ -157,7 +157,7 @@ class SqliteStore:
     """A store in a file. What a transaction has committed survives the process, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `Busy` if another process has it."""
+        """Raises `FilesInUse` if another process has it."""
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=0.5)
         try:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -170,10 +170,10 @@ class SqliteStore:
                 pass
         except sqlite3.OperationalError as error:
             self._connection.close()
-            raise Busy(f"{path} cannot be opened ({error}): is another sandbox running on it?") from None
+            raise FilesInUse(f"{path} cannot be opened ({error}): is another sandbox running on it?") from None
 
     def rows(self, name: str, kind: type[R]) -> Rows[R]:
-        """See `Store`."""
+        """See `SandboxStore`."""
         return SqliteRows(self._connection, name, kind)
 
     @contextlib.contextmanager

@@ -21,21 +21,21 @@ Number = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 _NUMBER = re.compile(r"[0-9]{1,11}(\.[0-9]{1,3})?")
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The system understood, and will not: the sentence says why."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class HttpAnswer(msgspec.Struct, frozen=True):
     """An HTTP answer: its status, its JSON."""
 
     status: int
     body: dict[str, Any]
 
 
-def answered(answers: Rows[Answer], key: str, work: Callable[[], Answer]) -> Answer:
+def answered(answers: Rows[HttpAnswer], key: str, work: Callable[[], HttpAnswer]) -> HttpAnswer:
     """Do the work once for each idempotency key; the same key again gets the first answer, refusals too."""
     if not key:
-        return Answer(400, {"reason": "The header Idempotency-Key is missing."})
+        return HttpAnswer(400, {"reason": "The header Idempotency-Key is missing."})
     held = answers.get(key)
     if held is not None:
         return held
@@ -44,26 +44,26 @@ def answered(answers: Rows[Answer], key: str, work: Callable[[], Answer]) -> Ans
     return answer
 
 
-def attempted(work: Callable[[], Answer]) -> Answer:
+def attempted(work: Callable[[], HttpAnswer]) -> HttpAnswer:
     """The answer, or 422 and the reason."""
     try:
         return work()
-    except Refused as refusal:
-        return Answer(422, {"reason": str(refusal)})
+    except RequestRefused as refusal:
+        return HttpAnswer(422, {"reason": str(refusal)})
 
 
 def read(kind: type[T], body: Any) -> T:
-    """The body as its type. Raises `Refused` naming the field."""
+    """The body as its type. Raises `RequestRefused` naming the field."""
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        raise Refused(f"The body is not as agreed: {error}.") from None
+        raise RequestRefused(f"The body is not as agreed: {error}.") from None
 
 
 def milli(text: str) -> int:
-    """A quantity as thousandths of the base unit. Raises `Refused`."""
+    """A quantity as thousandths of the base unit. Raises `RequestRefused`."""
     if not _NUMBER.fullmatch(text):
-        raise Refused(f"Quantity {text[:40]!r} is not a number with at most three decimals.")
+        raise RequestRefused(f"Quantity {text[:40]!r} is not a number with at most three decimals.")
     return int(Decimal(text).scaleb(3))
 
 

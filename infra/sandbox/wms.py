@@ -9,8 +9,21 @@ import msgspec
 from msgspec.structs import replace
 
 from infra.sandbox.master import Master
-from infra.sandbox.store import Rows, Store, due_by, due_key, first_due, joined, next_number
-from infra.sandbox.values import MILLI, Answer, Dice, Name, Number, Refused, answered, attempted, iso, milli, plain, read
+from infra.sandbox.store import Rows, SandboxStore, due_by, due_key, first_due, joined, next_number
+from infra.sandbox.values import (
+    MILLI,
+    Dice,
+    HttpAnswer,
+    Name,
+    Number,
+    RequestRefused,
+    answered,
+    attempted,
+    iso,
+    milli,
+    plain,
+    read,
+)
 
 CARRIERS = ("UPS", "FedEx", "DHL", "XPO")
 
@@ -49,7 +62,7 @@ class ReleasedLine(msgspec.Struct, frozen=True):
     qty: str
 
 
-class Release(msgspec.Struct, frozen=True):
+class PickRelease(msgspec.Struct, frozen=True):
     """What to pick for an order, in addition to what was released before."""
 
     order: Name
@@ -97,7 +110,7 @@ class Work(msgspec.Struct, frozen=True):
         return joined(self.order, self.line, self.site, self.number)
 
 
-class Book(msgspec.Struct, frozen=True):
+class PickRecord(msgspec.Struct, frozen=True):
     """All that ever happened to a line at a site: released = withdrawn + picked + short + substituted + still open."""
 
     released: int = 0
@@ -108,7 +121,7 @@ class Book(msgspec.Struct, frozen=True):
     shipped: int = 0
 
 
-class Job(msgspec.Struct, frozen=True):
+class WmsJob(msgspec.Struct, frozen=True):
     """Something to do at its time. `what`: start and pick (`key` of work), ship (`key` of order and site), return (`goods`)."""
 
     what: str
@@ -116,19 +129,19 @@ class Job(msgspec.Struct, frozen=True):
     goods: dict[str, Any] | None = None
 
 
-class Wms:
+class SandboxWms:
     """The core. Times are in ms."""
 
-    def __init__(self, store: Store, master: Master, seed: int, options: WmsOptions | None = None) -> None:
+    def __init__(self, store: SandboxStore, master: Master, seed: int, options: WmsOptions | None = None) -> None:
         self._master = master
         self._options = options or WmsOptions()
         self._dice = Dice(seed, "wms")
         self._stock: Rows[int] = store.rows("stock", int)
-        self._books: Rows[Book] = store.rows("book", Book)
+        self._books: Rows[PickRecord] = store.rows("book", PickRecord)
         self._work: Rows[Work] = store.rows("work", Work)
         self._staged: Rows[int] = store.rows("staged", int)
-        self._jobs: Rows[Job] = store.rows("job", Job)
-        self._answers: Rows[Answer] = store.rows("answer", Answer)
+        self._jobs: Rows[WmsJob] = store.rows("job", WmsJob)
+        self._answers: Rows[HttpAnswer] = store.rows("answer", HttpAnswer)
         self._counters: Rows[int] = store.rows("counter", int)
         self._told: Rows[dict[str, Any]] = store.rows("told", dict[str, Any])
 
@@ -142,19 +155,19 @@ class Wms:
             self._stock.put(joined(site, item), self._options.stock_milli)
             self._tell(at, "stock.snapshot", site, item=item, qty=plain(self._options.stock_milli), uom=self._master.items[item])
 
-    def receive(self, body: Any, now: int) -> Answer:
+    def receive(self, body: Any, now: int) -> HttpAnswer:
         """Goods in."""
         return attempted(lambda: self._receive(read(Receipt, body), now))
 
-    def release(self, key: str, body: Any, now: int) -> Answer:
+    def release(self, key: str, body: Any, now: int) -> HttpAnswer:
         """Take units to pick."""
-        return answered(self._answers, key, lambda: self._release(read(Release, body), now))
+        return answered(self._answers, key, lambda: self._release(read(PickRelease, body), now))
 
-    def withdraw(self, key: str, body: Any) -> Answer:
+    def withdraw(self, key: str, body: Any) -> HttpAnswer:
         """Give up units, as far as they are not picked; the answer says how many."""
         return answered(self._answers, key, lambda: self._withdraw(read(Withdrawal, body)))
 
-    def count(self, key: str, body: Any, now: int) -> Answer:
+    def count(self, key: str, body: Any, now: int) -> HttpAnswer:
         """Count an item at a site and tell what is there."""
         return answered(self._answers, key, lambda: self._count_stock(read(CountRequest, body), now))
 
@@ -185,32 +198,32 @@ class Wms:
 
     # --- what it is asked
 
-    def _receive(self, asked: Receipt, now: int) -> Answer:
+    def _receive(self, asked: Receipt, now: int) -> HttpAnswer:
         self._known(asked.site, asked.item)
         qty = milli(asked.qty)
         if not qty:
-            raise Refused("There is nothing to receive.")
+            raise RequestRefused("There is nothing to receive.")
         self._move(asked.site, asked.item, qty)
         uom = self._master.items[asked.item]
         self._tell(iso(self._instant(now)), "stock.received", asked.site, item=asked.item, qty=plain(qty), uom=uom)
-        return Answer(200, {})
+        return HttpAnswer(200, {})
 
-    def _release(self, asked: Release, now: int) -> Answer:
+    def _release(self, asked: PickRelease, now: int) -> HttpAnswer:
         for line in asked.lines:
             self._known(line.site, line.item)
             if not milli(line.qty):
-                raise Refused(f"Line {line.line}: there is nothing to pick.")
+                raise RequestRefused(f"Line {line.line}: there is nothing to pick.")
         if not asked.lines:
-            raise Refused("The release has no lines.")
+            raise RequestRefused("The release has no lines.")
         for line in asked.lines:
             number = next_number(self._counters, "work")
             work = Work(number, asked.order, line.line, line.site, line.item, milli(line.qty), asked.substitute)
             self._work.put(work.key, work)
             self._count(work, released=work.open)
             self._plan("start", work, now, self._options.start_ms)
-        return Answer(202, {})
+        return HttpAnswer(202, {})
 
-    def _withdraw(self, asked: Withdrawal) -> Answer:
+    def _withdraw(self, asked: Withdrawal) -> HttpAnswer:
         given_back = []
         for line in asked.lines:
             wanted = milli(line.qty)
@@ -221,17 +234,17 @@ class Wms:
                 self._put_work(replace(work, open=work.open - taken))
                 self._count(work, withdrawn=taken)
             given_back.append({"line": line.line, "site": line.site, "qty": plain(wanted - left)})
-        return Answer(200, {"withdrawn": given_back})
+        return HttpAnswer(200, {"withdrawn": given_back})
 
     def _known(self, site: str, item: str) -> None:
         if site not in self._master.sites:
-            raise Refused(f"Site {site!r} is not known.")
+            raise RequestRefused(f"Site {site!r} is not known.")
         if item not in self._master.items:
-            raise Refused(f"Item {item!r} is not known.")
+            raise RequestRefused(f"Item {item!r} is not known.")
 
     # --- what it does
 
-    def _do(self, job: Job, now: int) -> None:
+    def _do(self, job: WmsJob, now: int) -> None:
         if job.what == "ship":
             self._ship(job.key, now)
             return
@@ -304,7 +317,7 @@ class Wms:
             return
         at = joined(work.order, work.site)
         if not self._staged.scan(joined(work.order, work.site, "")):
-            self._schedule(now + self._dice.delay_ms(self._options.ship_ms, "ship", work.number), Job("ship", at))
+            self._schedule(now + self._dice.delay_ms(self._options.ship_ms, "ship", work.number), WmsJob("ship", at))
         key = joined(at, work.line, item)
         self._staged.put(key, (self._staged.get(key) or 0) + qty)
 
@@ -316,7 +329,7 @@ class Wms:
             self._staged.remove(key)
             *_, line, item = key.split("\x1f")
             book = joined(order, int(line), site)
-            held = self._books.get(book) or Book()
+            held = self._books.get(book) or PickRecord()
             self._books.put(book, replace(held, shipped=held.shipped + qty))
             lines.append({"line": int(line), "item": item, "qty": plain(qty), "uom": self._master.items[item]})
         number = next_number(self._counters, "shipment", 900_001)
@@ -328,17 +341,17 @@ class Wms:
             back = dice.choice(lines)
             goods = {"site": site, "order": order, **back, "qty": plain(min(MILLI, milli(str(back["qty"]))))}
             due = now + self._dice.delay_ms(self._options.return_ms, "return", number)
-            self._schedule(due, Job("return", at, goods))
+            self._schedule(due, WmsJob("return", at, goods))
 
     # --- its books
 
-    def _count_stock(self, asked: CountRequest, now: int) -> Answer:
+    def _count_stock(self, asked: CountRequest, now: int) -> HttpAnswer:
         if asked.site not in self._master.sites or asked.item not in self._master.items:
-            raise Refused(f"Nothing is known of item {asked.item!r} at site {asked.site!r}.")
+            raise RequestRefused(f"Nothing is known of item {asked.item!r} at site {asked.site!r}.")
         qty = self._stock.get(joined(asked.site, asked.item)) or 0
         at = iso(self._instant(now))
         self._tell(at, "stock.snapshot", asked.site, item=asked.item, qty=plain(qty), uom=self._master.items[asked.item])
-        return Answer(202, {"counted": plain(qty)})
+        return HttpAnswer(202, {"counted": plain(qty)})
 
     def _move(self, site: str, item: str, qty: int) -> None:
         key = joined(site, item)
@@ -354,16 +367,16 @@ class Wms:
 
     def _count(self, work: Work, **more: int) -> None:
         key = joined(work.order, work.line, work.site)
-        book = self._books.get(key) or Book()
+        book = self._books.get(key) or PickRecord()
         book = replace(book, **{name: getattr(book, name) + qty for name, qty in more.items()})
         assert book.picked + book.short + book.substituted + book.withdrawn <= book.released, "only what is released is worked on"
         self._books.put(key, book)
 
     def _plan(self, what: str, work: Work, now: int, mean_ms: int) -> None:
         delay = self._dice.delay_ms(mean_ms, what, work.number, work.is_split)
-        self._schedule(now + delay, Job(what, work.key))
+        self._schedule(now + delay, WmsJob(what, work.key))
 
-    def _schedule(self, due: int, job: Job) -> None:
+    def _schedule(self, due: int, job: WmsJob) -> None:
         self._jobs.put(due_key(due, next_number(self._counters, "job")), job)
 
     # --- what it tells

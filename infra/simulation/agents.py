@@ -24,7 +24,7 @@ from infra.simulation.world import START_MS
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
-from streams.agents.delivery import Agent, Bounds
+from streams.agents.delivery import Agent, AgentLimits
 from streams.agents.erp import post_to_erp
 from streams.agents.notices import notify
 from streams.agents.wms import release_to_wms
@@ -74,7 +74,7 @@ class Call:
     reply: httpx.Response | httpx.TransportError | None = None
 
 
-class Agency:
+class SimulatedAgents:
     """The agents, and the network between them and the systems."""
 
     def __init__(self, log: Callable[[], MemoryLog], codec: Codec, systems: Systems, dice: Random) -> None:
@@ -101,7 +101,7 @@ class Agency:
         self.pump()
 
     def _agent(self, name: str, http: httpx.AsyncClient) -> Agent:
-        bounds, url = Bounds(AT_ONCE, self._now), f"http://{name}"
+        bounds, url = AgentLimits(AT_ONCE, self._now), f"http://{name}"
         if name == "erp":
             return partial(post_to_erp, erp=ErpClient(http, url, TIMEOUT_S), bounds=bounds)
         if name == "wms":

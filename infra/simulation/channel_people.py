@@ -7,9 +7,9 @@ from datetime import date
 from decimal import Decimal
 
 from infra.simulation import feeds
-from infra.simulation.facts import ChangeFact, Message, OrderFact
+from infra.simulation.facts import ChangeFact, OrderFact, RawMessage
 from infra.simulation.feeds import BASE
-from infra.simulation.world import CHANNELS, MINUTE_MS, World
+from infra.simulation.world import CHANNELS, MINUTE_MS, SimulatedWorld
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReservationRelease:
     """A channel gives a reservation back."""
 
     reservation_id: str
@@ -33,17 +33,17 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Shops:
+class Channels:
     """The channels."""
 
-    world: World
+    world: SimulatedWorld
 
-    def sell(self) -> list[Message]:
+    def sell(self) -> list[RawMessage]:
         """New orders, some of them sent twice."""
         orders = [self._order() for _ in range(self.world.random.randint(2, 5))]
         return self.world.interleave([message for order in orders for message in order])
 
-    def _order(self) -> list[Message]:
+    def _order(self) -> list[RawMessage]:
         w, dice = self.world, self.world.random
         channel, ref = dice.choice(CHANNELS), f"X{w.number()}"
         kinds = [dice.choice(w.items) for _ in range(dice.randint(1, 3))]
@@ -63,7 +63,7 @@ class Shops:
         w.sold(channel, ref, fact, units)
         return [feeds.placed(channel, ref, w.now_ms, fact, units)] * dice.choice((1, 1, 1, 2))
 
-    def change(self) -> list[Message]:
+    def change(self) -> list[RawMessage]:
         """Cancellations and other quantities, of orders that are not cancelled yet."""
         w, dice, found = self.world, self.world.random, []
         alive = [order_id for order_id in w.orders if order_id not in w.cancelled]
@@ -79,10 +79,12 @@ class Shops:
             found.append(feeds.changed(channel, ref, fact))
         return found
 
-    def carts(self, alive: list[tuple[str, str]]) -> list[Reserve | Release]:
+    def carts(self, alive: list[tuple[str, str]]) -> list[Reserve | ReservationRelease]:
         """Carts take and give back."""
         w, dice = self.world, self.world.random
-        found: list[Reserve | Release] = [Release(reservation, item) for reservation, item in alive if dice.random() < 0.2]
+        found: list[Reserve | ReservationRelease] = [
+            ReservationRelease(reservation, item) for reservation, item in alive if dice.random() < 0.2
+        ]
         for _ in range(dice.randint(1, 3)):
             kind, site = dice.choice(w.items), dice.choice((None, *w.sites))
             ttl_ms = dice.choice((2, 15, 60)) * MINUTE_MS

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from streams.cli.options import AsJson
-from streams.cli.output import Failed, as_json, out, progress
+from streams.cli.output import CommandFailed, as_json, out, progress
 
 
 def simulate(
@@ -43,4 +43,4 @@ def simulate(
             out().print(str(report), markup=False)
         out().print(f"{len(wanted) - len(failed):,} of {len(wanted):,} seeds hold every invariant; {messages:,} messages")
     if failed:
-        raise Failed(f"{len(failed)} seeds failed; the first: crossdock simulate --seed {failed[0].seed}")
+        raise CommandFailed(f"{len(failed)} seeds failed; the first: crossdock simulate --seed {failed[0].seed}")

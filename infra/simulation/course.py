@@ -12,23 +12,23 @@ from random import Random
 from typing import Any
 
 from infra.simulation import invariants
-from infra.simulation.channel_people import Release, Reserve
-from infra.simulation.facts import Fact, HoldFact, Message, ReleaseFact
+from infra.simulation.channel_people import ReservationRelease, Reserve
+from infra.simulation.facts import Fact, HoldFact, RawMessage, ReleaseFact
 from infra.simulation.history import play
-from infra.simulation.observe import ALL, System, units
+from infra.simulation.observe import ALL, CommittedState, units
 from infra.simulation.oracle import Oracle
 from infra.simulation.person import breakable
-from infra.simulation.system_under_test import Flows, NeverRests, Plant, all_flows, request_id
+from infra.simulation.system_under_test import Flows, NeverRests, SystemUnderTest, all_flows, request_id
 from infra.simulation.waits import waits
-from infra.simulation.world import HOUR_MS, World
+from infra.simulation.world import HOUR_MS, SimulatedWorld
 from schemas import topics
 from schemas.codec import Codec
 from schemas.frozen import replace
 from schemas.operations import Reply
 from streams.engine.controls import read_controls
-from streams.engine.fates import NAMESPACE, ONE, Fates, is_state
+from streams.engine.fates import NAMESPACE, ONE, InputFates, is_state
 from streams.engine.log import TopicPartition
-from streams.engine.memory.log import Faults, MemoryStore
+from streams.engine.memory.log import LogFaults, MemoryStore
 from streams.engine.partition import Limits, PartitionHalted, open_partition, store_id
 from streams.engine.table import EngineTable, Journal
 from tables.common.policy import Policy, SitePolicy
@@ -71,16 +71,16 @@ def _codec() -> Codec:
 
 
 @dataclass(slots=True)
-class Run:
+class SimulationRun:
     """One simulation: the world, the plant, and what the oracle has been told."""
 
     seed: int
     flows: Flows = all_flows
     rates: tuple[float, ...] = (0.0, 0.005, 0.02)
-    world: World = field(init=False)
-    plant: Plant = field(init=False)
+    world: SimulatedWorld = field(init=False)
+    plant: SystemUnderTest = field(init=False)
     oracle: Oracle = field(init=False)
-    said: dict[tuple[str, bytes | None, bytes | None], Message] = field(default_factory=dict)
+    said: dict[tuple[str, bytes | None, bytes | None], RawMessage] = field(default_factory=dict)
     heard: dict[TopicPartition, int] = field(default_factory=dict)
     expected: dict[str, dict[str, int]] = field(default_factory=dict)
     asked: dict[str, Reserve] = field(default_factory=dict)
@@ -100,27 +100,29 @@ class Run:
         self.plant = self.new_plant(dice, Policy(sites=sites))
         self.oracle = Oracle(erp_sites, late)
 
-    def new_world(self) -> World:
+    def new_world(self) -> SimulatedWorld:
         """The world of the seed."""
-        return World(self.seed)
+        return SimulatedWorld(self.seed)
 
-    def new_plant(self, dice: Random, policy: Policy) -> Plant:
+    def new_plant(self, dice: Random, policy: Policy) -> SystemUnderTest:
         """The system under test, with the mishaps of the seed."""
         rate = dice.choice(self.rates)
-        faults = Faults(
+        faults = LogFaults(
             before_commit=rate, after_commit=rate, before_append=rate, after_append=rate, unavailable=rate, reassign=rate / 4,
             small_batch=dice.choice((0.0, 0.2)), delay=dice.choice((0.0, 0.2)), interleave=dice.random() < 0.5,
         )  # fmt: skip
-        return Plant(dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows)
+        return SystemUnderTest(
+            dice, policy, _codec(), faults, crash=rate, workers_wanted=dice.choice((1, 1, 2)), flows=self.flows
+        )
 
     def play(self) -> Iterable[Any]:
         """Its history."""
         return play(self.world, _View(self))
 
     @property
-    def system(self) -> System:
+    def system(self) -> CommittedState:
         """What can be seen of the system under test, also after a restart."""
-        return System(self.plant.log, self.plant.codec, self.plant.policy)
+        return CommittedState(self.plant.log, self.plant.codec, self.plant.policy)
 
     def go(self) -> SimulationReport:
         """Play the whole history; stop at the first step after which something is wrong."""
@@ -141,8 +143,8 @@ class Run:
 
     def take(self, step: Any) -> list[str]:
         """Deliver a step, and see whether all is well."""
-        plant = self.plant
-        plant.now_ms = self.oracle.now_ms = step.now_ms
+        system = self.plant
+        system.now_ms = self.oracle.now_ms = step.now_ms
         for message in step.messages:
             self.said[message.topic, message.key, message.value] = message
         try:
@@ -154,16 +156,16 @@ class Run:
 
     def deliver(self, step: Any) -> None:
         """Bring in what a step says, and leave the system to come to rest."""
-        plant = self.plant
-        plant.step_clock(0.1)
-        plant.tick()
-        plant.send(step.messages)
+        system = self.plant
+        system.step_clock(0.1)
+        system.tick()
+        system.send(step.messages)
         for command in step.commands:
             self.ask(command)
-        plant.rest()
-        plant.right_clock()
+        system.rest()
+        system.right_clock()
 
-    def ask(self, command: Reserve | Release) -> None:
+    def ask(self, command: Reserve | ReservationRelease) -> None:
         """A channel's request."""
         if isinstance(command, Reserve):
             self.asked[request_id(command)] = command
@@ -234,7 +236,7 @@ class Run:
         self.needs = {(order_id, line): demand.need_day for (_, order_id, line), demand in system.promise("demands")}
         return [*wrong, *self._versions(system), *self._fates(), *self._stands(system), *waits(oracle, system)]
 
-    def _stands(self, system: System) -> list[str]:
+    def _stands(self, system: CommittedState) -> list[str]:
         """Nothing stands once a person has seen to it, and nobody is told that it does."""
         standing = [row.fingerprint for row in system.exceptions().values() if row.code in ("halted", "source_paused")
                     and row.state in ("open", "assigned")]  # fmt: skip
@@ -246,7 +248,7 @@ class Run:
         before, self.days = self.days, {site: self.oracle.today(site) for site in self.world.sites}
         return {site for site, day in self.days.items() if before.get(site) != day}
 
-    def _versions(self, system: System) -> list[str]:
+    def _versions(self, system: CommittedState) -> list[str]:
         """I4: another answer has a higher version, the same version the same answer."""
         wrong = []
         published: list[tuple[str, Any]] = [*system.atp().items(), *system.order_status().items()]
@@ -281,15 +283,15 @@ class Run:
         found = {topic: counts for topic, counts in found.items() if counts}
         return [*wrong, *invariants.compare("fates of", self.expected, found)]
 
-    def fates(self) -> list[tuple[str, TopicPartition, Fates]]:
+    def fates(self) -> list[tuple[str, TopicPartition, InputFates]]:
         """What became of the inputs of every flow partition."""
         found = []
         flows = {topic.name: flow for flow in self.flows(self.plant.policy) for topic in _read_by(flow)}
         for partition in self.plant.inputs():
             flow = flows[partition.topic]
             store = self.plant.log.store(store_id(flow, partition))
-            rows = EngineTable[tuple[str], Fates](NAMESPACE + "fates", (str,), Fates, store, Journal())
-            found.append((flow.name, partition, rows.get(ONE) or Fates()))
+            rows = EngineTable[tuple[str], InputFates](NAMESPACE + "fates", (str,), InputFates, store, Journal())
+            found.append((flow.name, partition, rows.get(ONE) or InputFates()))
         return found
 
     def refused_by_right(self) -> int:
@@ -302,14 +304,14 @@ class Run:
 
     def _probe(self) -> list[str]:
         """The number published is the number granted, at a site and in all: all of it to the one who asks first, and no more."""
-        plant, wrong, asked = self.plant, [], []
+        system, wrong, asked = self.plant, [], []
         published = sorted(self.system.atp().items())
         found: list[tuple[str, str | None, int, int]] = []
         for item, atp in published:
             least = 1 if atp.uom == "KG" else 1_000
             found += [(item, site.site, site.promise_milli, least) for site in atp.sites]
             found += [(item, None, atp.promise_milli, least)]
-        probes = {probe[0]: probe for probe in plant.dice.sample(found, min(len(found), 3))}  # one of an item
+        probes = {probe[0]: probe for probe in system.dice.sample(found, min(len(found), 3))}  # one of an item
         for item, site, milli, least in probes.values():
             for name, qty in ((f"all {item} {site}", milli), (f"more {item} {site}", least)):
                 if qty:
@@ -317,8 +319,8 @@ class Run:
                     missing = 404 if self.system.atp()[item].item_status in ("unknown", "deleted") else 409
                     asked.append((command, 201 if name.startswith("all") else missing))
                     self.asked[name] = command
-                    plant.command(command)
-        plant.rest()
+                    system.command(command)
+        system.rest()
         wrong += self.acknowledge()
         answers = {reply.request_id: reply for reply in self.system.replies()}
         for command, status in asked:
@@ -348,18 +350,18 @@ class Run:
 
     def _folded_again(self) -> list[str]:
         """I3: the rows of each flow partition are what folding its inbox from the start makes."""
-        plant = self.plant
+        system = self.plant
         wrong: list[str] = []
-        controls = read_controls(plant.log, plant.codec)
-        flows = {topic.name: flow for flow in self.flows(plant.policy) for topic in _read_by(flow)}
-        for at in plant.inputs():
-            records = plant.log.read(at, 0, ALL)
+        controls = read_controls(system.log, system.codec)
+        flows = {topic.name: flow for flow in self.flows(system.policy) for topic in _read_by(flow)}
+        for at in system.inputs():
+            records = system.log.read(at, 0, ALL)
             if not records:
                 continue
-            again = open_partition(flows[at.topic], at, MemoryStore(), plant.log, plant.codec, Limits(), controls)
+            again = open_partition(flows[at.topic], at, MemoryStore(), system.log, system.codec, Limits(), controls)
             again.apply(records)
             folded = {key: row for key, row in again.changes() if row is not None and is_state(key)}
-            live = {k: v for k, v in plant.log.store(store_id(flows[at.topic], at)).range(b"", None) if is_state(k)}
+            live = {k: v for k, v in system.log.store(store_id(flows[at.topic], at)).range(b"", None) if is_state(k)}
             wrong += invariants.compare(f"{again.flow} {at.topic}/{at.partition}, folded again, row", folded, live)
         return wrong
 
@@ -392,7 +394,7 @@ class Run:
 class _View:
     """What the world's people see, whichever process serves them now."""
 
-    run: Run
+    run: SimulationRun
 
     def open_lines(self) -> list[Any]:
         return self.run.system.open_lines()

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from infra.simulation.facts import ZERO, ErpFact, OrderFact
-from infra.simulation.fold_messages import Heard
+from infra.simulation.fold_messages import ObservedObligations
 from infra.simulation.observe import units
 from infra.simulation.oracle import Oracle
 from schemas.orders import OrderStatus
@@ -16,7 +16,7 @@ CLOSED = ("refused", "cancelled", "short")
 ROUNDING = Decimal("0.01")
 
 
-class Lending:
+class CreditOracle:
     """Keeps how much of the ERP's rows it has seen: within a step, any of the rows told may have been the one that counted."""
 
     def __init__(self, oracle: Oracle) -> None:
@@ -24,7 +24,7 @@ class Lending:
         self._seen = 0
         self._before: dict[str, list[dict[str, Any]]] = {}
 
-    def at_rest(self, runs: dict[str, OrderStatus], heard: Heard, let_go: set[str]) -> Iterator[str]:
+    def at_rest(self, runs: dict[str, OrderStatus], heard: ObservedObligations, let_go: set[str]) -> Iterator[str]:
         """An order that was granted since the last time fits its customer's limit, and the customer may order."""
         told = self._told()
         placed = {fact.order_id: fact for fact in self._oracle.sales if isinstance(fact, OrderFact)}

@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from infra.simulation.facts import ErpFact, Message
+from infra.simulation.facts import ErpFact, RawMessage
 
 KEYS: dict[str, tuple[str, ...]] = {
     "site": ("site_code",),
@@ -54,7 +54,7 @@ class Database:
     """
 
     rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = field(default_factory=lambda: {table: {} for table in KEYS})
-    stream: list[Message] = field(default_factory=list)
+    stream: list[RawMessage] = field(default_factory=list)
     commits: int = 0
     lsn: int = 1_000_000
     last_commit: int | None = None
@@ -102,11 +102,11 @@ class Database:
         self.lsn += 48
         self.last_commit = self.lsn
 
-    def snapshot(self) -> list[Message]:
+    def snapshot(self) -> list[RawMessage]:
         """The initial snapshot of every row: what a connector reads before it streams."""
         return [self._read(table, key, "true", self.lsn) for table in KEYS for key in sorted(self.rows[table])]
 
-    def begin_anew(self, heard: int, *, is_lower: bool) -> list[Message]:
+    def begin_anew(self, heard: int, *, is_lower: bool) -> list[RawMessage]:
         """The connector is made anew: what it had not delivered by `heard` nobody hears of; it reads every row.
 
         The database may have been restored or have failed over: its positions go on higher up, or begin again lower down.
@@ -138,12 +138,12 @@ class Database:
         self.last_commit = self.lsn
         self.stream.extend(self._read(table, key, "incremental", None) for key in sorted(self.rows[table]))
 
-    def _read(self, table: str, key: tuple[Any, ...], kind: str, lsn: int | None) -> Message:
+    def _read(self, table: str, key: tuple[Any, ...], kind: str, lsn: int | None) -> RawMessage:
         row = self.rows[table][key]
         sequence = [None if lsn else str(self.last_commit), str(self.lsn)]
         return self._message(table, key, row, row, "r", lsn, sequence, kind, (), self.commits)
 
-    def _messages(self, write: Write) -> list[Message]:
+    def _messages(self, write: Write) -> list[RawMessage]:
         sequence = [None if self.last_commit is None else str(self.last_commit), str(write.lsn)]
         seen = None if write.row is None else {k: UNAVAILABLE if k in write.hidden else v for k, v in write.row.items()}
         change = self._message(
@@ -151,7 +151,7 @@ class Database:
         )
         if write.op != "d":
             return [change]
-        return [change, Message(change.topic, change.key, None, write.headers, None, "ignored")]
+        return [change, RawMessage(change.topic, change.key, None, write.headers, None, "ignored")]
 
     def _message(
         self,
@@ -165,7 +165,7 @@ class Database:
         snapshot: str,
         headers: tuple[tuple[str, bytes], ...],
         truth: int,
-    ) -> Message:
+    ) -> RawMessage:
         source = {
             "version": "3.3.0.Final",
             "connector": "postgresql",
@@ -184,18 +184,18 @@ class Database:
         before = None if op != "d" else _invented(_named(table, key))
         value = {"before": before, "after": after, "source": source, "transaction": None, "op": op, "ts_ms": self.now_ms + 5}
         fact = ErpFact(table, key, None if row is None else dict(row), truth, self.now_ms)
-        return Message(f"raw.erp.{table}", _json(_named(table, key)), _json(value), headers, fact, "applied")
+        return RawMessage(f"raw.erp.{table}", _json(_named(table, key)), _json(value), headers, fact, "applied")
 
 
-def transaction_marker(status: str, number: int) -> Message:
+def transaction_marker(status: str, number: int) -> RawMessage:
     """Transaction metadata: heard, and of no consequence."""
     value = {"status": status, "id": f"{number}:{number}", "event_count": 1, "data_collections": None, "ts_ms": 1}
-    return Message("raw.erp.other", _json({"id": f"{number}:{number}"}), _json(value), (), None, "ignored")
+    return RawMessage("raw.erp.other", _json({"id": f"{number}:{number}"}), _json(value), (), None, "ignored")
 
 
-def heartbeat(now_ms: int) -> Message:
+def heartbeat(now_ms: int) -> RawMessage:
     """A heartbeat: heard, and of no consequence."""
-    return Message("raw.erp.other", _json({"serverName": "erp"}), _json({"ts_ms": now_ms}), (), None, "ignored")
+    return RawMessage("raw.erp.other", _json({"serverName": "erp"}), _json({"ts_ms": now_ms}), (), None, "ignored")
 
 
 def _named(table: str, key: tuple[Any, ...]) -> dict[str, Any]:

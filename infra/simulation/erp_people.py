@@ -9,10 +9,10 @@ from typing import Any
 
 from infra.simulation import feeds
 from infra.simulation.erp import Write, heartbeat, transaction_marker
-from infra.simulation.facts import Message
+from infra.simulation.facts import RawMessage
 from infra.simulation.feeds import BASE
 from infra.simulation.strays import NO_DAYS, SITES
-from infra.simulation.world import ERP_CHANNELS, ItemKind, World, money
+from infra.simulation.world import ERP_CHANNELS, ItemKind, SimulatedWorld, money
 
 Writes = list[tuple[str, dict[str, Any]]]
 MOST_LOWER = 6
@@ -20,13 +20,13 @@ Acts = tuple[tuple[Any, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class ErpUsers:
     """The ERP's users and its connector. `acts`: what they do, and how often."""
 
-    world: World
+    world: SimulatedWorld
     acts: Acts = ()
 
-    def day(self) -> list[Message]:
+    def day(self) -> list[RawMessage]:
         """A few transactions, then what the connector delivers of them: perhaps not all yet, perhaps some of it again."""
         w = self.world
         for _ in range(w.random.randint(1, 5)):
@@ -42,7 +42,7 @@ class Office:
             w.erp.read_again(w.random.choice(("item", "inventory_balance", "purchase_order_line", "sales_order_line")))
         return self._connector()
 
-    def begin_anew(self) -> list[Message]:
+    def begin_anew(self) -> list[RawMessage]:
         """Much happens that no connector sees; then another is made, and reads everything."""
         w = self.world
         for _ in range(w.random.randint(2, 8)):
@@ -64,7 +64,7 @@ class Office:
         if rows := sorted(w.erp.rows[table]):
             w.erp.delete(tx, table, w.random.choice(rows))
 
-    def empty(self) -> list[Message]:
+    def empty(self) -> list[RawMessage]:
         """A table is truncated, and perhaps filled again."""
         w = self.world
         table = w.random.choice(("purchase_order_line", "item_price", "inventory_balance", "invoice_line"))
@@ -77,7 +77,7 @@ class Office:
         w.erp.commit(tx)
         return self.day()
 
-    def _connector(self) -> list[Message]:
+    def _connector(self) -> list[RawMessage]:
         """What the connector delivers: it may stop anywhere; after a crash it repeats some of what it had sent."""
         w = self.world
         start, end = w.heard, len(w.erp.stream)
@@ -307,26 +307,26 @@ class Office:
 
 
 ACTS: Acts = (
-    (Office._reprice, 1),
-    (Office._change_item, 2),
-    (Office._rebalance, 2),
-    (Office._renumber, 1),
-    (Office._buy, 3),
-    (Office._progress_purchase, 3),
-    (Office._sell_by_phone, 3),
-    (Office._echo, 3),
-    (Office._progress_order, 4),
-    (Office._bill, 2),
+    (ErpUsers._reprice, 1),
+    (ErpUsers._change_item, 2),
+    (ErpUsers._rebalance, 2),
+    (ErpUsers._renumber, 1),
+    (ErpUsers._buy, 3),
+    (ErpUsers._progress_purchase, 3),
+    (ErpUsers._sell_by_phone, 3),
+    (ErpUsers._echo, 3),
+    (ErpUsers._progress_order, 4),
+    (ErpUsers._bill, 2),
 )
 
 BESIDE_RUNS: Acts = (
-    (Office._reprice, 1),
-    (Office._change_item, 2),
-    (Office._rebalance, 1),
-    (Office._buy, 3),
-    (Office._progress_purchase, 3),
-    (Office._sell_by_phone, 1),
-    (Office._progress_order, 1),
-    (Office._judge_customer, 3),
+    (ErpUsers._reprice, 1),
+    (ErpUsers._change_item, 2),
+    (ErpUsers._rebalance, 1),
+    (ErpUsers._buy, 3),
+    (ErpUsers._progress_purchase, 3),
+    (ErpUsers._sell_by_phone, 1),
+    (ErpUsers._progress_order, 1),
+    (ErpUsers._judge_customer, 3),
 )
 """Where crossdock runs the channels' orders: the ERP's own, all the same, and its customers."""

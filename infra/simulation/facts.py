@@ -132,7 +132,7 @@ Fact = ErpFact | WmsFact | OrderFact | ChangeFact
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class RawMessage:
     """A raw message on its way. `fact` is what it says (none: nothing); `fate` what must become of it at its first delivery."""
 
     topic: str

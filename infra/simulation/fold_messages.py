@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.simulation.observe import ALL, System
+from infra.simulation.observe import ALL, CommittedState
 from schemas import topics
 from schemas.deliveries import ObligationRaised, ObligationSettled
 from schemas.orders import CreditAnswered
@@ -15,7 +15,7 @@ from streams.engine.log import TopicPartition
 
 
 @dataclass(slots=True)
-class Heard:
+class ObservedObligations:
     """By obligation id: what was raised, and settled. `granted`: by order, whether its newest answer grants it.
 
     `fresh`: orders granted, and not granted the last time. `attempts`: the most that any obligation took.
@@ -29,7 +29,7 @@ class Heard:
     _newest: dict[str, tuple[int, int]] = field(default_factory=dict)
     _read: dict[TopicPartition, int] = field(default_factory=dict)
 
-    def listen(self, system: System) -> Iterator[str]:
+    def listen(self, system: CommittedState) -> Iterator[str]:
         """What is new. Yields what may not be said."""
         self.fresh.clear()
         for event in self._new(system, topics.DELIVERY_INBOX):
@@ -70,7 +70,7 @@ class Heard:
         """All that is not settled."""
         return [event for name, event in self.raised.items() if name not in self.settled]
 
-    def _new(self, system: System, topic: Topic) -> Iterator[Any]:
+    def _new(self, system: CommittedState, topic: Topic) -> Iterator[Any]:
         for index in range(topic.partitions):
             at = TopicPartition(topic.name, index)
             records = system.log.read(at, self._read.get(at, 0), ALL)

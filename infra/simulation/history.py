@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from infra.simulation import feeds
-from infra.simulation.channel_people import Release, Reserve, Shops
-from infra.simulation.erp_people import Office
-from infra.simulation.facts import Message
+from infra.simulation.channel_people import Channels, ReservationRelease, Reserve
+from infra.simulation.erp_people import ErpUsers
+from infra.simulation.facts import RawMessage
 from infra.simulation.strays import Strays
-from infra.simulation.warehouse_people import Floor
-from infra.simulation.world import HOUR_MS, MINUTE_MS, View, World
+from infra.simulation.warehouse_people import WarehousePeople
+from infra.simulation.world import HOUR_MS, MINUTE_MS, SimulatedWorld, SystemView
 
 GARBAGE = (b"", b"{", b"\xff\xfe\x00", b"[]", b'"text"', b'{"type":"stock.received"}', b'{"op":"z"}', b"[" * 3000)
 OFTEN_NEXT = {"in packs": "repacked", "repacked": "pick"}  # a chain that chance alone makes too seldom
@@ -23,24 +23,24 @@ GARBAGE_TOPICS = ("raw.wms", "raw.channel.web", "raw.erp.item", "raw.erp.sales_o
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SimulationStep:
     """What is delivered before the system is left to come to rest. The clock strikes `now_ms` first."""
 
     label: str
     now_ms: int
-    messages: tuple[Message, ...] = ()
-    commands: tuple[Reserve | Release, ...] = ()
+    messages: tuple[RawMessage, ...] = ()
+    commands: tuple[Reserve | ReservationRelease, ...] = ()
 
 
-def play(world: World, view: View) -> Iterator[Step]:
+def play(world: SimulatedWorld, view: SystemView) -> Iterator[SimulationStep]:
     """Steps, one at a time: the system under test is at rest whenever the next one is asked for."""
-    office, floor, shops, strays = Office(world), Floor(world), Shops(world), Strays(world)
+    office, floor, shops, strays = ErpUsers(world), WarehousePeople(world), Channels(world), Strays(world)
     load, opening = world.interleave(world.erp.snapshot()), floor.opening()
     if world.random.random() < 0.2:
         load, opening = opening, load  # the warehouse is heard before anybody knows its items
     yield _step(world, "load", load)
     yield _step(world, "opening", opening)
-    acts: tuple[tuple[str, int, Callable[[], list[Message]]], ...] = (
+    acts: tuple[tuple[str, int, Callable[[], list[RawMessage]]], ...] = (
         ("office", 4, office.day),
         ("stock", 3, floor.stock),
         ("sell", 5, shops.sell),
@@ -74,13 +74,15 @@ def play(world: World, view: View) -> Iterator[Step]:
     yield _step(world, "rest", world.interleave(rest))
 
 
-def _step(world: World, label: str, messages: Sequence[Message], commands: Sequence[Reserve | Release] = ()) -> Step:
+def _step(
+    world: SimulatedWorld, label: str, messages: Sequence[RawMessage], commands: Sequence[Reserve | ReservationRelease] = ()
+) -> SimulationStep:
     repeated = repetitions(world, list(messages))
     world.delivered.extend(repeated)
-    return Step(label, world.now_ms, tuple(repeated), tuple(commands))
+    return SimulationStep(label, world.now_ms, tuple(repeated), tuple(commands))
 
 
-def repetitions(world: World, messages: list[Message]) -> list[Message]:
+def repetitions(world: SimulatedWorld, messages: list[RawMessage]) -> list[RawMessage]:
     """Every sender is entitled to say a thing again: at once, or much later."""
     dice = world.random
     good = [index for index, message in enumerate(messages) if message.fate != "dead-lettered"]
@@ -93,19 +95,19 @@ def repetitions(world: World, messages: list[Message]) -> list[Message]:
     return messages
 
 
-def _rush(world: World, view: View, office: Office, floor: Floor, shops: Shops) -> list[Message]:
+def _rush(world: SimulatedWorld, view: SystemView, office: ErpUsers, floor: WarehousePeople, shops: Channels) -> list[RawMessage]:
     """Everything at once: cancellations race picks, shipments overtake them, the ERP tells its own story of the same orders."""
     done = [*floor.pick(view.open_lines()), *floor.ship(), *floor.stock()]
     return world.interleave([*office.day(), *shops.change(), *shops.sell(), *world.disorder(done)])
 
 
-def rubbish(world: World) -> list[Message]:
+def rubbish(world: SimulatedWorld) -> list[RawMessage]:
     """Bytes that mean nothing."""
     dice = world.random
     return [feeds.garbage(dice.choice(GARBAGE_TOPICS), dice.choice(GARBAGE)) for _ in range(dice.randint(1, 2))]
 
 
-def flood(world: World) -> list[Message]:
+def flood(world: SimulatedWorld) -> list[RawMessage]:
     """A feed that says nothing anybody can read, again and again: a bad deploy of theirs."""
     dice = world.random
     world.met["burst of garbage"] += 1

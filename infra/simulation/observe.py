@@ -54,7 +54,7 @@ class Observed(Protocol):
 
 
 @dataclass(slots=True)
-class System:
+class CommittedState:
     """The system's committed state, as of now: rows and records are read once."""
 
     log: MemoryLog

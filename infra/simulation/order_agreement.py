@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from infra.simulation.credit_oracle import Lending
+from infra.simulation.credit_oracle import CreditOracle
 from infra.simulation.facts import ZERO, ChangeFact, OrderFact
-from infra.simulation.fold_messages import Heard
-from infra.simulation.observe import System, units
+from infra.simulation.fold_messages import ObservedObligations
+from infra.simulation.observe import CommittedState, units
 from infra.simulation.oracle import Oracle
 from infra.simulation.systems import NAMES, Systems
 from schemas import topics
@@ -31,12 +31,12 @@ class Agreement:
 
     def __init__(self, systems: Systems, oracle: Oracle) -> None:
         self.systems, self.oracle = systems, oracle
-        self.heard = Heard()
-        self.lending = Lending(oracle)
+        self.heard = ObservedObligations()
+        self.lending = CreditOracle(oracle)
         self.let_go: set[str] = set()
         self._never: set[str] = set()
 
-    def at_rest(self, system: System) -> list[str]:
+    def at_rest(self, system: CommittedState) -> list[str]:
         """Everything that is wrong now."""
         wrong = [*self.systems.wrong, *self.heard.listen(system)]
         runs = {name: status for name, status in system.order_status().items() if status.decision}
@@ -52,7 +52,7 @@ class Agreement:
 
     # --- whenever the system is at rest ----------------------------------------------------------------------------------
 
-    def _nobody_is_forgotten(self, system: System, runs: dict[str, OrderStatus], open_: set[str | None]) -> Iterator[str]:
+    def _nobody_is_forgotten(self, system: CommittedState, runs: dict[str, OrderStatus], open_: set[str | None]) -> Iterator[str]:
         """I9: every order has ended, or a person knows of it, or it is waited for until some instant."""
         due = {key[2] for key, _ in system.orders("deadlines")}
         for order_id, status in runs.items():
@@ -121,7 +121,7 @@ class Agreement:
             if shown > is_:
                 yield f"line {line.line} of {order_id}: {shown} {name} are shown, the warehouse has {is_}"
 
-    def _kept(self, system: System) -> Iterator[str]:
+    def _kept(self, system: CommittedState) -> Iterator[str]:
         """I2: units the warehouse may still pick are promised to nobody else: they are given back once it has given them back."""
         kept = {
             (order_id, line, part.site): units(part.qty_milli)
@@ -145,7 +145,7 @@ class Agreement:
                 if known != status.status and not self.heard.owed(order_id, name):
                     yield f"{order_id} is {status.status}, the {name} was told {known}, and nothing is owed to it"
 
-    def _endpoints(self, system: System) -> Iterator[str]:
+    def _endpoints(self, system: CommittedState) -> Iterator[str]:
         """An endpoint that is not served, and what was given up, is an exception; nothing else is."""
         rows = [row for row in system.exceptions().values() if row.state in ("open", "assigned")]
         known = {status.endpoint: status for status in system.newest(topics.ENDPOINTS)}
@@ -177,7 +177,7 @@ class Agreement:
 
     # --- when everything has come to its end -----------------------------------------------------------------------------
 
-    def at_the_end(self, system: System) -> list[str]:
+    def at_the_end(self, system: CommittedState) -> list[str]:
         """What is wrong once nothing is owed any more and everybody has worked off what was asked of him."""
         runs = {name: status for name, status in system.order_status().items() if status.decision}
         open_ = [row for row in system.exceptions().values() if row.state in ("open", "assigned")]

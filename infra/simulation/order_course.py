@@ -1,6 +1,7 @@
 """A simulation in which crossdock runs the orders: with agents, systems that fail, and time that passes in small steps.
 
-As `run.Run`, and besides: after each step some beats of time, in which calls go out, arrive, are lost and come back; at the end
+As `run.SimulationRun`, and besides: after each step some beats of time, in which calls go out, arrive, are lost and come back;
+at the end
 the systems are well again, and everything owed is seen to its end.
 """
 
@@ -12,16 +13,16 @@ from random import Random
 from typing import Any
 
 from infra.simulation import invariants
-from infra.simulation.agents import Agency
-from infra.simulation.channel_people import Release, Reserve
-from infra.simulation.course import Run
-from infra.simulation.facts import Fact, Message
-from infra.simulation.observe import System
+from infra.simulation.agents import SimulatedAgents
+from infra.simulation.channel_people import ReservationRelease, Reserve
+from infra.simulation.course import SimulationRun
+from infra.simulation.facts import Fact, RawMessage
+from infra.simulation.observe import CommittedState
 from infra.simulation.order_agreement import Agreement
 from infra.simulation.system_under_test import NeverRests, all_flows, request_id
 from infra.simulation.systems import Systems
-from infra.simulation.trade import Command, LetGo, Town, Trade, TradeStep, TryAgain
-from infra.simulation.world import HOUR_MS, World
+from infra.simulation.trade import Command, LetGo, OrderHistory, OrderStep, OrderWorld, TryAgain
+from infra.simulation.world import HOUR_MS, SimulatedWorld
 from schemas import topics
 from schemas.deliveries import RetryObligation
 from schemas.orders import ReleaseHold
@@ -29,7 +30,7 @@ from streams.commands.hold_release import GIVEN_UP
 from streams.engine.log import Unavailable
 from streams.engine.memory.log import Crash
 from streams.engine.partition import PartitionHalted
-from streams.flows.ticks import Clock
+from streams.flows.ticks import TickClock
 from tables.common.policy import EndpointPolicy, OrderPolicy
 from tables.deliveries.state import DeliveryTables
 from tables.orders.state import OrderTables
@@ -39,7 +40,7 @@ KILLS = 0.06
 SOON_MS = 5_000
 
 
-class Conducted(Run):
+class Conducted(SimulationRun):
     """One simulation in which crossdock runs the orders."""
 
     def __post_init__(self) -> None:
@@ -51,23 +52,23 @@ class Conducted(Run):
         )  # fmt: skip
         self.flows = partial(all_flows, orders=orders, endpoints=endpoints)
         self.rates = (0.0, 0.003, 0.01)
-        Run.__post_init__(self)
+        SimulationRun.__post_init__(self)
         self.dice = dice
         self.systems = Systems(self.world, dice)
-        self.agency = Agency(lambda: self.plant.log, self.plant.codec, self.systems, dice)
+        self.agency = SimulatedAgents(lambda: self.plant.log, self.plant.codec, self.systems, dice)
         self.agreement = Agreement(self.systems, self.oracle)
         self.clock = self._new_clock()
         self.plant.beside, self.plant.died = self._beside, self._died
         self.excused = 0
 
-    def new_world(self) -> World:
+    def new_world(self) -> SimulatedWorld:
         """The world of the seed."""
-        return Town(self.seed)
+        return OrderWorld(self.seed)
 
     def play(self) -> Iterable[Any]:
         """Its history."""
-        assert isinstance(self.world, Town)
-        return Trade(self.world, self.systems, self).play()
+        assert isinstance(self.world, OrderWorld)
+        return OrderHistory(self.world, self.systems, self).play()
 
     def close(self) -> None:
         """End the agents."""
@@ -94,9 +95,9 @@ class Conducted(Run):
 
     # --- time and others -------------------------------------------------------------------------------------------------
 
-    def _new_clock(self) -> Clock:
-        plant = self.plant
-        return Clock(plant.log, plant.codec, plant.time_ms, self.flows(plant.policy))
+    def _new_clock(self) -> TickClock:
+        system = self.plant
+        return TickClock(system.log, system.codec, system.time_ms, self.flows(system.policy))
 
     def _died(self) -> None:
         """The process with the workers was the one with the agents and the clock."""
@@ -111,7 +112,7 @@ class Conducted(Run):
             return True
         return self.agency.act()
 
-    def _say(self, messages: Iterable[Message]) -> None:
+    def _say(self, messages: Iterable[RawMessage]) -> None:
         messages = list(messages)
         for message in messages:
             self.said[message.topic, message.key, message.value] = message
@@ -139,7 +140,7 @@ class Conducted(Run):
 
     # --- a step ----------------------------------------------------------------------------------------------------------
 
-    def take(self, step: TradeStep) -> list[str]:
+    def take(self, step: OrderStep) -> list[str]:
         """Deliver a step, let its beats pass, and see whether all is well."""
         try:
             self._is_now(step.now_ms)
@@ -159,26 +160,26 @@ class Conducted(Run):
         return [*wrong, *self.check(self.tell())]
 
     def _command(self, command: Command) -> None:
-        plant = self.plant
-        if isinstance(command, Reserve | Release):
+        system = self.plant
+        if isinstance(command, Reserve | ReservationRelease):
             if isinstance(command, Reserve):
                 self.asked[request_id(command)] = command
-            plant.command(command)
+            system.command(command)
             return
-        header = plant.header("api", f"command {self.world.number()}")
+        header = system.header("api", f"command {self.world.number()}")
         if isinstance(command, LetGo):
             self.agreement.let_go.add(command.order_id)
             event = ReleaseHold(**header, order_id=command.order_id, reason=command.reason, person="Ann", note="it is fine")
-            plant.command_event(event)
+            system.command_event(event)
         else:
             again = RetryObligation(
                 **header, endpoint=command.endpoint, aggregate=command.order_id, obligation_id=command.obligation_id
             )
-            plant.command_event(again)
+            system.command_event(again)
 
     def check(self, told: list[Fact]) -> list[str]:
         """Everything that is wrong now."""
-        return [*Run.check(self, told), *self.agreement.at_rest(self.system)]
+        return [*SimulationRun.check(self, told), *self.agreement.at_rest(self.system)]
 
     def refused_by_right(self) -> int:
         """Orders a person let go that were not held any more."""
@@ -207,7 +208,7 @@ class Conducted(Run):
             self._beat(max(due_ms, self.plant.now_ms + 1))
         return False
 
-    def _next_due(self, system: System) -> int | None:
+    def _next_due(self, system: CommittedState) -> int | None:
         """When something is due next that will happen by itself: not what people are told if it is late."""
         now_ms = self.plant.now_ms
         due = [at for at in (self.systems.next_due(), self.agency.next_due()) if at is not None]
@@ -220,7 +221,7 @@ class Conducted(Run):
     def at_the_end(self) -> list[str]:
         """As any simulation; and nobody else has noticed that everything was sent again."""
         before = self._states()
-        wrong = Run.at_the_end(self)
+        wrong = SimulationRun.at_the_end(self)
         return [*wrong, *invariants.compare("after everything was sent again, the state of", before, self._states())]
 
     def _states(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infra.simulation.feeds import POISON
-from infra.simulation.observe import System
+from infra.simulation.observe import CommittedState
 from schemas import topics
 from schemas.errors import BrokenInvariant
 from schemas.inventory import StockAdjusted
@@ -22,7 +22,7 @@ from streams.engine.quarantine import pause_fingerprint
 from tables.common.policy import Policy
 
 if TYPE_CHECKING:
-    from infra.simulation.system_under_test import Plant
+    from infra.simulation.system_under_test import SystemUnderTest
 
 Flows = Callable[[Policy], list[Flow]]
 
@@ -50,7 +50,7 @@ def _broken(rule: Callable[[Any, Any], Iterable[Any]]) -> Callable[[Any, Any], I
 class Operator:
     """The person on duty. `wrong`: what was not as it should be while something stood."""
 
-    plant: Plant
+    plant: SystemUnderTest
     halted: dict[TopicPartition, PartitionHalted] = field(default_factory=dict)
     resumed: int = 0
     skipped: int = 0
@@ -95,8 +95,8 @@ class Operator:
                 found.setdefault(event.target, []).append(event)
         return found
 
-    def _system(self) -> System:
-        return System(self.plant.log, self.plant.codec, self.plant.policy)
+    def _system(self) -> CommittedState:
+        return CommittedState(self.plant.log, self.plant.codec, self.plant.policy)
 
     def _is_shown(self, pauses: Iterable[str]) -> None:
         """A person has to hear of whatever stands."""

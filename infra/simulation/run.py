@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from infra.simulation.course import Run, SimulationReport
+from infra.simulation.course import SimulationReport, SimulationRun
 from infra.simulation.order_course import Conducted
 
-__all__ = ["Run", "SimulationReport", "begin", "simulate", "simulate_many"]
+__all__ = ["SimulationReport", "SimulationRun", "begin", "simulate", "simulate_many"]
 
 
-def begin(seed: int) -> Run:
+def begin(seed: int) -> SimulationRun:
     """The simulation of a seed, at its beginning. Where crossdock runs the orders (odd seeds) and where it looks on (even)."""
-    return Conducted(seed) if seed % 2 else Run(seed)
+    return Conducted(seed) if seed % 2 else SimulationRun(seed)
 
 
 def simulate(seed: int) -> SimulationReport:

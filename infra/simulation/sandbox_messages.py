@@ -9,28 +9,28 @@ from decimal import Decimal
 from typing import Any
 
 from infra.simulation.erp import KEYS
-from infra.simulation.facts import ErpFact, Execution, Message, WmsFact
+from infra.simulation.facts import ErpFact, Execution, RawMessage, WmsFact
 
 Move = tuple[str, str, str, str, Decimal]
 AMOUNTS = ("qty", "qty_ordered", "qty_allocated", "qty_shipped", "qty_invoiced")
 
 
-def by_erp(told: Mapping[str, Any]) -> Message:
+def by_erp(told: Mapping[str, Any]) -> RawMessage:
     """A change of one row, as Debezium has it."""
     table, value = str(told["topic"]).rpartition(".")[2], told["value"]
     row = {name: Decimal(part) if name in AMOUNTS else part for name, part in value["after"].items()}
     source = value["source"]
     fact = ErpFact(table, tuple(row[name] for name in KEYS[table]), row, source["lsn"], source["ts_ms"])
-    return Message(f"raw.erp.{table}", _json(told["key"]), _json(value), (), fact, "applied")
+    return RawMessage(f"raw.erp.{table}", _json(told["key"]), _json(value), (), fact, "applied")
 
 
-def by_wms(told: Mapping[str, Any]) -> Message:
+def by_wms(told: Mapping[str, Any]) -> RawMessage:
     """An event of the warehouse."""
     kind, site = told["type"], told["site"]
     moves, count, done = _meaning(kind, site, told)
     at_ms = int(datetime.fromisoformat(told["occurred_at"]).timestamp() * 1000)
     fact = WmsFact(told["event_id"], told["sequence"], kind, at_ms, moves=moves, count=count, executions=done)
-    return Message("raw.wms", None, _json(told), (), fact, "applied")
+    return RawMessage("raw.wms", None, _json(told), (), fact, "applied")
 
 
 def _meaning(

@@ -9,9 +9,9 @@ from datetime import date
 from decimal import Decimal
 
 from infra.simulation import feeds
-from infra.simulation.facts import Message, OrderFact, WmsFact
-from infra.simulation.feeds import BASE, Place, Unit
-from infra.simulation.world import CHANNELS, ItemKind, World, money
+from infra.simulation.facts import OrderFact, RawMessage, WmsFact
+from infra.simulation.feeds import BASE, StockPlace, WireUnit
+from infra.simulation.world import CHANNELS, ItemKind, SimulatedWorld, money
 
 NO_DAYS = (date.min, date(1900, 1, 1), date.max)
 """Days that mean "unknown" or "never"."""
@@ -23,23 +23,23 @@ ITEMS = tuple(ItemKind(name, "EA", BASE, ()) for name in ("NEW-1", "NEW-2", "SKU
 class Strays:
     """Whoever mistypes. Some of what he names the ERP has one day, some never."""
 
-    world: World
+    world: SimulatedWorld
 
-    def warehouse(self) -> list[Message]:
+    def warehouse(self) -> list[RawMessage]:
         """A few strange messages of the warehouse."""
-        acts: tuple[Callable[[], list[Message]], ...] = (
+        acts: tuple[Callable[[], list[RawMessage]], ...] = (
             self._elsewhere, self._elsewhere, self._moved, self._new_item, self._no_unit, self._no_status, self._padded,
             self._same_number, self._shipped_again, self._never_expires,
         )  # fmt: skip
         dice = self.world.random
         return [message for _ in range(dice.randint(1, 4)) for message in dice.choice(acts)()]
 
-    def _place(self) -> tuple[ItemKind, Place]:
+    def _place(self) -> tuple[ItemKind, StockPlace]:
         w = self.world
         kind = w.random.choice(w.items)
         return kind, w.place(kind, w.random.choice(w.wms_sites))
 
-    def _elsewhere(self) -> list[Message]:
+    def _elsewhere(self) -> list[RawMessage]:
         """Goods at a site that the ERP does not have, or not yet."""
         w, (kind, place) = self.world, self._place()
         w.met["mistyped site"] += 1
@@ -48,30 +48,30 @@ class Strays:
             return [w.warehouse.counted(w.earlier(), place, "usable", w.some(kind, 0, 20))]
         return [w.warehouse.received(w.earlier(), place, w.some(kind, 1, 9), "usable")]
 
-    def _moved(self) -> list[Message]:
+    def _moved(self) -> list[RawMessage]:
         w, (kind, place) = self.world, self._place()
         w.met["moved to a mistyped site"] += 1
         return [w.warehouse.moved(w.earlier(), place, w.random.choice(SITES), w.some(kind, 1, 4))]
 
-    def _new_item(self) -> list[Message]:
+    def _new_item(self) -> list[RawMessage]:
         w, (_, place) = self.world, self._place()
         w.met["unknown item"] += 1
         kind = w.random.choice(ITEMS)
-        return [w.warehouse.received(w.earlier(), Place(kind.item, place.site), w.some(kind, 1, 9), "usable")]
+        return [w.warehouse.received(w.earlier(), StockPlace(kind.item, place.site), w.some(kind, 1, 9), "usable")]
 
-    def _no_unit(self) -> list[Message]:
+    def _no_unit(self) -> list[RawMessage]:
         """In pallets, which no item has."""
         w, (_, place) = self.world, self._place()
         w.met["unknown unit"] += 1
         return [w.warehouse.uncounted(w.earlier(), place)]
 
-    def _no_status(self) -> list[Message]:
+    def _no_status(self) -> list[RawMessage]:
         w, (_, place) = self.world, self._place()
         w.met["unknown status"] += 1
         message = w.warehouse.received(w.earlier(), place, Decimal(1), "lost")
         return [replace(message, fact=None, fate="dead-lettered")]
 
-    def _padded(self) -> list[Message]:
+    def _padded(self) -> list[RawMessage]:
         """Codes as a database with columns of fixed length has them."""
         w, (kind, place) = self.world, self._place()
         w.met["padded code"] += 1
@@ -80,7 +80,7 @@ class Strays:
         body |= {"item": f"{body['item']:<12}", "site": f"{body['site']:<6}"}
         return [replace(message, value=json.dumps(body).encode())]
 
-    def _same_number(self) -> list[Message]:
+    def _same_number(self) -> list[RawMessage]:
         """Another warehouse counts as the first does, and neither says which it is."""
         w, (kind, place) = self.world, self._place()
         used = [m.fact.sequence for m in w.delivered[-80:] if isinstance(m.fact, WmsFact)]
@@ -93,7 +93,7 @@ class Strays:
         fact = replace(message.fact, event_id=body["event_id"], sequence=body["sequence"])
         return [replace(message, value=json.dumps(body).encode(), fact=fact)]
 
-    def _shipped_again(self) -> list[Message]:
+    def _shipped_again(self) -> list[RawMessage]:
         """A shipment under another event's id: it left once."""
         w = self.world
         sent = [m for m in w.delivered if isinstance(m.fact, WmsFact) and m.fact.kind == "shipment.confirmed"]
@@ -102,7 +102,7 @@ class Strays:
         w.met["shipment sent again"] += 1
         return [w.warehouse.again(w.random.choice(sent), w.now_ms)]
 
-    def _never_expires(self) -> list[Message]:
+    def _never_expires(self) -> list[RawMessage]:
         """A lot that expires on a day that means none."""
         w, (kind, place) = self.world, self._place()
         w.met["lot without a last day"] += 1
@@ -110,7 +110,7 @@ class Strays:
         body = json.loads(message.value or b"") | {"expires_on": w.random.choice(NO_DAYS).isoformat()}
         return [replace(message, value=json.dumps(body).encode())]
 
-    def orders(self) -> list[Message]:
+    def orders(self) -> list[RawMessage]:
         """An order of what nobody has, or from where nobody is: nobody speaks of it again."""
         w, dice = self.world, self.world.random
         ref, kind = f"T{w.number()}", dice.choice(w.items)
@@ -122,7 +122,7 @@ class Strays:
 
     # --- what the ERP does about it ----------------------------------------------------------------------------------------
 
-    def known_at_last(self) -> list[Message]:
+    def known_at_last(self) -> list[RawMessage]:
         """The ERP has a site or an item that was named before."""
         w, dice = self.world, self.world.random
         tx = w.erp.begin()
@@ -138,7 +138,7 @@ class Strays:
         w.erp.commit(tx)
         return self._all_of_erp()
 
-    def repacked(self) -> list[Message]:
+    def repacked(self) -> list[RawMessage]:
         """From now on another number of pieces makes a pack; documents that are under way keep theirs."""
         w, dice = self.world, self.world.random
         packed = [kind for kind in w.items if kind.pack is not BASE]
@@ -147,13 +147,13 @@ class Strays:
         w.met["pack size changed"] += 1
         kind = dice.choice(packed)
         size = dice.choice([Decimal(size) for size in (4, 6, 10, 12) if size != kind.pack.size])
-        w.items[w.items.index(kind)] = replace(kind, pack=Unit(kind.pack.name, size))
+        w.items[w.items.index(kind)] = replace(kind, pack=WireUnit(kind.pack.name, size))
         tx = w.erp.begin()
         w.erp.put(tx, "item", w.erp.rows["item"][(kind.item,)] | {"pack_qty": money(size)})
         w.erp.commit(tx)
         return self._all_of_erp()
 
-    def in_packs(self) -> list[Message]:
+    def in_packs(self) -> list[RawMessage]:
         """An order in packs, to be under way when they change."""
         w, dice = self.world, self.world.random
         packed = [kind for kind in w.items if kind.pack is not BASE]
@@ -166,7 +166,7 @@ class Strays:
         w.sold("web", ref, fact, (kind.pack,))
         return [feeds.placed("web", ref, w.now_ms, fact, (kind.pack,))]
 
-    def _all_of_erp(self) -> list[Message]:
+    def _all_of_erp(self) -> list[RawMessage]:
         w = self.world
         rest, w.heard = w.erp.stream[w.heard :], len(w.erp.stream)
         return w.interleave(rest)

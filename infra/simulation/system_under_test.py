@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from infra.simulation.channel_people import Release, Reserve
-from infra.simulation.facts import Message
+from infra.simulation.channel_people import ReservationRelease, Reserve
+from infra.simulation.facts import RawMessage
 from infra.simulation.person import Operator
 from infra.simulation.world import CHANNELS
 from schemas import topics
@@ -17,7 +17,7 @@ from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
 from streams.engine.limits import Limits, SourceLimit
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
-from streams.engine.memory.log import Crash, Faults, MemoryLog
+from streams.engine.memory.log import Crash, LogFaults, MemoryLog
 from streams.engine.partition import Flow, PartitionHalted
 from streams.engine.partitions import partition_of
 from streams.engine.worker import GROUP, Pace, Worker
@@ -61,7 +61,7 @@ def all_topics() -> list[topics.Topic]:
 
 
 @dataclass(slots=True)
-class Plant:
+class SystemUnderTest:
     """A log, its workers and their mishaps, all from one seed.
 
     `beside`: what others do while workers work, one thing at a time; it returns whether there was any. `died` hears of crashes.
@@ -70,7 +70,7 @@ class Plant:
     dice: Random
     policy: Policy
     codec: Codec
-    faults: Faults
+    faults: LogFaults
     crash: float
     workers_wanted: int
     flows: Flows = all_flows
@@ -156,7 +156,7 @@ class Plant:
             except Unavailable:
                 self.unavailable += 1
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Iterable[RawMessage]) -> None:
         """Raw messages, in order; the sender may see fit to send several at once."""
         batch: list[Outgoing] = []
         for message in messages:
@@ -167,7 +167,7 @@ class Plant:
         if batch:
             self.append(batch)
 
-    def _raw(self, message: Message) -> Outgoing:
+    def _raw(self, message: RawMessage) -> Outgoing:
         partitions = self.log.partitions(message.topic)
         partition = partition_of(message.key, partitions) if message.key is not None else 0
         return Outgoing(message.topic, partition, message.key, message.value, message.headers)
@@ -185,12 +185,12 @@ class Plant:
         value, topic = self.codec.encode(event), topics.PROMISE_INBOX
         self.append([Outgoing(topic.name, index, b"clock", value) for index in range(topic.partitions)])
 
-    def command(self, command: Reserve | Release) -> None:
+    def command(self, command: Reserve | ReservationRelease) -> None:
         """A request of a channel."""
         event: ReserveStock | ReleaseReservation
         name = request_id(command)
         header = self.header("api", f"api:{name}") | {"item": command.item, "request_id": name}
-        if isinstance(command, Release):
+        if isinstance(command, ReservationRelease):
             event = ReleaseReservation(**header, reservation_id=command.reservation_id)
         else:
             event = ReserveStock(
@@ -262,6 +262,6 @@ _INPUTS = tuple(
 )
 
 
-def request_id(command: Reserve | Release) -> str:
+def request_id(command: Reserve | ReservationRelease) -> str:
     """The key a command is sent under."""
-    return f"release {command.reservation_id}" if isinstance(command, Release) else command.reservation_id
+    return f"release {command.reservation_id}" if isinstance(command, ReservationRelease) else command.reservation_id

@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 
 from infra.sandbox.crm import Crm
-from infra.sandbox.erp import Erp, ErpOptions
+from infra.sandbox.erp import ErpOptions, SandboxErp
 from infra.sandbox.master import Master
 from infra.sandbox.store import MemoryStore
-from infra.sandbox.values import Answer
-from infra.sandbox.wms import Wms, WmsOptions
+from infra.sandbox.values import HttpAnswer
+from infra.sandbox.wms import SandboxWms, WmsOptions
 from infra.simulation import sandbox_messages
-from infra.simulation.facts import ErpFact, Message
-from infra.simulation.world import World
+from infra.simulation.facts import ErpFact, RawMessage
+from infra.simulation.world import SimulatedWorld
 
 NAMES = ("erp", "wms", "crm", "portal")
 SECRET = "both know it"  # noqa: S105 - of a simulated system
@@ -46,7 +46,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenCall:
     """A call that took effect: what was asked, and the answer."""
 
     name: str
@@ -62,10 +62,10 @@ class Systems:
     `shown`: the largest quantity the ERP's feed has shown of a line not cancelled. `meddled`: orders the ERP's people changed.
     """
 
-    def __init__(self, world: World, dice: Random) -> None:
+    def __init__(self, world: SimulatedWorld, dice: Random) -> None:
         self.world = world
         self.trouble = {name: Trouble() for name in NAMES}
-        self.taken: dict[tuple[str, str], Taken] = {}
+        self.taken: dict[tuple[str, str], TakenCall] = {}
         self.wrong: list[str] = []
         self.shown: dict[tuple[str, int], Decimal] = {}
         self.meddled: set[str] = set()
@@ -75,15 +75,17 @@ class Systems:
         pace = dice.choice((1, 1, 30))
         own = dice.choice((0.0, 0.0, 0.3))
         self._meddles = own > 0
-        self.erp = Erp(MemoryStore(), self._master, world.seed, ErpOptions(dice.choice((200, 5_000)) * pace, own, 4_000 * pace))
+        self.erp = SandboxErp(
+            MemoryStore(), self._master, world.seed, ErpOptions(dice.choice((200, 5_000)) * pace, own, 4_000 * pace)
+        )
         options = WmsOptions(
             stock_milli=dice.randint(8, 40) * 1000,
             start_ms=500 * pace, pick_ms=dice.choice((500, 4_000)) * pace, ship_ms=1_000 * pace, return_ms=20_000 * pace,
             short=dice.choice((0.0, 0.15)), substituted=dice.choice((0.0, 0.2)), split=dice.choice((0.0, 0.2)), returned=0.1,
         )  # fmt: skip
-        self.wms = Wms(MemoryStore(), self._master, world.seed, options)
+        self.wms = SandboxWms(MemoryStore(), self._master, world.seed, options)
         self.told = {"crm": Crm(MemoryStore(), SECRET), "portal": Crm(MemoryStore(), SECRET)}
-        self._held: list[Message] = []
+        self._held: list[RawMessage] = []
 
     def learn(self) -> None:
         """The ERP's master data as it is now; the WMS has the same."""
@@ -119,12 +121,12 @@ class Systems:
         before = self.taken.get((name, key))
         answer = self._answer(name, key, path, body, request)
         if before is None:
-            self._take_down(name, key, Taken(name, path, body, answer.status, answer.body))
+            self._take_down(name, key, TakenCall(name, path, body, answer.status, answer.body))
         elif (before.path, before.body) != (path, body):
             self.wrong.append(f"the {name} was asked two things under the key {key}")
         return httpx.Response(answer.status, json=answer.body)
 
-    def _answer(self, name: str, key: str, path: str, body: Any, request: httpx.Request) -> Answer:
+    def _answer(self, name: str, key: str, path: str, body: Any, request: httpx.Request) -> HttpAnswer:
         now = self.world.now_ms
         parts = path.strip("/").split("/", 2)
         match name, parts:
@@ -144,9 +146,9 @@ class Systems:
                 signature = request.headers.get("X-Crossdock-Signature", "")
                 return self.told[name].notify(key, request.content, signature, now)
             case _:
-                return Answer(404, {"reason": f"{name} has no {path}."})
+                return HttpAnswer(404, {"reason": f"{name} has no {path}."})
 
-    def _take_down(self, name: str, key: str, call: Taken) -> None:
+    def _take_down(self, name: str, key: str, call: TakenCall) -> None:
         """Write down what took effect, and hold it against what may never be."""
         if "revision" in (call.body or {}):
             same = [k for (n, k), t in self.taken.items() if (n, t.path) == (name, call.path) and t.body == call.body]
@@ -212,17 +214,17 @@ class Systems:
 
     # --- what they tell --------------------------------------------------------------------------------------------------
 
-    def advance(self, *, is_all: bool = False) -> list[Message]:
+    def advance(self, *, is_all: bool = False) -> list[RawMessage]:
         """Let them work until now: what arrives of what they tell, perhaps late or twice. `is_all`: nothing is held back."""
         now = self.world.now_ms
-        fresh: list[Message] = []
+        fresh: list[RawMessage] = []
         if not self.is_down("erp"):
             before = self._asked_for()
             fresh += map(sandbox_messages.by_erp, self.erp.advance(now))
             self.meddled |= {order_id for order_id, lines in self._asked_for().items() if lines != before[order_id]}
         if not self.is_down("wms"):
             fresh += map(sandbox_messages.by_wms, self.wms.advance(now))
-        going: list[Message] = []
+        going: list[RawMessage] = []
         held, self._held = self._held, []
         for message in fresh:
             trouble = self.trouble["wms" if message.topic == "raw.wms" else "erp"]
@@ -235,7 +237,7 @@ class Systems:
             self._show(message)
         return going
 
-    def _show(self, message: Message) -> None:
+    def _show(self, message: RawMessage) -> None:
         fact = message.fact
         if isinstance(fact, ErpFact) and fact.row is not None and fact.table == "sales_order_line" and fact.row["status"] != "X":
             order_id = next((name for name, order in self.erp_orders().items() if order["order_no"] == fact.key[0]), None)

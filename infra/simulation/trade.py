@@ -12,13 +12,13 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from infra.simulation import feeds
-from infra.simulation.channel_people import Release, Reserve, Shops
-from infra.simulation.erp_people import BESIDE_RUNS, Office
-from infra.simulation.facts import Message, OrderFact
+from infra.simulation.channel_people import Channels, ReservationRelease, Reserve
+from infra.simulation.erp_people import BESIDE_RUNS, ErpUsers
+from infra.simulation.facts import OrderFact, RawMessage
 from infra.simulation.feeds import BASE
 from infra.simulation.history import flood, repetitions, rubbish
 from infra.simulation.systems import NAMES, Systems, Trouble
-from infra.simulation.world import CHANNELS, HOUR_MS, MINUTE_MS, World
+from infra.simulation.world import CHANNELS, HOUR_MS, MINUTE_MS, SimulatedWorld
 
 SECOND_MS = 1_000
 PAUSES_MS = (200, SECOND_MS, 5 * SECOND_MS, 30 * SECOND_MS, 5 * MINUTE_MS, 45 * MINUTE_MS, 9 * HOUR_MS)
@@ -41,21 +41,21 @@ class TryAgain:
     obligation_id: str
 
 
-Command = Reserve | Release | LetGo | TryAgain
+Command = Reserve | ReservationRelease | LetGo | TryAgain
 
 
 @dataclass(frozen=True, slots=True)
-class TradeStep:
+class OrderStep:
     """As `history.Step`. `beats`: so much time passes after it, bit by bit."""
 
     label: str
     now_ms: int
-    messages: tuple[Message, ...] = ()
+    messages: tuple[RawMessage, ...] = ()
     commands: tuple[Command, ...] = ()
     beats: tuple[int, ...] = ()
 
 
-class Seen(Protocol):
+class ObservedByPeople(Protocol):
     """What the world's people see of the system under test."""
 
     def alive_reservations(self) -> list[tuple[str, str]]:
@@ -71,36 +71,36 @@ class Seen(Protocol):
         ...
 
 
-class Town(World):
+class OrderWorld(SimulatedWorld):
     """A world with prices people pay, and customers with limits that matter."""
 
     def price_row(self, item: str) -> dict[str, Any]:
         """A price reference."""
-        return World.price_row(self, item) | {
+        return SimulatedWorld.price_row(self, item) | {
             "unit_price": (Decimal(self.random.randint(4, 120)) / 4).quantize(Decimal("0.0001"))
         }
 
     def customer_row(self, customer: str) -> dict[str, Any]:
         """A customer with one limit or another, or none."""
         limit = self.random.choice((None, None, Decimal(150), Decimal("600.5"), Decimal(3000)))
-        return World.customer_row(self, customer) | {"credit_limit": limit, "credit_hold": self.random.random() < 0.1}
+        return SimulatedWorld.customer_row(self, customer) | {"credit_limit": limit, "credit_hold": self.random.random() < 0.1}
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
+class OrderHistory:
     """The year's business, from one seed."""
 
-    world: Town
+    world: OrderWorld
     systems: Systems
-    seen: Seen
+    seen: ObservedByPeople
 
-    def play(self) -> Iterator[TradeStep]:
+    def play(self) -> Iterator[OrderStep]:
         """Steps, one at a time, as in `history.play`."""
         w = self.world
-        office, shops = Office(w, BESIDE_RUNS), Shops(w)
+        office, shops = ErpUsers(w, BESIDE_RUNS), Channels(w)
         self.systems.wms.announce(w.now_ms)
         yield self._step("load", w.interleave(w.erp.snapshot()))
-        acts: tuple[tuple[str, int, Callable[[], list[Message]]], ...] = (
+        acts: tuple[tuple[str, int, Callable[[], list[RawMessage]]], ...] = (
             ("office", 3, office.day),
             ("sell", 7, self._sell),
             ("change", 4, shops.change),
@@ -123,19 +123,19 @@ class Trade:
         rest, w.heard = w.erp.stream[w.heard :], len(w.erp.stream)
         yield self._step("rest", w.interleave(rest))
 
-    def _step(self, label: str, messages: list[Message], commands: Sequence[Command] = ()) -> TradeStep:
+    def _step(self, label: str, messages: list[RawMessage], commands: Sequence[Command] = ()) -> OrderStep:
         w = self.world
         self.systems.learn()
         repeated = repetitions(w, messages)
         w.delivered.extend(repeated)
         beats = [w.random.choice((100, 600, 2 * SECOND_MS, 9 * SECOND_MS, 40 * SECOND_MS)) for _ in range(w.random.randint(1, 4))]
-        return TradeStep(label, w.now_ms, tuple(repeated), tuple(commands), tuple(beats))
+        return OrderStep(label, w.now_ms, tuple(repeated), tuple(commands), tuple(beats))
 
-    def _sell(self) -> list[Message]:
+    def _sell(self) -> list[RawMessage]:
         orders = [self._order() for _ in range(self.world.random.randint(1, 3))]
         return self.world.interleave([message for order in orders for message in order])
 
-    def _order(self) -> list[Message]:
+    def _order(self) -> list[RawMessage]:
         """An order at the prices people see, now and then at one they would like; some are sent twice."""
         w, dice = self.world, self.world.random
         channel, ref = dice.choice(CHANNELS), f"X{w.number()}"
@@ -157,7 +157,7 @@ class Trade:
         price: Decimal = prices[-1]["unit_price"]
         return price * 2 if self.world.random.random() < 0.06 else price
 
-    def _receive(self) -> list[Message]:
+    def _receive(self) -> list[RawMessage]:
         """Goods come into the warehouse, without a word to the ERP."""
         w, dice = self.world, self.world.random
         for _ in range(dice.randint(1, 4)):
@@ -166,7 +166,7 @@ class Trade:
             self.systems.wms.receive({"site": site, "item": kind.item, "qty": qty}, w.now_ms)
         return []
 
-    def _trouble(self) -> list[Message]:
+    def _trouble(self) -> list[RawMessage]:
         """Another weather for one or two of the systems."""
         w, dice = self.world, self.world.random
         for name in dice.sample(NAMES, dice.randint(1, 2)):
@@ -176,12 +176,12 @@ class Trade:
             self.systems.trouble[name] = Trouble(w.now_ms + down_ms, slow, lost, doubled, repeated, late, broken)
         return []
 
-    def _rush(self, office: Office, shops: Shops) -> list[Message]:
+    def _rush(self, office: ErpUsers, shops: Channels) -> list[RawMessage]:
         self._receive()
         self._trouble()
         return self.world.interleave([*office.day(), *shops.change(), *self._sell()])
 
-    def _people(self, shops: Shops) -> list[Command]:
+    def _people(self, shops: Channels) -> list[Command]:
         """Carts; orders let go; what was given up tried again."""
         dice = self.world.random
         found: list[Command] = [*shops.carts(self.seen.alive_reservations())] if dice.random() < 0.3 else []

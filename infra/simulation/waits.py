@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.simulation.observe import System
+from infra.simulation.observe import CommittedState
 from infra.simulation.oracle import Oracle
 from schemas import topics
 from streams.engine.fates import NAMESPACE, EngineTables
@@ -16,7 +16,7 @@ from tables.common.table import row_types
 ROWS = row_types(EngineTables)
 
 
-def waits(oracle: Oracle, system: System) -> Iterator[str]:
+def waits(oracle: Oracle, system: CommittedState) -> Iterator[str]:
     """The promise fold's events that wait."""
     facts: set[str] = set()
     events: set[str] = set()

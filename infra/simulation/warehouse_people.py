@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from infra.simulation.facts import Message
-from infra.simulation.feeds import BASE, Place
-from infra.simulation.world import MINUTE_MS, OpenLine, Staged, World
+from infra.simulation.facts import RawMessage
+from infra.simulation.feeds import BASE, StockPlace
+from infra.simulation.world import MINUTE_MS, OpenLine, SimulatedWorld, Staged
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
+class WarehousePeople:
     """The warehouse's people."""
 
-    world: World
+    world: SimulatedWorld
 
-    def opening(self) -> list[Message]:
+    def opening(self) -> list[RawMessage]:
         """A count of everything."""
         w = self.world
         return [
@@ -25,11 +25,11 @@ class Floor:
             for site in w.wms_sites
         ]
 
-    def stock(self) -> list[Message]:
+    def stock(self) -> list[RawMessage]:
         """Goods in, corrections, counts of an hour ago: late, out of order, in packs."""
         return self.world.disorder([self._stock_event() for _ in range(self.world.random.randint(3, 8))])
 
-    def _stock_event(self) -> Message:
+    def _stock_event(self) -> RawMessage:
         w, dice = self.world, self.world.random
         kind, site, at_ms = dice.choice(w.items), dice.choice(w.wms_sites), w.earlier()
         place = w.place(kind, site)
@@ -57,13 +57,13 @@ class Floor:
         before, after = dice.choice(changes)
         return w.warehouse.status_changed(at_ms, place, before, after, w.some(kind, 1, 5))
 
-    def pick(self, lines: list[OpenLine]) -> list[Message]:
+    def pick(self, lines: list[OpenLine]) -> list[RawMessage]:
         """The floor works on what is allocated: in full, in part, short, or with something else."""
         dice = self.world.random
         chosen = [line for line in lines if line.site in self.world.wms_sites and dice.random() < 0.6]
         return self.world.disorder([message for line in chosen for message in self._work(line)])
 
-    def _work(self, line: OpenLine) -> list[Message]:
+    def _work(self, line: OpenLine) -> list[RawMessage]:
         w, dice = self.world, self.world.random
         kind = next(kind for kind in w.items if kind.item == line.item)
         place, at_ms = w.place(kind, line.site), w.now_ms - dice.randint(0, 5) * MINUTE_MS
@@ -82,10 +82,10 @@ class Floor:
         unit = w.counted_in(line.order_id, line.line, place, part, short)
         return [*found, w.warehouse.picked(at_ms, place, line.order_id, line.line, part, short, unit)]
 
-    def _stage(self, line: OpenLine, place: Place, qty: Decimal) -> None:
+    def _stage(self, line: OpenLine, place: StockPlace, qty: Decimal) -> None:
         self.world.staged.append(Staged(line.order_id, line.line, place, qty))
 
-    def ship(self) -> list[Message]:
+    def ship(self) -> list[RawMessage]:
         """What is staged leaves, order by order, sometimes in two shipments; some of it comes back."""
         w, dice = self.world, self.world.random
         found, kept = [], []

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from infra.simulation import feeds
 from infra.simulation.erp import Database
-from infra.simulation.facts import Message, OrderFact
-from infra.simulation.feeds import BASE, Place, Unit, Warehouse
+from infra.simulation.facts import OrderFact, RawMessage
+from infra.simulation.feeds import BASE, StockPlace, WarehouseFeed, WireUnit
 
 START_MS = 1_793_631_600_000  # 2026-11-02T15:00:00Z
 MINUTE_MS = 60_000
@@ -36,7 +36,7 @@ class ItemKind:
 
     item: str
     base_uom: str
-    pack: Unit
+    pack: WireUnit
     lots: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ class OpenLine:
     qty: Decimal
 
 
-class View(Protocol):
+class SystemView(Protocol):
     """What the world's people see of the system under test."""
 
     def open_lines(self) -> list[OpenLine]:
@@ -69,12 +69,12 @@ class Staged:
 
     order_id: str
     line: int
-    place: Place
+    place: StockPlace
     qty: Decimal
 
 
 @dataclass(slots=True)
-class World:
+class SimulatedWorld:
     """The systems and what is known of their history. `erp_sites`: sites without a WMS. `heard`: the connector's position."""
 
     seed: int
@@ -84,13 +84,13 @@ class World:
     sites: list[str] = field(default_factory=list)
     erp_sites: frozenset[str] = frozenset()
     erp: Database = field(default_factory=lambda: Database(now_ms=START_MS))
-    warehouse: Warehouse = field(default_factory=Warehouse)
+    warehouse: WarehouseFeed = field(default_factory=WarehouseFeed)
     orders: dict[str, tuple[str, str, OrderFact]] = field(default_factory=dict)
-    packs: dict[tuple[str, int], tuple[str, Unit]] = field(default_factory=dict)
+    packs: dict[tuple[str, int], tuple[str, WireUnit]] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     staged: list[Staged] = field(default_factory=list)
     shipped: list[Staged] = field(default_factory=list)
-    delivered: list[Message] = field(default_factory=list)
+    delivered: list[RawMessage] = field(default_factory=list)
     heard: int = 0
     numbers: int = 0
     met: Counter[str] = field(default_factory=Counter)
@@ -122,18 +122,18 @@ class World:
         """Today (UTC), or so many days ahead."""
         return feeds.day(self.now_ms) + timedelta(days=ahead)
 
-    def place(self, kind: ItemKind, site: str) -> Place:
+    def place(self, kind: ItemKind, site: str) -> StockPlace:
         """The item at the site, in one of its lots."""
-        return Place(kind.item, site, self.random.choice(kind.lots) if kind.lots else None)
+        return StockPlace(kind.item, site, self.random.choice(kind.lots) if kind.lots else None)
 
-    def sold(self, channel: str, ref: str, fact: OrderFact, units: Sequence[Unit]) -> None:
+    def sold(self, channel: str, ref: str, fact: OrderFact, units: Sequence[WireUnit]) -> None:
         """A channel has placed an order, its lines in these units."""
         self.orders[fact.order_id] = (channel, ref, fact)
         for line, unit in zip(fact.lines, units, strict=True):
             if unit is not BASE:
                 self.packs[fact.order_id, line.line] = (line.item, unit)
 
-    def counted_in(self, order_id: str, line: int, place: Place, *quantities: Decimal) -> Unit:
+    def counted_in(self, order_id: str, line: int, place: StockPlace, *quantities: Decimal) -> WireUnit:
         """What the floor counts these units of a line in: often the packs they were ordered in, which are as large as then."""
         item, unit = self.packs.get((order_id, line), ("", BASE))
         if item != place.item or any(qty % unit.size for qty in quantities) or self.random.random() < 0.2:
@@ -141,9 +141,9 @@ class World:
         self.met["picked or shipped in packs"] += 1
         return unit
 
-    def interleave(self, messages: Sequence[Message]) -> list[Message]:
+    def interleave(self, messages: Sequence[RawMessage]) -> list[RawMessage]:
         """The same messages, each topic and key in order, topics and keys in random turns."""
-        queues: dict[tuple[str, bytes | None], list[Message]] = {}
+        queues: dict[tuple[str, bytes | None], list[RawMessage]] = {}
         for message in messages:
             queues.setdefault((message.topic, message.key), []).append(message)
         order = [name for name, queue in queues.items() for _ in queue]
@@ -151,7 +151,7 @@ class World:
         turns = {name: iter(queue) for name, queue in queues.items()}
         return [next(turns[name]) for name in order]
 
-    def disorder(self, messages: list[Message]) -> list[Message]:
+    def disorder(self, messages: list[RawMessage]) -> list[RawMessage]:
         """Bounded disorder: a message may come up to three places late."""
         ranks = [(index + self.random.choice((0, 0, 0, 1.5, 3.5)), index) for index in range(len(messages))]
         return [messages[index] for _, index in sorted(ranks)]
@@ -164,7 +164,7 @@ class World:
         if len(self.sites) > 1 and dice.random() < 0.4:
             self.erp_sites = frozenset({self.sites[-1]})
         for number in range(1, dice.randint(4, 6)):
-            pack = Unit("CS", Decimal(dice.choice((6, 12)))) if dice.random() < 0.5 else BASE
+            pack = WireUnit("CS", Decimal(dice.choice((6, 12)))) if dice.random() < 0.5 else BASE
             lots = ("L1", "L2") if number == 1 and dice.random() < 0.4 else ()
             self.items.append(ItemKind(f"SKU-{number}", dice.choice(("EA", "EA", "KG")), pack, lots))
         tx = self.erp.begin()

@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class AgentLimits:
     """How much an agent does at once, and by which clock (ms UTC) it looks at leases."""
 
     at_once: int
@@ -44,7 +44,7 @@ class _Outcome:
 
 
 async def deliver(
-    dispatches: AsyncIterator[Dispatch], calls: Mapping[str, Call], bounds: Bounds
+    dispatches: AsyncIterator[Dispatch], calls: Mapping[str, Call], bounds: AgentLimits
 ) -> AsyncIterator[DispatchAnswered]:
     """Make the call of each dispatch's kind, and answer as the calls end. Ends when the dispatches do."""
     running: set[asyncio.Task[DispatchAnswered | None]] = set()
@@ -75,7 +75,7 @@ async def _next(dispatches: AsyncIterator[Dispatch]) -> Dispatch | None:
     return await anext(dispatches, None)
 
 
-async def _attempt(dispatch: Dispatch, calls: Mapping[str, Call], bounds: Bounds) -> DispatchAnswered | None:
+async def _attempt(dispatch: Dispatch, calls: Mapping[str, Call], bounds: AgentLimits) -> DispatchAnswered | None:
     """One attempt's answer; none if its lease has run out: it has been dispatched again."""
     began_ms = bounds.clock_ms()
     left_ms = dispatch.lease_until_ms - began_ms - SLACK_MS

@@ -21,7 +21,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
 from streams.agents.delivery import Agent
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Fenced, Log, Outgoing, Unavailable
 from streams.engine.partitions import partition_of
 
@@ -49,7 +49,7 @@ class Tally:
         self._took.labels(endpoint).observe(answer.took_ms / 1000)
 
 
-class Shift:
+class DispatchRun:
     """Agents at work (`at_work`) until `stopping` is set and their queues have ended. None ends a queue."""
 
     def __init__(
@@ -59,9 +59,9 @@ class Shift:
         tally: Tally,
         clock_ms: Callable[[], int],
         stopping: threading.Event,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or ThreadKeeper()
         self._log = log
         self._codec = codec
         self._tally = tally

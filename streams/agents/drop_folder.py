@@ -36,7 +36,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff2
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DropFolderFormat:
     """What a folder's settings say of its files.
 
     `complete`: what shows that a file is whole: its last line ends (`newline`), it has not changed for `settled_s` (`rest`; both
@@ -54,7 +54,7 @@ class Declared:
     encoding: str | None = None
 
 
-WHOLE_LINES = Declared()
+WHOLE_LINES = DropFolderFormat()
 """Of a folder whose settings say nothing."""
 
 
@@ -68,7 +68,7 @@ class Unreadable(Exception):
 class Entries:
     """The entries of a folder, from one look to the next: which are whole, which never will be."""
 
-    def __init__(self, path: Path, declared: Declared, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, declared: DropFolderFormat, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._declared = declared
         self._clock_s = clock_s

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 from connectors.erp.client import ErpClient
 from schemas.deliveries import Dispatch, DispatchAnswered
-from streams.agents.delivery import Bounds, Call, deliver
+from streams.agents.delivery import AgentLimits, Call, deliver
 
 
-async def post_to_erp(dispatches: AsyncIterator[Dispatch], erp: ErpClient, bounds: Bounds) -> AsyncIterator[DispatchAnswered]:
+async def post_to_erp(
+    dispatches: AsyncIterator[Dispatch], erp: ErpClient, bounds: AgentLimits
+) -> AsyncIterator[DispatchAnswered]:
     """Orders whole, invoices for what has shipped, credit notes for what came back."""
     calls: dict[str, Call] = {
         "post_order": erp.post_order,

@@ -38,7 +38,7 @@ def dispatches_in(partitions: Iterable[TP]) -> frozenset[TopicPartition]:
     return frozenset(TopicPartition(at.topic, at.partition) for at in partitions if at.topic == topics.DISPATCH.name)
 
 
-class ActApp(faust.App):
+class FaustApp(faust.App):
     """One life of Faust: it is started once, and once it has stopped or crashed another takes its place.
 
     Raises `ValueError` for security settings that its Kafka client cannot follow.

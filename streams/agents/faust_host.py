@@ -16,17 +16,17 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.codec import Codec
-from streams.agents.dispatch_run import Roster, Shift
-from streams.agents.faust_app import GROUP, ActApp, retell
-from streams.agents.faust_life import START_S, Duty, Life, Patience
+from streams.agents.dispatch_run import DispatchRun, Roster
+from streams.agents.faust_app import GROUP, FaustApp, retell
+from streams.agents.faust_life import START_S, FaustDuties, FaustRun, FaustTimeouts
 from streams.agents.faust_security import credentials_of
 from streams.agents.host import Host, Leases
 from streams.agents.timers import Timer
 from streams.engine.kafka.log import KafkaSettings
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Log
 
-__all__ = ["FaustHost", "Patience", "Timer"]
+__all__ = ["FaustHost", "FaustTimeouts", "Timer"]
 
 _log = structlog.get_logger(__name__)
 
@@ -48,27 +48,27 @@ class FaustHost(Host):
         clock_ms: Callable[[], int],
         registry: CollectorRegistry,
         on_halt: Callable[[str], None],
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
         kafka: KafkaSettings,
         timers: Sequence[Timer] = (),
         group: str = GROUP,
-        patience: Patience | None = None,
+        patience: FaustTimeouts | None = None,
     ) -> None:
-        keeper = keeper or Keeper()
+        keeper = keeper or ThreadKeeper()
         super().__init__(log, codec, roster, leases, clock_ms=clock_ms, registry=registry, on_halt=on_halt, keeper=keeper)
         credentials_of(kafka.clients)
         self._kafka = kafka
-        self._duty = Duty(log, codec, leases, clock_ms, tuple(timers), keeper, group, patience or Patience())
+        self._duty = FaustDuties(log, codec, leases, clock_ms, tuple(timers), keeper, group, patience or FaustTimeouts())
         self._lives = Counter("crossdock_agent_lives", "How often Faust was begun: once, and after each crash", registry=registry)
 
-    async def _feed(self, shift: Shift) -> None:
+    async def _feed(self, run: DispatchRun) -> None:
         retell()
         asked = asyncio.create_task(self._stop_asked())
         failures = 0
         while not _is_over(asked):
             began = time.monotonic()
             self._lives.inc()
-            life = Life(ActApp(self._kafka, self._duty.group, self._duty.patience.away_s), shift, self._duty)
+            life = FaustRun(FaustApp(self._kafka, self._duty.group, self._duty.patience.away_s), run, self._duty)
             try:
                 reason = await life.run(asked)
                 if reason is not None:
@@ -77,7 +77,7 @@ class FaustHost(Host):
                 await life.end()
             if reason is not None:
                 failures = 0 if time.monotonic() - began > START_S else failures + 1
-                await shift.pause(failures)
+                await run.pause(failures)
 
     async def _stop_asked(self) -> None:
         while not self._stopping.is_set():

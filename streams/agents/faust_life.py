@@ -17,11 +17,11 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
 from schemas.records import Record
-from streams.agents.dispatch_run import GRACE_S, Shift
-from streams.agents.faust_app import ActApp, dispatches_in
+from streams.agents.dispatch_run import GRACE_S, DispatchRun
+from streams.agents.faust_app import FaustApp, dispatches_in
 from streams.agents.host import PAGE, DoesNotStop, Leases, first_leased, places
 from streams.agents.timers import Timer
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 
 START_S = 60.0
@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class FaustTimeouts:
     """`stuck_s`: a record that waits unread for so long means that Faust has wedged. `away_s`: so has an event loop that asks for
     no records for so long, and its partitions are given to others.
     """
@@ -42,7 +42,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Duty:
+class FaustDuties:
     """What every life has to do."""
 
     log: Log
@@ -50,17 +50,17 @@ class Duty:
     leases: Leases
     clock_ms: Callable[[], int]
     timers: Sequence[Timer]
-    keeper: Keeper
+    keeper: ThreadKeeper
     group: str
-    patience: Patience
+    patience: FaustTimeouts
 
 
-class Life:
+class FaustRun:
     """Faust hands dispatches to a shift. `run` it once, then `end` it."""
 
-    def __init__(self, app: ActApp, shift: Shift, duty: Duty) -> None:
+    def __init__(self, app: FaustApp, run: DispatchRun, duty: FaustDuties) -> None:
         self._app = app
-        self._shift = shift
+        self._shift = run
         self._duty = duty
         self._owned: frozenset[TopicPartition] = frozenset()
         self._read: dict[TopicPartition, int] = {}
@@ -132,7 +132,7 @@ class Life:
         except Unavailable:
             return True  # a call too many is absorbed by its idempotency key, one too few would wait for its lease
 
-    async def _assigned(self, _: ActApp, assigned: Iterable[TP], **__: Any) -> None:
+    async def _assigned(self, _: FaustApp, assigned: Iterable[TP], **__: Any) -> None:
         """Faust moves every partition at each change of the group, and gives most of them back: what is in hand stays so."""
         now = dispatches_in(assigned)
         for at in now - self._owned:

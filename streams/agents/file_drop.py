@@ -22,14 +22,24 @@ from connectors.files.layout import HEADER as LAYOUT
 from connectors.files.orders_csv.translate import RowReport, report
 from schemas.errors import BadMessage
 from schemas.topics import raw_channel
-from streams.agents.drop_folder import AT_ONCE, Declared, Entries, Unreadable, ahead, clean_name, free, read_bounded, write_report
+from streams.agents.drop_folder import (
+    AT_ONCE,
+    DropFolderFormat,
+    Entries,
+    Unreadable,
+    ahead,
+    clean_name,
+    free,
+    read_bounded,
+    write_report,
+)
 from streams.engine.log import Outgoing
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class ClaimedFile:
     """A claimed file: the records to write, then `Folder.finish`. `orders`: the order of each record as its rows name it.
 
     `ids`: the ids of the orders that can be taken, by that name. `notes`: what else is to be said of the file. `is_away`: it is
@@ -45,7 +55,7 @@ class Dropped:
     notes: list[str] = field(default_factory=list)
     is_away: bool = False
 
-    def to(self, outcomes: dict[str, tuple[str, str]]) -> Dropped:
+    def to(self, outcomes: dict[str, tuple[str, str]]) -> ClaimedFile:
         """The same, with the rows' outcomes by order: what really became of them, and why."""
         rows = [
             replace(row, outcome=outcomes[row.order][0], reason=outcomes[row.order][1])
@@ -59,9 +69,9 @@ class Dropped:
 class Folder:
     """A watched folder of one channel."""
 
-    def __init__(self, path: Path, channel: str, declared: Declared | None = None) -> None:
+    def __init__(self, path: Path, channel: str, declared: DropFolderFormat | None = None) -> None:
         self.path = path
-        self.declared = declared or Declared()
+        self.declared = declared or DropFolderFormat()
         self._topic = raw_channel(channel).name
         self._claimed = path / ".claimed"
         self._entries = Entries(path, self.declared)
@@ -87,12 +97,12 @@ class Folder:
         names = sorted(entry.name for entry in self._claimed.iterdir())
         return [name for name in names if name not in self.pending][:AT_ONCE]
 
-    def reject(self) -> list[Dropped]:
+    def reject(self) -> list[ClaimedFile]:
         """Put away what the last look found to be no order file. Returns it, for its exceptions."""
         return [dropped for path, error in self._unfit[:AT_ONCE] if (dropped := self._rejected(path, error)) is not None]
 
-    def _rejected(self, path: Path, error: Unreadable) -> Dropped | None:
-        dropped = Dropped(clean_name(path.name), [], [], str(error), is_away=True)
+    def _rejected(self, path: Path, error: Unreadable) -> ClaimedFile | None:
+        dropped = ClaimedFile(clean_name(path.name), [], [], str(error), is_away=True)
         if self._move(path, self.path / "rejected" / dropped.name):
             self._report(dropped, dropped.name)
             return dropped
@@ -114,7 +124,7 @@ class Folder:
             return False
         return True
 
-    def take(self, name: str, at_ms: int) -> Dropped | None:
+    def take(self, name: str, at_ms: int) -> ClaimedFile | None:
         """Read a claimed file; none if it is gone."""
         path = self._claimed / name
         try:
@@ -126,18 +136,18 @@ class Folder:
         except FileNotFoundError:
             return None
         except BadMessage as error:
-            return Dropped(name, [], [], f"{error.reason}; {error.hint}")
+            return ClaimedFile(name, [], [], f"{error.reason}; {error.hint}")
         except Unreadable as error:
-            return Dropped(name, [], [], str(error))
+            return ClaimedFile(name, [], [], str(error))
         except Exception as error:
             _log.exception("a file cannot be processed", file=name)
             why = f"it cannot be processed ({type(error).__name__}); this is a defect of crossdock: see its log"
-            return Dropped(name, [], [], why)
+            return ClaimedFile(name, [], [], why)
         marks = (*headers_of(CSV), ("crossdock.file", name.encode()), (LAYOUT, found.layout.to_header()))
         records = [Outgoing(self._topic, 0, None, order.text, marks) for order in found.orders]
-        return Dropped(name, records, found.rows, None, [order.order for order in found.orders], found.ids, notes)
+        return ClaimedFile(name, records, found.rows, None, [order.order for order in found.orders], found.ids, notes)
 
-    def finish(self, dropped: Dropped) -> None:
+    def finish(self, dropped: ClaimedFile) -> None:
         """Write the report and put the file away: its orders are in the log."""
         if dropped.is_away:
             return
@@ -146,7 +156,7 @@ class Folder:
         (self._claimed / dropped.name).rename(target)
         self.pending.discard(dropped.name)
 
-    def _report(self, dropped: Dropped, name: str) -> None:
+    def _report(self, dropped: ClaimedFile, name: str) -> None:
         rows: list[list[object]] = [["row", "order", "line", "outcome", "reason"]]
         rows += [["", "", "", "note", note] for note in dropped.notes]
         rows += [[row.number, row.order, row.line, row.outcome, row.reason] for row in dropped.rows]
@@ -155,7 +165,7 @@ class Folder:
         write_report(free(self.path / "reports" / f"{name}.report.csv"), rows)
 
 
-async def drop(turns: AsyncIterator[object], folder: Folder) -> AsyncIterator[Dropped]:
+async def drop(turns: AsyncIterator[object], folder: Folder) -> AsyncIterator[ClaimedFile]:
     """Each file that came, claimed and read, each time a turn comes. Write its records, then `folder.finish` it.
 
     What was rejected comes too, without records: it is put away already.

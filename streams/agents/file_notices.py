@@ -13,7 +13,7 @@ from connectors.texts import visible
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import AGENTS, ROUTES
-from streams.agents.file_drop import Dropped
+from streams.agents.file_drop import ClaimedFile
 from streams.engine.log import Log, Outgoing
 from streams.engine.partitions import partition_of
 
@@ -30,7 +30,7 @@ def not_asked(order_id: str, topic: str, partition: int, offset: int) -> tuple[s
     return "sent", f"it is in the log, as {topic}/{partition}/{offset}"
 
 
-async def outcomes(dropped: Dropped, offsets: Sequence[int], became: Became, patience_s: float) -> dict[str, tuple[str, str]]:
+async def outcomes(dropped: ClaimedFile, offsets: Sequence[int], became: Became, patience_s: float) -> dict[str, tuple[str, str]]:
     """What became of a file's orders, by the order its rows name; of those not known in time, that they were sent."""
     waiting = {
         order: (dropped.ids[order], record.topic, record.partition, offset)
@@ -64,7 +64,7 @@ def _known(waiting: dict[str, tuple[str, str, int, int]], became: Became, until:
     return known
 
 
-class FileNotes:
+class FileExceptions:
     """Notes exceptions about files: one that was rejected, until one of its name is taken; one whose time is in the future.
 
     And about folders that cannot be read, until they can: nothing of them is lost, and nothing comes in.
@@ -92,7 +92,7 @@ class FileNotes:
             self._send(ExceptionCleared(**_now(fingerprint), fingerprint=fingerprint))
             self._unreadable[door] = False
 
-    def write(self, door: str, folder: Path, dropped: Dropped) -> None:
+    def write(self, door: str, folder: Path, dropped: ClaimedFile) -> None:
         """What is to be said of a file. Raises `Unavailable`: then the file is taken again, and said again."""
         fingerprint = f"file_rejected:{door}:{dropped.name}"
         if dropped.refused is not None:

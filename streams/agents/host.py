@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry
 from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch
-from streams.agents.dispatch_run import Roster, Shift, Tally
-from streams.engine.keeper import Keeper, KeptThread
+from streams.agents.dispatch_run import DispatchRun, Roster, Tally
+from streams.engine.keeper import KeptThread, ThreadKeeper
 from streams.engine.log import Fenced, Log, TopicPartition, Unavailable
 
 POLL_S = 0.2
@@ -54,7 +54,7 @@ class Host(ABC):
         clock_ms: Callable[[], int],
         registry: CollectorRegistry,
         on_halt: Callable[[str], None],
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
@@ -64,7 +64,7 @@ class Host(ABC):
         self._on_halt = on_halt
         self._tally = Tally(registry)
         self._stopping = threading.Event()
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or ThreadKeeper()
         self._thread: KeptThread | None = None
 
     def start(self) -> None:
@@ -90,12 +90,12 @@ class Host(ABC):
             self._stopping.wait()
 
     async def _work(self) -> None:
-        shift = Shift(self._log, self._codec, self._tally, self._clock_ms, self._stopping, self._keeper)
-        async with shift.at_work(self._roster):
-            await self._feed(shift)
+        run = DispatchRun(self._log, self._codec, self._tally, self._clock_ms, self._stopping, self._keeper)
+        async with run.at_work(self._roster):
+            await self._feed(run)
 
     @abstractmethod
-    async def _feed(self, shift: Shift) -> None:
+    async def _feed(self, run: DispatchRun) -> None:
         """Hand each dispatch over until the host is to stop."""
 
 
@@ -119,20 +119,20 @@ def first_leased(log: Log, at: TopicPartition, horizon_ms: int) -> int:
 class AgentHost(Host):
     """Agents on the embedded log: one host serves every partition."""
 
-    async def _feed(self, shift: Shift) -> None:
+    async def _feed(self, run: DispatchRun) -> None:
         ends = {at: self._log.bounds(at)[1] for at in places(self._log)}
         horizon_ms = self._clock_ms() - self._leases.longest_ms
         positions = {at: await asyncio.to_thread(first_leased, self._log, at, horizon_ms) for at in ends}
         failures = 0
         while not self._stopping.is_set():
             try:
-                await self._follow(shift, positions, ends)
+                await self._follow(run, positions, ends)
             except (Unavailable, Fenced) as error:
                 _log.warning("the agents wait for the log", reason=str(error))
-                await shift.pause(failures)
+                await run.pause(failures)
                 failures += 1
 
-    async def _follow(self, shift: Shift, positions: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> None:
+    async def _follow(self, run: DispatchRun, positions: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> None:
         follower = self._log.follow(positions)
         try:
             while not self._stopping.is_set():
@@ -147,6 +147,6 @@ class AgentHost(Host):
                         continue
                     is_old = record.offset < ends[at]
                     if dispatch.lease_until_ms > self._clock_ms() and not (is_old and not self._leases.is_open(dispatch)):
-                        shift.hand_over(dispatch)
+                        run.hand_over(dispatch)
         finally:
             follower.close()

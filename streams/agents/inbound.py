@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from connectors.channels.marketplace.client import fetch
 from schemas.codec import Codec
-from streams.agents.drop_folder import WHOLE_LINES, Declared
-from streams.agents.file_drop import Dropped, Folder, drop
-from streams.agents.file_notices import CONFIRM_S, Became, FileNotes, not_asked, outcomes
+from streams.agents.drop_folder import WHOLE_LINES, DropFolderFormat
+from streams.agents.file_drop import ClaimedFile, Folder, drop
+from streams.agents.file_notices import CONFIRM_S, Became, FileExceptions, not_asked, outcomes
 from streams.agents.marketplace_poll import last_cursor, poll, records_of
 from streams.agents.timers import Timer
-from streams.engine.keeper import Keeper, KeptThread
+from streams.engine.keeper import KeptThread, ThreadKeeper
 from streams.engine.log import Log, Outgoing, Unavailable
 
 AGAIN_S = 1.0
@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PolledDoor:
+class PolledSource:
     """A marketplace's pages, asked for every so often; with `at`, at the times of that crontab line, read in `timezone`."""
 
     name: str
@@ -45,20 +45,20 @@ class PolledDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderDoor:
+class FolderSource:
     """A folder of a channel's order files, looked into every so often."""
 
     name: str
     channel: str
     path: Path
     every_s: float
-    declared: Declared = WHOLE_LINES
+    declared: DropFolderFormat = WHOLE_LINES
 
 
-Door = PolledDoor | FolderDoor
+Door = PolledSource | FolderSource
 
 
-class Inbound:
+class InboundSources:
     """Runs the doors of a log until `stop`. A door that fails is tried again: what it had not written, it brings again.
 
     `is_prompted`: pages are asked for when the `timers` say so, which one process of all runs. Folders are each process's own.
@@ -74,16 +74,16 @@ class Inbound:
         is_prompted: bool = False,
         became: Became = not_asked,
         codec: Codec | None = None,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._log = log
         self._became = became
-        self._notes = FileNotes(log, codec or Codec())
+        self._notes = FileExceptions(log, codec or Codec())
         self._following: set[asyncio.Task[None]] = set()
         self._doors = tuple(doors)
         self._is_prompted = is_prompted
         self._prompts: dict[str, asyncio.Event] = {}
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or ThreadKeeper()
         self._thread: KeptThread | None = None
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,7 +109,7 @@ class Inbound:
 
     def timers(self) -> list[Timer]:
         """What prompts the doors that are prompted."""
-        polled = [door for door in self._doors if isinstance(door, PolledDoor)] if self._is_prompted else []
+        polled = [door for door in self._doors if isinstance(door, PolledSource)] if self._is_prompted else []
         return [Timer(f"poll.{d.name}", d.every_s, partial(self._prompt, d.name), d.at, d.timezone) for d in polled]
 
     def _prompt(self, door: str) -> None:
@@ -141,13 +141,13 @@ class Inbound:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, door: Door, stop: asyncio.Event) -> None:
-        run = self._poll if isinstance(door, PolledDoor) else self._drop
+        run = self._poll if isinstance(door, PolledSource) else self._drop
         while not stop.is_set():
             try:
                 await run(door, stop)  # type: ignore[arg-type]
             except (Unavailable, OSError) as error:
                 self._failed(door, error)
-                if isinstance(door, FolderDoor) and isinstance(error, OSError):
+                if isinstance(door, FolderSource) and isinstance(error, OSError):
                     with contextlib.suppress(Unavailable):  # it fails at the next turn as well
                         await asyncio.to_thread(self._notes.unreadable, door.name, door.path, error)
                 _log.warning("a door is tried again", door=door.name, reason=f"{type(error).__name__}: {error}")
@@ -164,11 +164,11 @@ class Inbound:
     async def _well(self, door: Door, turns: AsyncIterator[None]) -> AsyncIterator[None]:
         async for turn in turns:
             yield turn
-            if isinstance(door, FolderDoor):
+            if isinstance(door, FolderSource):
                 await asyncio.to_thread(self._notes.readable, door.name)
             self._keeper.report(f"door {door.name}", None, is_vital=False)
 
-    async def _poll(self, door: PolledDoor, stop: asyncio.Event) -> None:
+    async def _poll(self, door: PolledSource, stop: asyncio.Event) -> None:
         if self._is_prompted:
             await self._prompts[door.name].wait()
         turns = self._prompted(door) if self._is_prompted else _turns(stop, _pauses(door))
@@ -177,7 +177,7 @@ class Inbound:
             async for page in poll(self._well(door, turns), lambda at: fetch(client, door.url, at), cursor):
                 await self._write(door.name, records_of(page, door.channel))
 
-    async def _prompted(self, door: PolledDoor) -> AsyncIterator[None]:
+    async def _prompted(self, door: PolledSource) -> AsyncIterator[None]:
         """A turn for each prompt, while they keep coming: after a longer pause another process may have asked meanwhile."""
         prompt, patience_s = self._prompts[door.name], 3 * door.every_s + AGAIN_S
         with contextlib.suppress(TimeoutError):
@@ -186,7 +186,7 @@ class Inbound:
                 prompt.clear()
                 yield None
 
-    async def _drop(self, door: FolderDoor, stop: asyncio.Event) -> None:
+    async def _drop(self, door: FolderSource, stop: asyncio.Event) -> None:
         folder = Folder(door.path, door.channel, door.declared)
         await asyncio.to_thread(folder.prepare)
         try:
@@ -195,13 +195,13 @@ class Inbound:
         finally:
             folder.pending.clear()  # what is claimed is taken again by whoever watches next
 
-    async def _take(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
+    async def _take(self, door: FolderSource, folder: Folder, dropped: ClaimedFile) -> None:
         offsets: list[int] = []
         if dropped.records:
             try:
                 offsets = await self._write(door.name, dropped.records)
             except (ValueError, KeyError) as error:  # not for now, but for good: what comes behind it should not wait
-                dropped = Dropped(dropped.name, [], dropped.rows, f"the log does not take it: {error}", notes=dropped.notes)
+                dropped = ClaimedFile(dropped.name, [], dropped.rows, f"the log does not take it: {error}", notes=dropped.notes)
         await asyncio.to_thread(self._notes.write, door.name, folder.path, dropped)
         folder.pending.add(dropped.name)
         if not offsets:
@@ -211,7 +211,7 @@ class Inbound:
         self._following.add(following)
         following.add_done_callback(self._following.discard)
 
-    async def _follow(self, door: FolderDoor, folder: Folder, dropped: Dropped, offsets: Sequence[int]) -> None:
+    async def _follow(self, door: FolderSource, folder: Folder, dropped: ClaimedFile, offsets: Sequence[int]) -> None:
         """Report on the rows once it is known what became of their orders, or has not been known for a while."""
         try:
             found = await outcomes(dropped, offsets, self._became, CONFIRM_S)
@@ -222,7 +222,7 @@ class Inbound:
         finally:
             folder.pending.discard(dropped.name)
 
-    async def _finish(self, door: FolderDoor, folder: Folder, dropped: Dropped) -> None:
+    async def _finish(self, door: FolderSource, folder: Folder, dropped: ClaimedFile) -> None:
         try:
             await asyncio.to_thread(folder.finish, dropped)
         except FileNotFoundError:
@@ -243,7 +243,7 @@ def _always(every_s: float) -> Iterator[float]:
         yield every_s
 
 
-def _pauses(door: PolledDoor) -> Iterator[float]:
+def _pauses(door: PolledSource) -> Iterator[float]:
     if door.at is None:
         yield from _always(door.every_s)
     else:

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 from connectors.wms.client import WmsClient
 from schemas.deliveries import Dispatch, DispatchAnswered
-from streams.agents.delivery import Bounds, Call, deliver
+from streams.agents.delivery import AgentLimits, Call, deliver
 
 
-async def release_to_wms(dispatches: AsyncIterator[Dispatch], wms: WmsClient, bounds: Bounds) -> AsyncIterator[DispatchAnswered]:
+async def release_to_wms(
+    dispatches: AsyncIterator[Dispatch], wms: WmsClient, bounds: AgentLimits
+) -> AsyncIterator[DispatchAnswered]:
     """Units to pick, units not to pick any more, and items to count."""
     calls: dict[str, Call] = {
         "release_order": wms.release_order,

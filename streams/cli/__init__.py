@@ -13,7 +13,7 @@ import typer
 
 from connectors.texts import masked, visible
 from streams.cli import checks, clock, feeds, interventions, proofs, reads, registry, serve
-from streams.cli.output import Failed, Mistake, err
+from streams.cli.output import CommandFailed, UserError, err
 from streams.engine.log import StoreFailed
 from streams.runtime.compiled_check import outdated
 from streams.settings.settings import BadSettings
@@ -85,9 +85,9 @@ def main() -> NoReturn:
     os.umask(0o077)  # what is kept of customers and prices is for whoever runs this alone
     try:
         app()
-    except (Mistake, BadSettings) as error:
+    except (UserError, BadSettings) as error:
         _end(str(error), 2)
-    except (Failed, StoreFailed) as error:
+    except (CommandFailed, StoreFailed) as error:
         _end(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()

@@ -15,7 +15,7 @@ from connectors.texts import masked
 from schemas.topics import Topic
 from streams.cli import rights
 from streams.cli.options import AsJson, Data, LogOption, roles_named, settings_for, settings_with
-from streams.cli.output import Failed, Mistake, as_json, out, table
+from streams.cli.output import CommandFailed, UserError, as_json, out, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.engine.log import Unavailable
 from streams.flows.groups import ROLES, Role, group_of, partitions_by_group
@@ -58,9 +58,9 @@ def topics(
     """
     settings = settings_with(None, log=log)
     if not acls and (commands or roles or principal or principal_prefix != rights.PREFIX):
-        raise Mistake("--commands, --roles, --principal and --principal-prefix go with --acls.")
+        raise UserError("--commands, --roles, --principal and --principal-prefix go with --acls.")
     if acls and is_create:
-        raise Mistake("--acls shows and --create makes: one of them at a time.")
+        raise UserError("--acls shows and --create makes: one of them at a time.")
     if acls:
         found = rights.grants(cluster_of(settings), roles, principal_prefix, principal)
         rights.show(found, is_json=is_json, as_commands=commands)
@@ -100,7 +100,7 @@ SETTING_NAMES = "names in settings"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing looked at: `ok`, `warning` or `error`, and what was found or is to be done."""
 
     check: str
@@ -135,24 +135,24 @@ def doctor(
             made.add_row(f.check, f.says, marks[f.result])
         console.print(made)
     if is_bad:
-        raise Failed("Something needs attention: see above.")
+        raise CommandFailed("Something needs attention: see above.")
 
 
-def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
+def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Check]:
     yield _packages()
     try:
         settings = settings_for(data)
     except BadSettings as error:
-        yield Finding("settings", "error", str(error))
+        yield Check("settings", "error", str(error))
         return
     if not settings.is_kafka and roles != frozenset(ROLES):
-        yield Finding("settings", "error", "--roles is for a log on Kafka: on the embedded log one process does all")
+        yield Check("settings", "error", "--roles is for a log on Kafka: on the embedded log one process does all")
         return
     log = settings.log if settings.is_kafka else f"embedded:{settings.directory}"
-    yield Finding("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
+    yield Check("settings", "ok", f"log {log}, API {settings.api}, channels {', '.join(settings.channels)}")
     yield _disk(settings)
     if not settings.is_kafka and not is_there(settings.directory) and running(settings.directory) is None:
-        yield Finding(
+        yield Check(
             "directory", "warning", f"there is no log in {settings.directory} yet: crossdock demo, run or ingest make one"
         )
         return
@@ -164,19 +164,19 @@ def _examined(data: Any, roles: frozenset[Role]) -> Iterator[Finding]:
             url = source.url if isinstance(source, Remote) else None
             held = f"held by the crossdock at {url}" if url else "opens; nobody holds it"
             told = mixed(settings.directory, settings.to_policies())
-            yield Finding("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
+            yield Check("policy", "warning" if told else "ok", told or "the whole log was decided by the present settings")
             if settings.is_kafka:
                 yield from _brokers(settings, roles, source)
             else:
                 others = _open_to_others(settings)
                 says = f"{settings.directory} {held}; topics are as declared{others}"
-                yield Finding("directory", "warning" if others else "ok", says)
+                yield Check("directory", "warning" if others else "ok", says)
             yield from _state(source)
-    except (BadSettings, Mistake, Failed) as error:
-        yield Finding("brokers" if settings.is_kafka else "directory", "error", str(error))
+    except (BadSettings, UserError, CommandFailed) as error:
+        yield Check("brokers" if settings.is_kafka else "directory", "error", str(error))
 
 
-def _brokers(settings: Settings, roles: frozenset[Role], source: Session | None) -> Iterator[Finding]:
+def _brokers(settings: Settings, roles: frozenset[Role], source: Session | None) -> Iterator[Check]:
     """What is not in order with the topics these roles have to do with, and with their rights on them, one finding each."""
     rights = {need.name: need.operations for need in cluster_of(settings).needs(*roles) if need.resource == "topic"}
     changelogs = [
@@ -191,15 +191,15 @@ def _brokers(settings: Settings, roles: frozenset[Role], source: Session | None)
             with opened_log(settings, may_create=False, directory=beside(settings)) as log:
                 found = log.findings(wanted, rights)
     except Unavailable as error:
-        yield Finding("brokers", "error", f"{error}.")
+        yield Check("brokers", "error", f"{error}.")
         return
     for says in found:
-        yield Finding("brokers", "error", says)
+        yield Check("brokers", "error", says)
     if not found:
-        yield Finding("brokers", "ok", f"{len(wanted)} topics are as they have to be")
+        yield Check("brokers", "ok", f"{len(wanted)} topics are as they have to be")
 
 
-def _packages() -> Finding:
+def _packages() -> Check:
     missing = []
     for line in importlib.metadata.requires("crossdock") or []:
         if "extra ==" in line:
@@ -211,31 +211,31 @@ def _packages() -> Finding:
             missing.append(name)
     if missing:
         again = "In a clone, run infra/setup.sh; elsewhere, install crossdock's wheel again with pip"
-        return Finding("packages", "error", f"not installed: {', '.join(missing)}. {again}")
+        return Check("packages", "error", f"not installed: {', '.join(missing)}. {again}")
     rules = "the rules are compiled" if is_compiled() else "the rules run as plain Python (infra/compile.sh compiles them)"
-    return Finding("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed; {rules}")
+    return Check("packages", "ok", f"Python {sys.version.split()[0]}, all packages installed; {rules}")
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> Check:
     place = settings.directory.absolute()
     while not place.exists():
         place = place.parent
     says, is_well = Disk(settings.directory, settings.disk.least_free_mb * MB).told()
     is_near = is_well and shutil.disk_usage(place).free < NEAR * settings.disk.least_free_mb * MB
-    return Finding("disk", "warning" if is_near else "ok" if is_well else "error", says)
+    return Check("disk", "warning" if is_near else "ok" if is_well else "error", says)
 
 
-def _clock(source: Session) -> Finding:
+def _clock(source: Session) -> Check:
     found = read(ask(source, "GET", "/v1/clock"))
-    return Finding("clock", "ok" if found["is_trusted"] else "error", found["says"])
+    return Check("clock", "ok" if found["is_trusted"] else "error", found["says"])
 
 
-def _threads(source: Session) -> Iterator[Finding]:
+def _threads(source: Session) -> Iterator[Check]:
     """What a running crossdock says of its threads; one that does not run has none."""
     if source.is_remote:
         found = source.request("GET", "/readyz").json()
         says = str(found.get("checks", {}).get("threads", "unknown"))
-        yield Finding("threads", "ok" if says == "all run" else "error", says)
+        yield Check("threads", "ok" if says == "all run" else "error", says)
 
 
 def _open_to_others(settings: Settings) -> str:
@@ -244,7 +244,7 @@ def _open_to_others(settings: Settings) -> str:
     return f"; others on this machine may look into it: chmod 700 {place}" if place.stat().st_mode & 0o077 else ""
 
 
-def _state(source: Session) -> Iterator[Finding]:
+def _state(source: Session) -> Iterator[Check]:
     live = source.request("GET", "/healthz")
     says = (
         "running"
@@ -253,7 +253,7 @@ def _state(source: Session) -> Iterator[Finding]:
         if not source.is_remote
         else live.json()["detail"]
     )
-    yield Finding("workers", "ok" if live.status_code == 200 else "error", says)
+    yield Check("workers", "ok" if live.status_code == 200 else "error", says)
     standing = read(ask(source, "GET", "/v1/operations"))
     yield from _standing(standing)
     yield _setting_names(standing["settings"])
@@ -261,52 +261,52 @@ def _state(source: Session) -> Iterator[Finding]:
     waiting = str(live.json().get("checks", {}).get("backlog", "unknown"))
     yield from _threads(source)
     yield _clock(source)
-    yield Finding("backlog", "ok" if waiting.startswith("0 ") else "warning", waiting)
+    yield Check("backlog", "ok" if waiting.startswith("0 ") else "warning", waiting)
     yield _endpoints(read(ask(source, "GET", "/v1/endpoints"))["endpoints"])
     found = read(ask(source, "GET", "/v1/exceptions", params={"limit": 1000}))["exceptions"]
     critical = [row for row in found if row["severity"] == "critical"]
     says = f"{len(found)} open, {len(critical)} of them critical" + (": crossdock exceptions" if found else "")
-    yield Finding("exceptions", "warning" if found else "ok", says)
+    yield Check("exceptions", "warning" if found else "ok", says)
 
 
-def _standing(found: dict[str, Any]) -> Iterator[Finding]:
+def _standing(found: dict[str, Any]) -> Iterator[Check]:
     """What does not go on, and what has it go on again."""
     halted = [
         f"{row['flow']} stands at {row['record']} ({row['event']}): {row['reason']}. Set it aside: {row['exit']}"
         for row in found["halted"]
     ]
-    yield Finding("partitions", "error" if halted else "ok", "; ".join(halted) or "none stands")
+    yield Check("partitions", "error" if halted else "ok", "; ".join(halted) or "none stands")
     paused = [
         f"{row['source']} is read no further than {row['record']}: {row['reason']}. crossdock resume {row['source']}"
         for row in found["paused"]
     ]
-    yield Finding("sources", "error" if paused else "ok", "; ".join(paused) or f"none is paused; {_limits(found['limits'])}")
+    yield Check("sources", "error" if paused else "ok", "; ".join(paused) or f"none is paused; {_limits(found['limits'])}")
     if paused:
-        yield Finding("limits", "ok", _limits(found["limits"]))
+        yield Check("limits", "ok", _limits(found["limits"]))
     waiting = found["waiting"]
     oldest = ", ".join(f"{w['events']} for {w['name']} since {w['since']}" for w in waiting[:5])
     more = f", and {len(waiting) - 5} more" if len(waiting) > 5 else ""
     says = f"{sum(w['events'] for w in waiting)} events wait: {oldest}{more}" if waiting else "no event waits for a reference"
-    yield Finding("waiting", "warning" if waiting else "ok", says)
+    yield Check("waiting", "warning" if waiting else "ok", says)
     if old := found["unpublished"]:
         shown = ", ".join(f"{row['flow']} of {row['key']}" for row in old[:5])
-        yield Finding("published", "error", f"{len(old)} cannot be worked out, so what is published is old: {shown}")
+        yield Check("published", "error", f"{len(old)} cannot be worked out, so what is published is old: {shown}")
 
 
-def _setting_names(says: list[str]) -> Finding:
+def _setting_names(says: list[str]) -> Check:
     """Sites and items that settings name and the ERP has not sent."""
-    return Finding(SETTING_NAMES, "warning" if says else "ok", "; ".join(says) or "none that the ERP does not have")
+    return Check(SETTING_NAMES, "warning" if says else "ok", "; ".join(says) or "none that the ERP does not have")
 
 
-def _unknown_fields(rows: list[dict[str, Any]]) -> Finding:
+def _unknown_fields(rows: list[dict[str, Any]]) -> Check:
     """Fields nobody reads. Those that are probably misspelt, and still come, say something that is lost: they are a warning."""
     if not rows:
-        return Finding(UNKNOWN_FIELDS, "ok", "none came")
+        return Check(UNKNOWN_FIELDS, "ok", "none came")
     misspelt = [row for row in rows if row["is_warning"]]
     told = [_unknown_field(row) for row in (misspelt or rows)[:5]]
     others = len(rows) - len(told)
     more = f"; and {others} more: GET /v1/sources/unknown-fields" if others else ""
-    return Finding(UNKNOWN_FIELDS, "warning" if misspelt else "ok", "; ".join(told) + more)
+    return Check(UNKNOWN_FIELDS, "warning" if misspelt else "ok", "; ".join(told) + more)
 
 
 def _unknown_field(row: dict[str, Any]) -> str:
@@ -323,11 +323,11 @@ def _limits(limits: dict[str, Any]) -> str:
     )
 
 
-def _endpoints(rows: list[dict[str, Any]]) -> Finding:
+def _endpoints(rows: list[dict[str, Any]]) -> Check:
     away = [row for row in rows if row["circuit"] != "closed"]
     if away:
         says = "; ".join(f"{row['endpoint']} does not serve ({row['last_error']}), {row['waiting']} wait" for row in away)
-        return Finding("endpoints", "warning", says)
+        return Check("endpoints", "warning", says)
     waiting, given_up = (sum(row[name] for row in rows) for name in ("waiting", "exhausted"))
     says = f"{len(rows)} served, {waiting} obligations wait" + (f", {given_up} of them given up" if given_up else "")
-    return Finding("endpoints", "warning" if given_up else "ok", says)
+    return Check("endpoints", "warning" if given_up else "ok", says)

@@ -14,7 +14,7 @@ import typer
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract
 from streams.cli.options import AsJson, Data, settings_for, user
-from streams.cli.output import Failed, Mistake, as_json, err, out, progress, table
+from streams.cli.output import CommandFailed, UserError, as_json, err, out, progress, table
 from streams.cli.session import Local, Remote, Session, ask, beside, read, running, session
 from streams.commands.file_ingest import BadInput, ingest_file, messages_of
 from streams.queries.reconcile import Reconciliation, reconcile
@@ -40,7 +40,7 @@ def ingest(
     """
     settings = settings_for(data)
     if not file.is_file():
-        raise Mistake(f"There is no file {file}.")
+        raise UserError(f"There is no file {file}.")
     try:
         url = running(settings.directory)
         if url is None:
@@ -49,7 +49,7 @@ def ingest(
             with contextlib.closing(Remote(url)) as remote:
                 topics = _send(remote, file, source)
     except BadInput as error:
-        raise Mistake(f"{error}.") from None
+        raise UserError(f"{error}.") from None
     if is_json:
         as_json({"source": source, "records": topics.total(), "topics": dict(topics)})
         return
@@ -75,7 +75,7 @@ def _write(settings: Settings, file: Path, source: str) -> Counter[str]:
 
 
 def settle(app: App, *, is_quiet: bool = False) -> None:
-    """Work off everything that waits, with a progress bar. Raises `Failed` if a worker halts, or a source is paused."""
+    """Work off everything that waits, with a progress bar. Raises `CommandFailed` if a worker halts, or a source is paused."""
     bar, task = progress("working off", None, is_quiet=is_quiet)
     most = 0
     with bar:
@@ -85,9 +85,11 @@ def settle(app: App, *, is_quiet: bool = False) -> None:
             bar.update(task, total=most, completed=most - waiting)
     halted = app.halted()
     if halted:
-        raise Failed("; ".join(f"{name} has halted: {why}" for name, why in halted.items()))
+        raise CommandFailed("; ".join(f"{name} has halted: {why}" for name, why in halted.items()))
     if paused := app.watch.paused():
-        raise Failed("; ".join(f"{row.source} is read no further: {row.reason}. crossdock resume {row.source}" for row in paused))
+        raise CommandFailed(
+            "; ".join(f"{row.source} is read no further: {row.reason}. crossdock resume {row.source}" for row in paused)
+        )
 
 
 def _send(remote: Remote, file: Path, source: str) -> Counter[str]:
@@ -132,10 +134,10 @@ def reconcile_with(
     """
     settings = settings_for(data)
     if not directory.is_dir():
-        raise Mistake(f"There is no directory {directory}.")
+        raise UserError(f"There is no directory {directory}.")
     tables, left_out = _named(only), _named(without)
     if strange := [name for name in tables if name not in TABLES]:
-        raise Mistake(f"There is no table {strange[0]!r} of the ERP. There are: {', '.join(TABLES)}.")
+        raise UserError(f"There is no table {strange[0]!r} of the ERP. There are: {', '.join(TABLES)}.")
     with session(settings) as source:
         rows = source.app.tables.scan if isinstance(source, Local) else RemoteTables(source, settings).scan
         policy = settings.to_policy()
@@ -143,7 +145,7 @@ def reconcile_with(
         try:
             found = reconcile(rows, directory, sites, only=tables, without=left_out)
         except BadExtract as error:
-            raise Mistake(f"{error}.") from None
+            raise UserError(f"{error}.") from None
     if is_json:
         told = {"verdict": found.verdict, "is_equal": found.is_equal, "difference_count": found.difference_count}
         as_json(told | asdict(found))
@@ -153,7 +155,7 @@ def reconcile_with(
     if found.not_compared:
         said.append(f"{len(found.not_compared)} tables or columns could not be compared, so nothing is known of them: see above.")
     if said:
-        raise Failed(" ".join(said))
+        raise CommandFailed(" ".join(said))
 
 
 def _named(text: str | None) -> list[str]:
@@ -207,7 +209,9 @@ def replay(
     crossdock replay --all
     """
     if (dead_letter is None) == (not is_all):
-        raise Mistake("Say which dead letter, or --all (not both). crossdock exceptions --state all shows what is in quarantine.")
+        raise UserError(
+            "Say which dead letter, or --all (not both). crossdock exceptions --state all shows what is in quarantine."
+        )
     with session(settings_for(data)) as source:
         done: dict[str, Any] = read(
             ask(source, "POST", f"/v1/exceptions/{dead_letter or 'all'}/replay", params={"person": user()})

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from streams.cli.output import Mistake
+from streams.cli.output import UserError
 from streams.settings.settings import Settings, load
 
 N = TypeVar("N", bound=str)
@@ -43,13 +43,15 @@ def settings_with(data: Path | None, **given: Any) -> Settings:
 
 
 def roles_named(text: str | None, known: Sequence[N]) -> tuple[N, ...]:
-    """Roles with commas between, as `--roles` takes them, in the order of `known`; all of them without any. Raises `Mistake`."""
+    """Roles with commas between, as `--roles` takes them, in the order of `known`; all of them without any. Raises
+    `UserError`.
+    """
     if text is None:
         return tuple(known)
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise Mistake(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(known)}.")
+        raise UserError(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(known)}.")
     return tuple(role for role in known if role in names)
 
 

@@ -17,11 +17,11 @@ from rich.text import Text
 from connectors.texts import masked, visible, visible_json
 
 
-class Mistake(Exception):
+class UserError(Exception):
     """The user asked for something that cannot be: said in one sentence, exit code 2."""
 
 
-class Failed(Exception):
+class CommandFailed(Exception):
     """It could not be done, or a check found something: exit code 1."""
 
 

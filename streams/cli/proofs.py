@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from schemas.codec import Codec
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.output import Failed, Mistake, as_json, err, out, progress, table
+from streams.cli.output import CommandFailed, UserError, as_json, err, out, progress, table
 from streams.cli.session import beside, caught_up, running
 from streams.engine.verdict import Verdict, overall
 from streams.engine.verify import PartitionReport
@@ -26,7 +26,7 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
     settings = settings_for(data)
     url = running(settings.directory)
     if url is not None:
-        raise Mistake(f"A crossdock runs on {settings.directory}, at {url}, and would change it meanwhile: stop it first.")
+        raise UserError(f"A crossdock runs on {settings.directory}, at {url}, and would change it meanwhile: stop it first.")
     found = _verified(settings)
     verdict = overall(p.verdict for p in found)
     counts = {each: sum(p.verdict is each for p in found) for each in Verdict}
@@ -43,7 +43,7 @@ def verify(is_json: AsJson = False, data: Data = None) -> None:
     if changed := mixed(settings.directory, settings.to_policies()):
         err().print(changed, style="yellow", soft_wrap=True)
     if verdict is not Verdict.SAME:
-        raise Failed(_summary(counts, len(found)))
+        raise CommandFailed(_summary(counts, len(found)))
 
 
 def _summary(counts: dict[Verdict, int], total: int) -> str:

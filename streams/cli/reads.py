@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from streams.cli.options import AsJson, Data, settings_for
-from streams.cli.output import Failed, as_it_is, as_json, number, out, progress, table
+from streams.cli.output import CommandFailed, as_it_is, as_json, number, out, progress, table
 from streams.cli.session import Session, ask, read, session
 
 _DOUBTS = {
@@ -162,9 +162,11 @@ def explain(item: Annotated[str, typer.Argument(help="Item number.")], is_json: 
     else:
         _show_ledger(shown)
     if shown["adds_up"] is False:
-        raise Failed(f"The ledger of {item} does not add up to its numbers: run crossdock verify.")
+        raise CommandFailed(f"The ledger of {item} does not add up to its numbers: run crossdock verify.")
     if shown["adds_up"] is None:
-        raise Failed(f"The ledger of {item} is too long to be added up here: crossdock verify compares its numbers with the log.")
+        raise CommandFailed(
+            f"The ledger of {item} is too long to be added up here: crossdock verify compares its numbers with the log."
+        )
 
 
 def audit(
@@ -189,7 +191,7 @@ def audit(
     else:
         _show_audit(shown)
     if not shown["is_proved"]:
-        raise Failed(f"Rows of the ledger of {item} are missing before {shown['missing_before']}: run crossdock verify.")
+        raise CommandFailed(f"Rows of the ledger of {item} are missing before {shown['missing_before']}: run crossdock verify.")
 
 
 def _whole_audit(source: Session, item: str, params: dict[str, str]) -> dict[str, Any]:

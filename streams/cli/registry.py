@@ -10,10 +10,10 @@ import typer
 
 from connectors.registry import mirror
 from connectors.registry.client import RegistryClient, RegistryError
-from connectors.registry.mirror import Finding
+from connectors.registry.mirror import SchemaFinding
 from schemas.catalog import COMPATIBILITY, catalog
 from streams.cli.options import AsJson
-from streams.cli.output import Failed, Mistake, as_json, out, progress, table
+from streams.cli.output import CommandFailed, UserError, as_json, out, progress, table
 
 Url = Annotated[
     str,
@@ -68,7 +68,7 @@ def push(
             highlight=False,
         )
     if failed:
-        raise Failed(f"{len(failed)} schemas cannot be registered: see above.")
+        raise CommandFailed(f"{len(failed)} schemas cannot be registered: see above.")
 
 
 @schemas.command()
@@ -92,19 +92,19 @@ def check(registry: Url, is_json: AsJson = False) -> None:
         _print(wrong, "Not as it has to be")
         out().print(f"{name}: {len(found) - len(wrong)} of {len(found)} schemas are there under our ids", soft_wrap=True)
     if wrong:
-        raise Failed(f"{len(wrong)} schemas are not as they have to be: see above.")
+        raise CommandFailed(f"{len(wrong)} schemas are not as they have to be: see above.")
 
 
-def _failed(error: RegistryError) -> Mistake | Failed:
-    return Mistake(str(error)) if error.is_mistake else Failed(str(error))
+def _failed(error: RegistryError) -> UserError | CommandFailed:
+    return UserError(str(error)) if error.is_mistake else CommandFailed(str(error))
 
 
-def _print(found: list[Finding], title: str) -> None:
+def _print(found: list[SchemaFinding], title: str) -> None:
     if found:
         rows = [(f.id, f.subject, f.version, f.result, f.says) for f in found]
         out().print(table(title, ("id", "subject", "version", "result", "why"), rows, right=("id", "version")))
 
 
-def _print_json(name: str, found: list[Finding], *, is_ok: bool) -> None:
+def _print_json(name: str, found: list[SchemaFinding], *, is_ok: bool) -> None:
     counts = Counter(finding.result for finding in found)
     as_json({"ok": is_ok, "registry": name, "counts": dict(counts), "schemas": [asdict(finding) for finding in found]})

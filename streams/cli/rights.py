@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.cli.options import roles_named
-from streams.cli.output import Mistake, as_json, out, table
+from streams.cli.output import UserError, as_json, out, table
 from streams.engine.kafka.log import KafkaLog
-from streams.runtime.kafka_acls import PARTIES, Cluster, Need, Party, cluster_of, commands
+from streams.runtime.kafka_acls import PARTIES, ClusterTopics, Party, Permission, cluster_of, commands
 from streams.runtime.open_log import opened_log
 from streams.settings.settings import Settings
 
@@ -28,17 +28,17 @@ class Grant:
 
     user: str
     roles: tuple[Party, ...]
-    needs: tuple[Need, ...]
+    needs: tuple[Permission, ...]
 
 
-def grants(cluster: Cluster, roles: str | None, prefix: str, user: str | None) -> list[Grant]:
-    """One user a role, named `prefix` and the role; or `user` alone, with all of the roles. Raises `Mistake`."""
+def grants(cluster: ClusterTopics, roles: str | None, prefix: str, user: str | None) -> list[Grant]:
+    """One user a role, named `prefix` and the role; or `user` alone, with all of the roles. Raises `UserError`."""
     wanted = roles_named(roles, PARTIES)
     if user is not None and roles is None:
-        raise Mistake(f"--principal needs --roles: which of {', '.join(PARTIES)} this user's processes have.")
+        raise UserError(f"--principal needs --roles: which of {', '.join(PARTIES)} this user's processes have.")
     for name in (prefix, user):
         if name is not None and not (name.partition(":")[0].isalpha() and name.partition(":")[2]):
-            raise Mistake(f"{name!r} is no principal: it begins with its type, like {PREFIX}fold.")
+            raise UserError(f"{name!r} is no principal: it begins with its type, like {PREFIX}fold.")
     if user is not None:
         return [Grant(user, wanted, tuple(cluster.needs(*wanted)))]
     return [Grant(f"{prefix}{role}", (role,), tuple(cluster.needs(role))) for role in wanted]
@@ -83,9 +83,9 @@ def _grouped(grant: Grant) -> Iterator[tuple[str, str, str, str]]:
 
 
 def create(settings: Settings) -> None:
-    """Make all topics on Kafka, changelogs too: for the operator. Raises `Mistake`, and `BadSettings` if it cannot be done."""
+    """Make all topics on Kafka, changelogs too: for the operator. Raises `UserError`, and `BadSettings` if it cannot be done."""
     if not settings.is_kafka:
-        raise Mistake("--create is for a log on Kafka: the embedded log makes its topics by itself.")
+        raise UserError("--create is for a log on Kafka: the embedded log makes its topics by itself.")
     cluster = cluster_of(settings)
     with (
         tempfile.TemporaryDirectory(prefix="crossdock-") as directory,

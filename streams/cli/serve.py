@@ -15,10 +15,10 @@ import typer
 from fastapi import FastAPI
 
 from connectors.api.app import create_api, create_health_api
-from connectors.api.http_server import Bounds, server_config
+from connectors.api.http_server import ConnectionLimits, server_config
 from streams.cli.catchup import CatchUpWatcher
 from streams.cli.options import Data, LogOption, roles_named, settings_with
-from streams.cli.output import Failed, Mistake, err
+from streams.cli.output import CommandFailed, UserError, err
 from streams.cli.session import running
 from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.log import Unavailable
@@ -71,36 +71,36 @@ def run(
     settings = settings_with(data, api=api, log=log)
     wanted = _roles(settings, roles, workers)
     if accepts_loss and settings.is_kafka:
-        raise Mistake("--accept-loss is for the embedded log: on Kafka the brokers have all there is.")
+        raise UserError("--accept-loss is for the embedded log: on Kafka the brokers have all there is.")
     url = running(settings.directory) if child is None else None
     if url is not None:
-        raise Mistake(f"A crossdock already runs on {settings.directory}, at {url}.")
+        raise UserError(f"A crossdock already runs on {settings.directory}, at {url}.")
     calm_collector()
     directory = None if child is None else worker_directory(settings, child)
     try:
         with contextlib.ExitStack() as stack:
             sock = stack.enter_context(listening(settings)) if "serve" in wanted or api is not None else None
-            Running(settings, wanted, workers, sock, stack, directory, accepts_loss=accepts_loss).until_interrupted(
+            RunningApp(settings, wanted, workers, sock, stack, directory, accepts_loss=accepts_loss).until_interrupted(
                 is_child=child is not None
             )
     except Unavailable as error:
-        raise Failed(f"{error}: is the broker running?" if settings.is_kafka else f"{error}.") from None
+        raise CommandFailed(f"{error}: is the broker running?" if settings.is_kafka else f"{error}.") from None
 
 
 def _roles(settings: Settings, roles: str | None, workers: int) -> frozenset[Role]:
-    """The roles asked for. Raises `Mistake`."""
+    """The roles asked for. Raises `UserError`."""
     wanted = frozenset(roles_named(roles, ROLES))
     if not settings.is_kafka and (wanted != frozenset(ROLES) or workers > 1):
-        raise Mistake(
+        raise UserError(
             "The embedded log is one process's, which does everything: --roles and --workers are for a log on Kafka, like "
             "--log kafka://broker:9092."
         )
     if workers > 1 and not wanted & WORKING:
-        raise Mistake(f"--workers {workers} is for the roles fold and translate, and --roles names neither.")
+        raise UserError(f"--workers {workers} is for the roles fold and translate, and --roles names neither.")
     return wanted
 
 
-class Running:
+class RunningApp:
     """What `crossdock run` starts: an app with this process's roles, child processes for the others. `stack` ends it."""
 
     def __init__(
@@ -164,12 +164,12 @@ class Running:
 
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket]:
-    """The API's socket. Raises `Mistake` if its address is taken."""
+    """The API's socket. Raises `UserError` if its address is taken."""
     with contextlib.ExitStack() as stack:
         try:
             sock = stack.enter_context(bound(settings.api_host, settings.api_port))
         except OSError as error:
-            raise Mistake(
+            raise UserError(
                 f"{settings.api} cannot be used ({error.strerror}). Choose another port; --api 127.0.0.1:0 takes a free one."
             ) from None
         yield sock
@@ -194,7 +194,7 @@ def _url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _answer(api: FastAPI, sock: socket.socket, bounds: Bounds) -> None:
+def _answer(api: FastAPI, sock: socket.socket, bounds: ConnectionLimits) -> None:
     server = ApiServer(server_config(api, bounds))
     with contextlib.suppress(KeyboardInterrupt):
         # uvicorn ends on SIGTERM and then raises it again: without a handler that would end us before all is closed

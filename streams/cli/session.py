@@ -19,7 +19,7 @@ import httpx
 
 from connectors.api.app import create_api
 from streams.cli.catchup import LOOK_S, CatchUpBar
-from streams.cli.output import Failed, Mistake
+from streams.cli.output import CommandFailed, UserError
 from streams.flows.groups import ROLES
 from streams.runtime.api_server import SERVER_FILE
 from streams.runtime.app import App
@@ -50,11 +50,11 @@ class Remote:
         self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(30, connect=2), trust_env=False)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One request. Raises `Failed` if the server has gone."""
+        """One request. Raises `CommandFailed` if the server has gone."""
         try:
             return self._client.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise Failed(f"crossdock at {self.url} does not answer: {error}") from None
+            raise CommandFailed(f"crossdock at {self.url} does not answer: {error}") from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -87,7 +87,7 @@ class Local:
 
 @contextlib.contextmanager
 def session(settings: Settings, *, may_create: bool = False) -> Iterator[Session]:
-    """A session for a command. Raises `Mistake` if there is nothing in the directory, and `may_create` is not given."""
+    """A session for a command. Raises `UserError` if there is nothing in the directory, and `may_create` is not given."""
     url = running(settings.directory)
     if url is not None:
         with contextlib.closing(Remote(url)) as remote:
@@ -111,7 +111,7 @@ def beside(settings: Settings) -> Path:
 
 
 def caught_up(app: App) -> None:
-    """Wait, with a progress bar, until the rows that are kept here are all here. Raises `Failed` if they do not get on."""
+    """Wait, with a progress bar, until the rows that are kept here are all here. Raises `CommandFailed` if they do not get on."""
     now = app.catching_up()
     if not now.partitions:
         return
@@ -122,7 +122,7 @@ def caught_up(app: App) -> None:
             if now != seen:
                 seen, since = now, time.monotonic()
             elif time.monotonic() - since > STUCK_S:
-                raise Failed(f"The rows do not get here: {now.problem or 'the brokers do not answer'}.")
+                raise CommandFailed(f"The rows do not get here: {now.problem or 'the brokers do not answer'}.")
             time.sleep(LOOK_S)
 
 
@@ -137,7 +137,7 @@ def running(directory: Path) -> str | None:
 
 
 def ask(source: Session, method: str, path: str, **more: Any) -> httpx.Response:
-    """A request whose problem is told in its own words. Raises `Mistake` for a 4xx answer, `Failed` for a 5xx one."""
+    """A request whose problem is told in its own words. Raises `UserError` for a 4xx answer, `CommandFailed` for a 5xx one."""
     response = source.request(method, path, **more)
     if response.status_code < 400:
         return response
@@ -145,7 +145,7 @@ def ask(source: Session, method: str, path: str, **more: Any) -> httpx.Response:
         detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
         detail = f"{method} {path} answered {response.status_code}"
-    raise Mistake(detail) if response.status_code < 500 else Failed(detail)
+    raise UserError(detail) if response.status_code < 500 else CommandFailed(detail)
 
 
 def read(response: httpx.Response) -> Any:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import connectors.channels.orders.translate as channel_orders
-from connectors.api.ports import Accepted, Invalid, NotKnown, Replayed, Unsigned
+from connectors.api.ports import Accepted, Invalid, NotKnown, ReplayResult, Unsigned
 from connectors.channels.formats import WEBSHOP, headers_of
 from connectors.channels.webshop.signature import HEADER, is_signed
 from connectors.texts import suggestion
@@ -19,7 +19,7 @@ from schemas.errors import BadMessage
 from schemas.operations import ExceptionRow, ExceptionWorked
 from schemas.orders import OrderCancelRequested, OrderPlaced, OrderQuantityChangeRequested
 from schemas.records import Record
-from streams.commands.file_ingest import BadInput, Intake
+from streams.commands.file_ingest import BadInput, MessageRouter
 from streams.commands.hold_release import GIVEN_UP, retry_exhausted
 from streams.commands.replay import Replays, replay
 from streams.commands.send import append, said_now, send
@@ -38,7 +38,7 @@ class RawIntake:
 
     def __init__(self, log: Log, channels: Sequence[str]) -> None:
         self._log = log
-        self._intake = Intake(log, channels)
+        self._intake = MessageRouter(log, channels)
 
     def sources(self) -> Sequence[str]:
         """The sources there are."""
@@ -143,7 +143,7 @@ class OrderIntake:
         return change, append(self._log, [self._raw(row.channel, document)])
 
 
-class ExceptionDesk:
+class ExceptionCommands:
     """`connectors.api.ports.Exceptions` on the log."""
 
     def __init__(self, log: ReadableLog, published: Published, codec: Codec, clock_ms: Callable[[], int]) -> None:
@@ -173,12 +173,12 @@ class ExceptionDesk:
             raise NotKnown(f"There is no exception {fingerprint[:100]!r}. GET /v1/exceptions lists them.")
         return row
 
-    def replay(self, exception_id: str, person: str = "") -> Replayed:
+    def replay(self, exception_id: str, person: str = "") -> ReplayResult:
         """Feed quarantined input again, by exception fingerprint, dead letter id, or `all` that were not fed again yet.
 
         The fingerprint of an obligation that was given up has that one tried again.
         """
         row = self.get(exception_id)
         if row is not None and row.code in GIVEN_UP:
-            return Replayed([retry_exhausted(self._log, self._codec, self._clock_ms(), row)])
+            return ReplayResult([retry_exhausted(self._log, self._codec, self._clock_ms(), row)])
         return replay(self._replays, row, exception_id, person)

@@ -80,7 +80,7 @@ class _Named(msgspec.Struct):
 _NAMED = msgspec.json.Decoder(_Named)
 
 
-class Intake:
+class MessageRouter:
     """Finds the raw topic and partition of a message. `channels`: the sales channels there are."""
 
     def __init__(self, log: Log, channels: Sequence[str] = ()) -> None:
@@ -168,7 +168,7 @@ def ingest_file(
 
     Raises `BadInput` naming the line. What was read before it is in the log, and ingesting the file again is harmless.
     """
-    intake = Intake(log, channels)
+    intake = MessageRouter(log, channels)
     intake.check(source)
     report = IngestReport(source)
     batch: list[Outgoing] = []

@@ -18,7 +18,7 @@ from tables.orders.acceptance import BILLING
 GIVEN_UP = frozenset({EXHAUSTED, UNSENDABLE})
 
 
-class HoldDesk:
+class HoldRelease:
     """`connectors.api.ports.Holds` on the log."""
 
     def __init__(self, log: Log, published: Published, codec: Codec, clock_ms: Callable[[], int]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from connectors.api.ports import Halted, Invalid, LimitsShown, NotKnown, Paused, Standing, Unpublished, WaitingFor
+from connectors.api.ports import BlockedOutputView, Halted, Interruptions, Invalid, LimitsShown, NotKnown, Paused, WaitingFor
 from schemas.base import ErpTableNews
 from schemas.codec import Codec
 from schemas.customers import ErpCustomersNews
@@ -30,7 +30,7 @@ from streams.engine.partition import store_id
 from streams.engine.quarantine import pause_fingerprint, waited_for
 from streams.engine.table import EngineTable, Journal
 from streams.engine.topology import partitions_of
-from tables.common.cdc_tables import EVERY_PART, READ, ErpTable
+from tables.common.cdc_tables import EVERY_PART, READ, CdcTable
 from tables.common.table import row_types
 
 KEPT_S = 1.0
@@ -49,7 +49,7 @@ _NEWS: dict[str, type[ErpTableNews]] = {
 """What each fold with rows of the ERP's hears about whole tables."""
 
 
-def _begun(row: ErpTable) -> tuple[bool, int, int]:
+def _begun(row: CdcTable) -> tuple[bool, int, int]:
     start = row.starts[-1] if row.starts else None
     return row.older, start.ms if start else 0, start.told_ms if start else 0
 
@@ -97,11 +97,11 @@ class Interventions:
             found = self._controls.paused()
         return [Paused(p.target, p.flow, f"{p.topic}/{p.partition}/{p.offset}", p.reason, p.occurred_at_ms) for p in found]
 
-    def standing(self) -> Standing:
+    def standing(self) -> Interruptions:
         """All of it. Raises `Unavailable`."""
         self._found = None
         waiting: dict[tuple[str, str], WaitingFor] = {}
-        unpublished: list[Unpublished] = []
+        unpublished: list[BlockedOutputView] = []
         is_cut = False
         for flow, at in self._places():
             rows = list(islice(self._table(flow, at, "waiting").under(), MOST_FACTS + 1))
@@ -111,7 +111,7 @@ class Interventions:
                 since_ms = min(known.since_ms, row.since_ms)
                 waiting[flow.name, fact] = WaitingFor(flow.name, known.name, known.events + row.count, since_ms, known.reason)
             stale = islice(self._table(flow, at, "unpublished").under(), MOST_FACTS)
-            unpublished += [Unpublished(flow.name, key, row.reason, row.since_ms) for (key,), row in stale]
+            unpublished += [BlockedOutputView(flow.name, key, row.reason, row.since_ms) for (key,), row in stale]
         oldest = sorted(waiting.values(), key=lambda found: found.since_ms)
         limits = self._limits
         shown = LimitsShown(
@@ -121,7 +121,7 @@ class Interventions:
             flow_dead_letters=limits.flow.dead_letters,
             sources={name: (limit.dead_letters, limit.share) for name, limit in limits.sources.items()},
         )
-        return Standing(self.halted(), self.paused(), oldest, unpublished, shown, is_cut, self._misnamed())
+        return Interruptions(self.halted(), self.paused(), oldest, unpublished, shown, is_cut, self._misnamed())
 
     def skip(self, record: str, person: str, reason: str) -> None:
         """Have a record set aside at which a partition stands: it becomes a dead letter, and the partition goes on."""
@@ -177,15 +177,15 @@ class Interventions:
         append(self._log, [one._replace(partition=at.partition) for at in partitions_of(flow)])
         return row.history
 
-    def _erp_tables(self, flow: Fold[Any]) -> Iterator[tuple[str, ErpTable]]:
+    def _erp_tables(self, flow: Fold[Any]) -> Iterator[tuple[str, CdcTable]]:
         """What the fold knows of the ERP's tables, by the partition that has heard of the newest snapshot of each."""
         if flow.name not in _NEWS:
             return
-        newest: dict[str, ErpTable] = {}
+        newest: dict[str, CdcTable] = {}
         key_types, row_type = row_types(flow.tables)["erp_tables"]
         for at in partitions_of(flow):
             store = self._log.store(store_id(flow, at))
-            rows = EngineTable[Any, ErpTable]("erp_tables", key_types, row_type, store, Journal(), cache_rows=2)
+            rows = EngineTable[Any, CdcTable]("erp_tables", key_types, row_type, store, Journal(), cache_rows=2)
             for (name,), row in rows.under():
                 if name not in newest or _begun(row) > _begun(newest[name]):
                     newest[name] = row

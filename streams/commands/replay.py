@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
-from connectors.api.ports import Invalid, NotKnown, Replayed
+from connectors.api.ports import Invalid, NotKnown, ReplayResult
 from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import DeadLetter, ExceptionRow, LetterReplayed
@@ -37,7 +37,7 @@ class Replays:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()  # who waits for it finds what the other has fed
 
-    def one(self, dead_letter_id: str, person: str) -> Replayed | None:
+    def one(self, dead_letter_id: str, person: str) -> ReplayResult | None:
         """Feed a letter again; none if there is no such letter. Raises `Invalid` if that was done, or its record is gone."""
         with self._lock:
             letter = next((letter for letter in self._letters() if letter.dead_letter_id == dead_letter_id), None)
@@ -53,11 +53,11 @@ class Replays:
             if again is None:
                 raise Invalid(f"The record of {dead_letter_id} is no longer in the log", _GONE_HINT, is_conflict=True)
             self._feed([(letter, again)], person)
-            return Replayed([dead_letter_id])
+            return ReplayResult([dead_letter_id])
 
-    def many(self, fingerprint: str, person: str) -> Replayed | None:
+    def many(self, fingerprint: str, person: str) -> ReplayResult | None:
         """Feed every letter of an exception (or `all`) that was not fed yet; none if there is no letter of it at all."""
-        found, is_any = Replayed([]), False
+        found, is_any = ReplayResult([]), False
         with self._lock:
             chunk: list[tuple[DeadLetter, Outgoing]] = []
             size = 0
@@ -134,7 +134,7 @@ def _marked(letter: DeadLetter, key: bytes | None, value: bytes | None, headers:
     return Outgoing(letter.topic, letter.partition, key, value, own + replay_headers(letter))
 
 
-def replay(replays: Replays, row: ExceptionRow | None, exception_id: str, person: str) -> Replayed:
+def replay(replays: Replays, row: ExceptionRow | None, exception_id: str, person: str) -> ReplayResult:
     """By dead letter id, exception fingerprint (`row` is the exception) or `all`. Raises `NotKnown`, `Invalid`, `Busy`."""
     if exception_id == ALL or row is not None:
         found = replays.many(exception_id, person)

@@ -20,14 +20,14 @@ from typing import Any
 
 import structlog
 
-from connectors.api.ports import Answer, Busy, KeyReused, NotKnown, ReserveCommand, TooMany
+from connectors.api.ports import Busy, CommandResponse, KeyReused, NotKnown, ReserveCommand, TooMany
 from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReleaseReservation, ReserveStock
 from schemas.operations import Reply
 from schemas.records import Record
 from streams.commands.hold_counts import HoldCounts
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Fenced, Log, Outgoing, Reader, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
 from streams.queries.references import check_channel
@@ -78,7 +78,7 @@ class Requests:
         holds: HoldCounts | None = None,
         alive: Callable[[], Iterable[tuple[str, str, int]]] = tuple,
         timeout_s: float = TIMEOUT_S,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._log = log
         self._reader = reader
@@ -95,7 +95,7 @@ class Requests:
         self._stopping = threading.Event()
         self._positions: dict[TopicPartition, int] = {}
         self.unreadable = 0
-        self._thread = (keeper or Keeper()).thread("replies", self._follow, self._stopping, stall_s=STALL_S)
+        self._thread = (keeper or ThreadKeeper()).thread("replies", self._follow, self._stopping, stall_s=STALL_S)
 
     def start(self) -> None:
         """Listen for answers from now on."""
@@ -110,7 +110,7 @@ class Requests:
         self._thread.join()
         self._fail_all(Busy("crossdock is stopping", _AGAIN))
 
-    async def reserve(self, command: ReserveCommand) -> Answer:
+    async def reserve(self, command: ReserveCommand) -> CommandResponse:
         """Hold units (see `tables.inventory.reservations`)."""
         check_channel(command.channel, self._channels)
         request_id = request_id_of(command)
@@ -132,7 +132,7 @@ class Requests:
                 return True
         return next(iter(self._reader.by_key(topics.REPLIES.name, request_id.encode(), 1)), None) is not None
 
-    async def _reserve(self, request_id: str, command: ReserveCommand) -> Answer:
+    async def _reserve(self, request_id: str, command: ReserveCommand) -> CommandResponse:
         await asyncio.to_thread(self._claim, request_id, command)
         event = ReserveStock(
             **self._header(request_id),
@@ -148,7 +148,7 @@ class Requests:
         )
         return await self._ask(request_id, command.item, event)
 
-    async def release(self, reservation_id: str) -> Answer:
+    async def release(self, reservation_id: str) -> CommandResponse:
         """Give a hold back."""
         item = item_of(reservation_id)
         request_id = f"release {reservation_id}"
@@ -184,7 +184,7 @@ class Requests:
             return item is not None and item != command.item
         return False
 
-    async def _ask(self, request_id: str, item: str, event: Any) -> Answer:
+    async def _ask(self, request_id: str, item: str, event: Any) -> CommandResponse:
         waiting: Future[Reply] = Future()
         with self._lock:
             if self._stopping.is_set() or sum(map(len, self._waiting.values())) >= MOST_WAITING:
@@ -199,7 +199,7 @@ class Requests:
             raise Busy(f"The log cannot take it now ({error})", "Send it again in a moment, with the same key") from None
         finally:
             self._forget(request_id, waiting)
-        return Answer(reply.status, json.loads(reply.body, parse_float=Decimal))
+        return CommandResponse(reply.status, json.loads(reply.body, parse_float=Decimal))
 
     def _append(self, item: str, event: Any) -> None:
         topic = topics.PROMISE_INBOX.name

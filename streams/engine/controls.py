@@ -27,7 +27,7 @@ def target_of(flow: Fold[Any] | Translator, topic: str) -> str:
     return (None if isinstance(flow, Fold) else source_of(topic)) or f"flow.{flow.name}"
 
 
-class Controls:
+class PartitionControls:
     """Pauses, resumptions and skips as far as they were read. One thread uses it, but for looking at `pauses`.
 
     `can_pause`: whoever folds an inbox again is not stopped by what was paused then.
@@ -74,7 +74,7 @@ class Controls:
         return False
 
 
-class FollowedControls(Controls):
+class FollowedControls(PartitionControls):
     """The same, read from the log whenever one looks. A log without these topics has none."""
 
     def __init__(self, log: Log, codec: Codec, *, can_pause: bool = True) -> None:
@@ -122,7 +122,7 @@ class FollowedControls(Controls):
             self._follower = None
 
 
-def read_controls(log: Log, codec: Codec) -> Controls:
+def read_controls(log: Log, codec: Codec) -> PartitionControls:
     """What was decided so far, for whoever folds inboxes again."""
     found = FollowedControls(log, codec, can_pause=False)
     found.look()

@@ -13,7 +13,7 @@ _REASONS = 64
 
 
 @dataclass(slots=True)
-class Fates:
+class InputFates:
     """Counts of a flow partition's inputs. Each has exactly one fate: applied, duplicate, ignored, dead-lettered or parked.
 
     `ignored_for`: by reason.
@@ -31,7 +31,7 @@ class Fates:
         """Inputs that have no other fate."""
         return self.inputs - self.duplicate - self.ignored - self.dead_lettered - self.parked
 
-    def copy(self) -> Fates:
+    def copy(self) -> InputFates:
         """Counts to go on with, while these stay as committed."""
         return replace(self, ignored_for=dict(self.ignored_for))
 
@@ -56,7 +56,7 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingSummary:
     """How many records wait for a fact, since when, and why the first of them does."""
 
     count: int
@@ -86,7 +86,7 @@ class Releasing:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayRecord:
     """A dead letter was fed again, as the record at `offset`: another copy of it changes nothing."""
 
     offset: int
@@ -103,7 +103,7 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpublished:
+class BlockedOutput:
     """What follows from a key's rows cannot be worked out: what was published of it before is old."""
 
     reason: str
@@ -135,15 +135,15 @@ class UnknownField:
 class EngineTables:
     """The engine's own rows of a flow partition. A fact that is waited for is named as by `fact_of`."""
 
-    fates: Table[tuple[str], Fates]  # one row, under ""
+    fates: Table[tuple[str], InputFates]  # one row, under ""
     parked: Table[tuple[str, int], Parked]  # fact, offset
-    waiting: Table[tuple[str], Waiting]  # fact
+    waiting: Table[tuple[str], WaitingSummary]  # fact
     doubted: Table[tuple[str, str], Doubted]  # fact, item
     releasing: Table[tuple[str], Releasing]  # one row at most, under ""
-    replayed: Table[tuple[str], Replayed]  # dead letter id
+    replayed: Table[tuple[str], ReplayRecord]  # dead letter id
     windows: Table[tuple[str], Windows]  # one row at most, under ""
     halts: Table[tuple[str], Halt]  # one row at most, under ""
-    unpublished: Table[tuple[str], Unpublished]  # key
+    unpublished: Table[tuple[str], BlockedOutput]  # key
     unknown: Table[tuple[str, str], UnknownField]  # message, path
     due: Table[tuple[str], Due]  # one row under "", while the flow's table `deadlines` has any
 

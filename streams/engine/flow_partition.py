@@ -17,8 +17,8 @@ from schemas.operations import SourcePaused
 from schemas.records import Record
 from schemas.topics import ENGINE
 from streams.engine import quarantine
-from streams.engine.controls import Controls, target_of
-from streams.engine.fates import DEADLINES, NAMESPACE, ONE, Due, EngineTables, Fates, Halt, Replayed, Unpublished
+from streams.engine.controls import PartitionControls, target_of
+from streams.engine.fates import DEADLINES, NAMESPACE, ONE, BlockedOutput, Due, EngineTables, Halt, InputFates, ReplayRecord
 from streams.engine.flow import Derived, Fold, Translator
 from streams.engine.halts import PartitionHalted
 from streams.engine.keys import Unstorable
@@ -28,7 +28,7 @@ from streams.engine.outputs import Outputs
 from streams.engine.table import Change, FoldTables, Journal
 
 Flow = Fold[Any] | Translator
-_NO_CONTROLS = Controls(can_pause=False)
+_NO_CONTROLS = PartitionControls(can_pause=False)
 
 
 class _FedAlready(AlreadyApplied):
@@ -57,7 +57,7 @@ class FlowPartition(ABC):
         log: Log,
         codec: Codec,
         limits: Limits,
-        controls: Controls = _NO_CONTROLS,
+        controls: PartitionControls = _NO_CONTROLS,
     ) -> None:
         self.flow = flow.name
         self.partition = partition
@@ -80,7 +80,7 @@ class FlowPartition(ABC):
         self._emit = Outputs(flow.name, log, codec, self.outgoing).emit
         self._note = Outputs(ENGINE, log, codec, self.outgoing).emit
         self._derivations: list[Derived[Any]] = flow.derivations if isinstance(flow, Fold) else []
-        self._fates = self.fates = self._engine.fates.get(ONE) or Fates()
+        self._fates = self.fates = self._engine.fates.get(ONE) or InputFates()
         self._windows = Windows()
         self._given: tuple[Sequence[Record], int | None] = ((), None)
         self._pauses: list[SourcePaused] = []
@@ -125,7 +125,7 @@ class FlowPartition(ABC):
             due = self._engine.due.get(ONE)
             self._deadlines.floor = None if due is None else due.first_ms
         self.halt, self.is_stopped = None, False
-        self._fates = (self._engine.fates.get(ONE) or Fates()).copy()
+        self._fates = (self._engine.fates.get(ONE) or InputFates()).copy()
         self._windows = (self._engine.windows.get(ONE) or Windows()).copy()
         was_releasing = self.is_releasing
         if was_releasing:
@@ -275,7 +275,7 @@ class FlowPartition(ABC):
         )
         for key, why in failed.items():
             if (key,) not in rows:
-                rows[key,] = Unpublished(why, at.timestamp_ms)
+                rows[key,] = BlockedOutput(why, at.timestamp_ms)
                 for note in quarantine.unpublished(self.flow, at, key, why, is_item=self._is_suspectable()):
                     self._tell(note)
         for key in worked:
@@ -378,7 +378,7 @@ class FlowPartition(ABC):
         """Remember that a dead letter was fed again."""
         replayed = quarantine.replay_of(record.headers)
         if replayed is not None and (replayed[0],) not in self._engine.replayed:
-            self._engine.replayed[replayed[0],] = Replayed(record.offset)
+            self._engine.replayed[replayed[0],] = ReplayRecord(record.offset)
 
     def _replayed(self, record: Record) -> None:
         """A dead letter sent again has been settled, or has become another dead letter: the old one raises no doubt now."""

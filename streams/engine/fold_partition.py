@@ -14,8 +14,8 @@ from schemas.operations import ExceptionNoted
 from schemas.records import Record
 from schemas.topics import ROUTES, source_of
 from streams.engine import quarantine
-from streams.engine.controls import Controls
-from streams.engine.fates import ONE, Doubted, Parked, Releasing, Waiting, fact_of
+from streams.engine.controls import PartitionControls
+from streams.engine.fates import ONE, Doubted, Parked, Releasing, WaitingSummary, fact_of
 from streams.engine.flow import Fold, WaitsFor
 from streams.engine.flow_partition import FlowPartition
 from streams.engine.limits import Limits
@@ -39,7 +39,7 @@ class FoldPartition(FlowPartition):
         log: Log,
         codec: Codec,
         limits: Limits,
-        controls: Controls,
+        controls: PartitionControls,
     ) -> None:
         super().__init__(flow, partition, store, log, codec, limits, controls)
         self._inbox = flow.inbox
@@ -106,7 +106,7 @@ class FoldPartition(FlowPartition):
 
     def _wait(self, record: Record, fact: str, error: NotYet) -> None:
         reason, items = error.reason, tuple(dict.fromkeys(error.items))
-        known = self._engine.waiting.get((fact,)) or Waiting(0, record.timestamp_ms, reason)
+        known = self._engine.waiting.get((fact,)) or WaitingSummary(0, record.timestamp_ms, reason)
         row = replace(known, count=known.count + 1)
         self._engine.parked[fact, record.offset] = Parked(
             record.key, record.value, record.headers, record.timestamp_ms, reason, items

@@ -42,7 +42,7 @@ class _Condition:
     to_raise: Exception | None = field(default=None, repr=False)
 
 
-class Keeper:
+class ThreadKeeper:
     """All kept loops of a process (of a log, of a supervisor), by name.
 
     `backoff_s`: the shortest and the longest pause before one that failed is begun again.
@@ -164,7 +164,7 @@ class KeptThread:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: ThreadKeeper,
         name: str,
         run: Callable[[], None],
         stop: threading.Event,

@@ -105,7 +105,7 @@ class Listener(Protocol):
         ...
 
 
-class Member(Protocol):
+class GroupMembership(Protocol):
     """One worker's membership in a consumer group."""
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -190,7 +190,7 @@ class Log(Protocol):
         """
         ...
 
-    def join(self, group: str, topics: Sequence[str], listener: Listener) -> Member:
+    def join(self, group: str, topics: Sequence[str], listener: Listener) -> GroupMembership:
         """Become a member of a group that shares the topics' partitions."""
         ...
 
@@ -224,7 +224,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class LocalProgress:
     """How far this machine's rows of one partition number of a group are, or what it has read of a topic for reads by key.
 
     `group`: the topic, in the second case. `state`: `owned` by a member of this process, being `restored` for one, or
@@ -264,7 +264,7 @@ class ReadableLog(Log, Reader, Protocol):
         """
         ...
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """What is kept, and how far it is. Nothing on a log that has the rows itself."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.codec import Codec
-from streams.engine.controls import Controls
+from streams.engine.controls import PartitionControls
 from streams.engine.flow import Fold
 from streams.engine.flow_partition import Flow as Flow  # noqa: PLC0414 - the names importers know
 from streams.engine.flow_partition import FlowPartition as FlowPartition  # noqa: PLC0414
@@ -23,10 +23,10 @@ def open_partition(
     log: Log,
     codec: Codec,
     limits: Limits,
-    controls: Controls | None = None,
+    controls: PartitionControls | None = None,
 ) -> FlowPartition:
     """A flow partition over its committed rows. Without `controls` nothing was ever paused or skipped, and nothing will be."""
-    known = controls or Controls(can_pause=False)
+    known = controls or PartitionControls(can_pause=False)
     if isinstance(flow, Fold):
         return FoldPartition(flow, partition, store, log, codec, limits, known)
     return TranslatorPartition(flow, partition, store, log, codec, limits, known)

@@ -17,7 +17,7 @@ from schemas.codec import Codec
 from schemas.errors import BrokenInvariant
 from schemas.records import Record
 from streams.engine.controls import FollowedControls, target_of
-from streams.engine.fates import Fates
+from streams.engine.fates import InputFates
 from streams.engine.flow import Fold
 from streams.engine.halts import PartitionDamaged
 from streams.engine.log import DamagedLog, Fenced, Log, TopicPartition, Transaction, Unavailable
@@ -226,7 +226,7 @@ class Worker:
         """Whether it is not done though nothing is left to read: events that waited are still to be applied."""
         return bool(self._left)
 
-    def fates(self) -> dict[tuple[str, TopicPartition], Fates]:
+    def fates(self) -> dict[tuple[str, TopicPartition], InputFates]:
         """What became of the inputs of each owned flow partition, as of its last commit."""
         return {(part.flow, part.partition): part.fates for part in list(self._parts.values())}
 

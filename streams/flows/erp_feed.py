@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from connectors.erp.known import Known
+from connectors.erp.known import FeedState
 from connectors.erp.translate import read
 from schemas.records import Record, Translation
 from tables.common.table import Table
@@ -15,10 +15,10 @@ from tables.common.table import Table
 class ErpFeedTables:
     """What is known of the feed, by partition of its raw topics."""
 
-    known: Table[tuple[str], Known]  # the ERP's table
+    known: Table[tuple[str], FeedState]  # the ERP's table
 
 
-def erp_translate(start: Known = Known()) -> Callable[[ErpFeedTables, Record], Translation]:  # noqa: B008 - frozen
+def erp_translate(start: FeedState = FeedState()) -> Callable[[ErpFeedTables, Record], Translation]:  # noqa: B008 - frozen
     """The translator for a feed of which `start` is known from the beginning (by settings)."""
 
     def translate(t: ErpFeedTables, record: Record) -> Translation:

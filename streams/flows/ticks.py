@@ -43,7 +43,7 @@ def timed(flows: Sequence[Flow]) -> list[Timed]:
     return found
 
 
-class Clock:
+class TickClock:
     """Looks at the deadlines of every fold that keeps any. Call `tick` every so often, from one thread."""
 
     def __init__(

@@ -9,15 +9,15 @@ import connectors.crm.translate
 import connectors.erp.items
 import connectors.wms.translate
 from connectors.edge import items_in
-from connectors.erp.known import Known
+from connectors.erp.known import FeedState
 from schemas import topics
 from schemas.records import Record
 from streams.engine.flow import Translator
 from streams.flows.erp_feed import ErpFeedTables, erp_translate
-from tables.operations.feed_sequence import FeedTables, admit
+from tables.operations.feed_sequence import FeedLedgerTables, admit
 
 
-def translators(channels: Sequence[str], erp: Known = Known()) -> list[Translator]:  # noqa: B008 - frozen
+def translators(channels: Sequence[str], erp: FeedState = FeedState()) -> list[Translator]:  # noqa: B008 - frozen
     """One translator a connector; `channels` are the sales channels' names, each with a raw topic of its own.
 
     `erp`: what settings say of the ERP's feed.
@@ -31,7 +31,12 @@ def translators(channels: Sequence[str], erp: Known = Known()) -> list[Translato
             items_of=connectors.erp.items.items_of,
         ),
         Translator(
-            topics.WMS, (topics.RAW_WMS,), connectors.wms.translate.translate, tables=FeedTables, admit=admit, items_of=_named
+            topics.WMS,
+            (topics.RAW_WMS,),
+            connectors.wms.translate.translate,
+            tables=FeedLedgerTables,
+            admit=admit,
+            items_of=_named,
         ),
         Translator(topics.CRM, (topics.RAW_CRM,), connectors.crm.translate.translate),
         Translator(

@@ -6,16 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from connectors.api.console.ports import Changes, Feed, Held, ItemPage, Latency, Numbers, Only
+from connectors.api.console.ports import Changes, FeedProgress, InvariantState, ItemPage, Latency, Numbers, Only
 from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import ExceptionRow
 from schemas.orders import OrderStatus
-from streams.engine.fates import Fates
-from streams.engine.keeper import Keeper
+from streams.engine.fates import InputFates
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import TopicPartition
-from streams.monitoring.dashboard_index import LiveRows
-from streams.monitoring.health import Watch
+from streams.monitoring.dashboard_index import DashboardIndex
+from streams.monitoring.health import HealthMonitor
 from streams.queries.published import Published, ReadableLog
 from streams.queries.table_views import TableView
 from tables.inventory.state import Item
@@ -26,7 +26,7 @@ RECOUNTS = 5
 RECOUNT_PAUSE_S = 0.02
 
 
-class Pulse:
+class Dashboard:
     """`connectors.api.console.ports.Live` over one log. `start` before use, `close` after."""
 
     def __init__(
@@ -35,14 +35,14 @@ class Pulse:
         codec: Codec,
         published: Published,
         tables: TableView,
-        watch: Watch,
+        watch: HealthMonitor,
         halted: Callable[[], Mapping[str, str]],
         clock_ms: Callable[[], int],
-        more_invariants: Callable[[], Sequence[Held]] = tuple,
+        more_invariants: Callable[[], Sequence[InvariantState]] = tuple,
         *,
         warned: Callable[[], Mapping[str, str]] = dict,
         is_dense: bool = True,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         """`is_dense`: each offset of the log is a record, so that positions count records."""
         self._log = log
@@ -58,7 +58,7 @@ class Pulse:
         self._numbers: Numbers | None = None
         self._taken_s = 0.0
         self._read: tuple[float, int] | None = None
-        self.rows = LiveRows(log, codec, self._description, keeper=keeper)
+        self.rows = DashboardIndex(log, codec, self._description, keeper=keeper)
         self.start = self.rows.start
         self.close = self.rows.close
         self.cursor = self.rows.cursor
@@ -101,7 +101,7 @@ class Pulse:
             is_reading=self.rows.is_reading,
             events_per_s=round((read - before[1]) / (now_s - before[0])) if before is not None and is_rated else None,
             backlog_records=sum(entry.waiting for entry in inputs),
-            feeds=[Feed(f.source, f.waiting_records, f.as_of_ms) for f in self._watch.freshness()],
+            feeds=[FeedProgress(f.source, f.waiting_records, f.as_of_ms) for f in self._watch.freshness()],
             latency=latency(sorted(self.rows.latencies_ms.copy())),
             orders=orders,
             items=items,
@@ -114,13 +114,13 @@ class Pulse:
             warnings=self._warned(),
         )
 
-    def _invariants(self, items: int) -> list[Held]:
+    def _invariants(self, items: int) -> list[InvariantState]:
         """Those that can be told at any moment, whatever is under way."""
         broken = sorted(self.rows.broken)[:3]
         oversold = f"promised beyond stock: {', '.join(broken)}" if broken else f"{items:,} items, each within its stock"
-        return [Held("Never oversold", None if self.rows.is_reading else not broken, oversold), self._nothing_lost()]
+        return [InvariantState("Never oversold", None if self.rows.is_reading else not broken, oversold), self._nothing_lost()]
 
-    def _nothing_lost(self) -> Held:
+    def _nothing_lost(self) -> InvariantState:
         """Each record read has exactly one fate.
 
         Counted while workers commit, so the counts lie between two readings; and a commit shows in rows a moment before it
@@ -129,7 +129,9 @@ class Pulse:
         """
         if not self._is_dense:
             read = sum(fate.inputs for fate in self._watch.fates().values())
-            return Held("Nothing lost", None, f"{read:,} records, each with one fate; crossdock verify reads the whole log again")
+            return InvariantState(
+                "Nothing lost", None, f"{read:,} records, each with one fate; crossdock verify reads the whole log again"
+            )
         for _ in range(RECOUNTS):
             fates, wrong = self._reckoned()
             if not wrong:
@@ -138,9 +140,9 @@ class Pulse:
         dead = sum(fate.dead_lettered for fate in fates.values())
         total = sum(fate.inputs for fate in fates.values())
         letters = "1 dead letter" if dead == 1 else f"{dead:,} dead letters"
-        return Held("Nothing lost", not wrong, wrong or f"{total:,} records, each with one fate; {letters} kept")
+        return InvariantState("Nothing lost", not wrong, wrong or f"{total:,} records, each with one fate; {letters} kept")
 
-    def _reckoned(self) -> tuple[dict[str, Fates], str]:
+    def _reckoned(self) -> tuple[dict[str, InputFates], str]:
         """What became of each flow's inputs, and what is wrong with it."""
         low = _positions(self._watch)
         fates = self._watch.fates()
@@ -153,7 +155,7 @@ class Pulse:
         return fates, f"{dead - kept:,} dead letters are missing" if kept < dead else ""
 
 
-def _positions(watch: Watch) -> dict[str, int]:
+def _positions(watch: HealthMonitor) -> dict[str, int]:
     found: dict[str, int] = {}
     for entry in watch.inputs():
         found[entry.flow] = found.get(entry.flow, 0) + entry.position

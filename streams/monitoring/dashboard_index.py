@@ -26,7 +26,7 @@ from schemas.operations import ExceptionRow
 from schemas.orders import Milestone, OrderStatus
 from schemas.records import Record
 from schemas.topics import Topic
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Follower, TopicPartition, Unavailable
 from streams.queries.published import ReadableLog
 from tables.inventory.atp_record import is_oversold_today
@@ -43,7 +43,7 @@ _OPEN = frozenset({"open", "assigned"})
 _log = structlog.get_logger(__name__)
 
 
-class LiveRows:
+class DashboardIndex:
     """The index. `start` begins to follow; until somebody asks for something, nothing is read."""
 
     def __init__(
@@ -54,7 +54,7 @@ class LiveRows:
         *,
         pause_s: float = PAUSE_S,
         clock_s: Callable[[], float] = time.monotonic,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._log = log
         self._codec = codec
@@ -65,7 +65,7 @@ class LiveRows:
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._thread = (keeper or Keeper()).thread("live", self._run, self._stopping)
+        self._thread = (keeper or ThreadKeeper()).thread("live", self._run, self._stopping)
         self._epoch = uuid4().hex[:8]
         self._forget()
 

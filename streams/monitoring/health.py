@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from connectors.api.ports import Paused, Readiness, SourceFreshness
 from streams.engine.controls import target_of
-from streams.engine.fates import NAMESPACE, ONE, EngineTables, Fates
+from streams.engine.fates import NAMESPACE, ONE, EngineTables, InputFates
 from streams.engine.flow import Fold, Translator
-from streams.engine.keeper import Keeper, KeptThread
+from streams.engine.keeper import KeptThread, ThreadKeeper
 from streams.engine.log import ReadableLog, TopicPartition, Unavailable
 from streams.engine.partition import store_id
 from streams.engine.table import EngineTable, Journal
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class FlowInput:
     """One partition a flow reads: where it is (`position`) and where it ends."""
 
     flow: str
@@ -89,7 +89,7 @@ class OwnHealth:
         self._up.set(len(self._halted()))
 
 
-class Watch:
+class HealthMonitor:
     """`connectors.api.ports.Health` over the log. `halted` and `more`: as in `OwnHealth`. `paused`: sources not read now.
 
     `unknown`: how often each source sent a field that nobody reads.
@@ -109,10 +109,10 @@ class Watch:
         paused: Callable[[], Sequence[Paused]] = tuple,
         more: Callable[[], Mapping[str, tuple[str, bool]]] = dict,
         unknown: Callable[[], Mapping[str, int]] = dict,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._log = log
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or ThreadKeeper()
         self._flows = tuple(flows)
         self._group = group
         self.own = OwnHealth(halted, registry, more)
@@ -122,7 +122,7 @@ class Watch:
         self._targets = {at.topic: target_of(flow, at.topic) for flow in self._flows for at in partitions_of(flow)}
         self._stopping = threading.Event()
         self._thread: KeptThread | None = None
-        self._seen: tuple[float, list[Input]] | None = None
+        self._seen: tuple[float, list[FlowInput]] | None = None
         self._newest_ms: dict[TopicPartition, tuple[int, int | None]] = {}  # position, and of when the record before it is
         self._key_types, self._row_type = row_types(EngineTables)["fates"]
         self._unread = Gauge(
@@ -158,22 +158,22 @@ class Watch:
                 _log.info("the log does not say how far its readers are", reason=str(error))
             pause_s = max(LOOK_PAUSE_S, (time.monotonic() - began) / LOOK_SHARE)
 
-    def inputs(self) -> list[Input]:
+    def inputs(self) -> list[FlowInput]:
         """Every partition every flow reads, as of now. Raises `Unavailable`."""
-        found: list[Input] = []
+        found: list[FlowInput] = []
         for group, flows in by_group(self._flows, self._group).items():
             places = [(flow.name, at) for flow in flows for at in partitions_of(flow)]
             progress = self._log.progress(group, [at for _, at in places])
-            found += [Input(flow, at, *progress[at]) for flow, at in places]
+            found += [FlowInput(flow, at, *progress[at]) for flow, at in places]
         self._seen = (time.monotonic(), found)
         return found
 
-    def _lately(self) -> list[Input]:
+    def _lately(self) -> list[FlowInput]:
         """The same, perhaps as it was a moment ago."""
         seen = self._seen if self._thread is not None else None
         return seen[1] if seen is not None and time.monotonic() - seen[0] < OLD_S else self.inputs()
 
-    def _look(self, entry: Input) -> None:
+    def _look(self, entry: FlowInput) -> None:
         """Learn of when the newest record is that was read."""
         known = self._newest_ms.get(entry.at)
         if known is None or known[0] != entry.position:
@@ -188,7 +188,7 @@ class Watch:
         """Sources that are read no further."""
         return self._paused()
 
-    def _waiting_of(self, inputs: Sequence[Input]) -> tuple[int, dict[str, int]]:
+    def _waiting_of(self, inputs: Sequence[FlowInput]) -> tuple[int, dict[str, int]]:
         """How many are not read yet, and beside them those of each paused source."""
         paused = dict.fromkeys((pause.source for pause in self._paused()), 0)
         going = 0
@@ -200,11 +200,11 @@ class Watch:
                 going += entry.waiting
         return going, paused
 
-    def fates(self) -> dict[str, Fates]:
+    def fates(self) -> dict[str, InputFates]:
         """What became of each flow's inputs, all partitions together."""
         found = {}
         for flow in self._flows:
-            total = Fates()
+            total = InputFates()
             for at in partitions_of(flow):
                 row = self._fates_of(flow, at)
                 if row is not None:
@@ -212,10 +212,10 @@ class Watch:
             found[flow.name] = total
         return found
 
-    def _fates_of(self, flow: Fold[Any] | Translator, at: TopicPartition) -> Fates | None:
+    def _fates_of(self, flow: Fold[Any] | Translator, at: TopicPartition) -> InputFates | None:
         store = self._log.store(store_id(flow, at))
         table = EngineTable[Any, Any](f"{NAMESPACE}fates", self._key_types, self._row_type, store, Journal(), cache_rows=2)
-        row: Fates | None = table.get(ONE)
+        row: InputFates | None = table.get(ONE)
         return row
 
     def freshness(self) -> list[SourceFreshness]:
@@ -280,7 +280,7 @@ def _is_partition(name: str) -> bool:
     return "/" in name
 
 
-def _source(entry: Input) -> str | None:
+def _source(entry: FlowInput) -> str | None:
     """The source behind a raw topic."""
     topic = entry.at.topic
     if not topic.startswith("raw.") or topic == "raw.erp.other":
@@ -288,7 +288,7 @@ def _source(entry: Input) -> str | None:
     return "erp" if topic.startswith("raw.erp.") else topic.removeprefix("raw.")
 
 
-def _add(total: Fates, row: Fates) -> None:
+def _add(total: InputFates, row: InputFates) -> None:
     total.inputs += row.inputs
     total.duplicate += row.duplicate
     total.ignored += row.ignored

@@ -11,7 +11,7 @@ import structlog
 
 from schemas import topics
 from schemas.topics import Topic
-from streams.engine.keeper import Keeper, KeptThread
+from streams.engine.keeper import KeptThread, ThreadKeeper
 from streams.engine.log import ReadableLog, Unavailable
 from streams.engine.partition import Flow
 from streams.flows.groups import GroupOf, Role, by_group, role_of, stores_of, topics_of
@@ -36,7 +36,7 @@ class CatchingUp:
     remade: int = 0
 
 
-class RowsHere:
+class LocalRows:
     """The rows of the groups whose tables a process looks at, and of those it may have to take over."""
 
     def __init__(self, log: ReadableLog, flows: Sequence[Flow], group: GroupOf, standby: int) -> None:
@@ -76,12 +76,12 @@ class RowsHere:
         return f"{now.partitions} of {now.of} partitions are being caught up, {left:,} changes to go{why}", False
 
 
-class ViewsHere:
+class LocalViews:
     """The published topics that answers come from, read to their ends before anybody asks."""
 
-    def __init__(self, log: ReadableLog, keeper: Keeper | None = None) -> None:
+    def __init__(self, log: ReadableLog, keeper: ThreadKeeper | None = None) -> None:
         self._log = log
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or ThreadKeeper()
         self._behind = [topic for topic in topics.DEFINED if topic.cleanup == "compact" or topic.is_indexed]
         self._lock = threading.Lock()
         self._stopping = threading.Event()

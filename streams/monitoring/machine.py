@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.monitoring.trusted_clock import ClockState, TrustedClock, keep_anchor
 
 LOOK_S = 2.0
@@ -62,7 +62,7 @@ class Disk:
         return None
 
 
-class Machine:
+class MachineMonitor:
     """Looks at both every so often, in a kept thread, between `start` and `close`. `on_step` hears when doubts begin and end."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Machine:
         clock: TrustedClock | None,
         disk: Disk,
         directory: Path,
-        keeper: Keeper,
+        keeper: ThreadKeeper,
         on_step: Callable[[ClockState], None] = lambda state: None,
     ) -> None:
         self._clock = clock

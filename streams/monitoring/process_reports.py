@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 
 REPORT_FILE = "report.json"
 PAUSE_S = 2.0
@@ -26,7 +26,7 @@ HUNG_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class Report(msgspec.Struct, frozen=True):
+class ProcessReport(msgspec.Struct, frozen=True):
     """A worker process at a moment of the machine's monotonic clock. `rows`: how far those it keeps are caught up."""
 
     pid: int
@@ -46,14 +46,14 @@ class Reporter:
         halted: Callable[[], Mapping[str, str]],
         rows: Callable[[], tuple[str, bool]],
         measures: CollectorRegistry,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self._file = directory / REPORT_FILE
         self._halted = halted
         self._rows = rows
         self._measures = measures
         self._stopping = threading.Event()
-        self._thread = (keeper or Keeper()).thread("report", self._run, self._stopping)
+        self._thread = (keeper or ThreadKeeper()).thread("report", self._run, self._stopping)
 
     def start(self) -> None:
         """Begin."""
@@ -68,7 +68,7 @@ class Reporter:
         """Write how it is now. Raises `OSError`."""
         rows, are_here = self._rows()
         measures = generate_latest(self._measures).decode()
-        found = Report(os.getpid(), time.monotonic(), dict(self._halted()), rows, are_here, measures)
+        found = ProcessReport(os.getpid(), time.monotonic(), dict(self._halted()), rows, are_here, measures)
         fresh = self._file.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(found))
         fresh.replace(self._file)  # whoever reads sees a whole one
@@ -124,7 +124,7 @@ class Reports(Collector):
             return f"has not reported for {silent_s:.0f} s"
         return None if report.are_rows_here else f"catches up: {report.rows}"
 
-    def _report(self, number: int, pid: int) -> Report | None:
+    def _report(self, number: int, pid: int) -> ProcessReport | None:
         return _report_of(self._directory(number), pid)
 
 
@@ -138,10 +138,10 @@ def hung(directory: Path, pid: int) -> str | None:
     return f"it has not reported for {silent_s:.0f} s" if silent_s > HUNG_S else None
 
 
-def _report_of(directory: Path, pid: int) -> Report | None:
+def _report_of(directory: Path, pid: int) -> ProcessReport | None:
     """That of the process that runs now; none yet if it has not written any."""
     try:
-        found = msgspec.json.decode((directory / REPORT_FILE).read_bytes(), type=Report)
+        found = msgspec.json.decode((directory / REPORT_FILE).read_bytes(), type=ProcessReport)
     except (OSError, msgspec.DecodeError):  # DecodeError: of another version
         return None
     return found if found.pid == pid else None

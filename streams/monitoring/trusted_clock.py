@@ -33,7 +33,7 @@ class ClockPolicy:
     downtime_ms: int = 7 * 86_400_000
 
 
-class Anchor(msgspec.Struct, frozen=True):
+class ClockAnchor(msgspec.Struct, frozen=True):
     """An instant (`at_ms`), and what the machine had counted then since it was started (`boot_id` says which start)."""
 
     boot_id: str
@@ -113,7 +113,7 @@ class TrustedClock:
         with self._lock:
             return self._look()
 
-    def begin(self, anchor: Anchor | None, last_seen_ms: int | None) -> None:
+    def begin(self, anchor: ClockAnchor | None, last_seen_ms: int | None) -> None:
         """Compare with when the process ran last: its anchor, and the newest instant its log knows of."""
         with self._lock:
             steady = self._steady()
@@ -128,11 +128,11 @@ class TrustedClock:
                 self._doubt = _Doubt(self._wall() - steady, steady, is_gap=True)
             self._look()
 
-    def anchor(self) -> Anchor:
+    def anchor(self) -> ClockAnchor:
         """Where a next process goes on."""
         with self._lock:
             now = self._look()
-            return Anchor(self._boot, now - self._offset_ms, now)
+            return ClockAnchor(self._boot, now - self._offset_ms, now)
 
     def confirm(self) -> ClockState:
         """A person says that the machine's clock is right."""
@@ -172,10 +172,10 @@ class TrustedClock:
         self._allowance_ms = float(self.policy.bound_ms)
 
 
-def anchor_in(directory: Path) -> Anchor | None:
+def anchor_in(directory: Path) -> ClockAnchor | None:
     """The anchor a process has left; none if there is none that can be read."""
     try:
-        return msgspec.json.decode((directory / ANCHOR_FILE).read_bytes(), type=Anchor)
+        return msgspec.json.decode((directory / ANCHOR_FILE).read_bytes(), type=ClockAnchor)
     except (OSError, msgspec.DecodeError):
         return None
 

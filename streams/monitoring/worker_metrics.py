@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.worker import Counters
 from streams.monitoring.local_rows import CatchingUp
 
@@ -16,7 +16,7 @@ from streams.monitoring.local_rows import CatchingUp
 class ThreadMeasures(Collector):
     """How often each kept thread had to be begun again, and which are down."""
 
-    def __init__(self, keepers: Sequence[Keeper]) -> None:
+    def __init__(self, keepers: Sequence[ThreadKeeper]) -> None:
         self._keepers = tuple(keepers)
 
     def collect(self) -> Iterator[Metric]:

@@ -22,8 +22,8 @@ from tables.inventory.atp import atp as atp_series
 from tables.inventory.atp import projected as projected_series
 from tables.inventory.atp_record import NOT_SOLD
 from tables.inventory.safety_stock import CUMULATIVE, Free, free_on
-from tables.inventory.site_position import SiteBook
-from tables.inventory.state import DISCONTINUED, ON_HOLD, Day, Item, Stock
+from tables.inventory.site_position import SitePosition
+from tables.inventory.state import DISCONTINUED, ON_HOLD, DayPlan, Item, Stock
 from tables.inventory.units import to_base
 
 NOT_SUPPLIED = NOT_SOLD | {DISCONTINUED}
@@ -152,7 +152,7 @@ class Quotes:
     def series(self, site: SiteAtp, policy: AtpPolicy) -> _Site:
         """A site's series as of now, its own safety stock taken off."""
         today = self._today(site.site)
-        supply, demand, expired = periods(SiteBook(stock_of(site)), today, self.policy.site(site.site).past_due_days)
+        supply, demand, expired = periods(SitePosition(stock_of(site)), today, self.policy.site(site.site).past_due_days)
         opening = site.usable_milli - site.safety_milli
         return _Site(
             site.site,
@@ -209,7 +209,7 @@ def stock_of(site: SiteAtp) -> Stock:
         supply_milli=sum(day.supply_milli for day in site.days),
         is_oversold=False,
         as_of_ms=0,
-        days=tuple(Day(to_day(d.day), d.supply_milli, d.demand_milli) for d in site.days),
+        days=tuple(DayPlan(to_day(d.day), d.supply_milli, d.demand_milli) for d in site.days),
         expiries=tuple((to_day(x.day), x.qty_milli) for x in site.expiries),
         channels=tuple((c.channel, c.consumed_milli) for c in site.channels),
         marks=(),
@@ -252,7 +252,7 @@ class Cart:
             return row
         sites = []
         for site in row.sites:
-            book = SiteBook(stock_of(site))
+            book = SitePosition(stock_of(site))
             for part in parts:
                 if part.site == site.site:
                     book.plan(to_day(part.day), 0, part.qty_milli)
@@ -307,7 +307,7 @@ def _refused(line: CheckLine, reason: str) -> CheckAnswer:
     return CheckAnswer(line.item, line.uom, line.qty_milli, False, 0, None, [], reason)
 
 
-def _published(site: SiteAtp, book: SiteBook) -> SiteAtp:
+def _published(site: SiteAtp, book: SitePosition) -> SiteAtp:
     return replace(
         site,
         days=[DayNet(to_date(d.day), d.supply_milli, d.demand_milli) for d in book.days],

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from connectors.api.ports import ContactFact, CurrencyAmount, CustomerView, Disagreement, HeldOrder
+from connectors.api.ports import AuthorityConflict, ContactFact, CurrencyAmount, CustomerView, HeldOrder
 from schemas.topics import CUSTOMERS
 from streams.queries.table_views import TableView
-from tables.customers.state import Account, Credit, Customer, Funds
+from tables.customers.state import Account, CreditDecision, Customer, Funds
 
 MOST_HELD, MOST_FACTS = 100, 200
 
@@ -38,12 +38,12 @@ class CustomerReader:
             held=account.held if account else 0,
             held_orders=[self._held(key) for key, _ in self._under("waiting", customer, MOST_HELD)],
             contacts=[ContactFact(key[1], fact.value, fact.at_ms) for key, fact in contacts if fact.value],
-            disagreements=[Disagreement(key[1], said.value, said.told, said.at_ms) for key, said in proposals if said.told],
+            disagreements=[AuthorityConflict(key[1], said.value, said.told, said.at_ms) for key, said in proposals if said.told],
         )
 
     def _held(self, key: tuple[Any, ...]) -> HeldOrder:
         customer, _, order_id = key
-        credit: Credit | None = self._tables.row(f"{CUSTOMERS}.credits", (customer, order_id), customer)
+        credit: CreditDecision | None = self._tables.row(f"{CUSTOMERS}.credits", (customer, order_id), customer)
         if credit is None:  # it ended between two reads
             return HeldOrder(order_id, None, "", "")
         return HeldOrder(order_id, credit.amount, credit.reason, credit.sentence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas import deliveries as say
 from streams.queries.table_views import TableView
-from tables.deliveries.state import Known, Obligation, Stage
+from tables.deliveries.state import Obligation, ObligationState, ObligationStatus
 
 
 def is_unanswered(tables: TableView, dispatch: say.Dispatch) -> bool:
@@ -13,7 +13,7 @@ def is_unanswered(tables: TableView, dispatch: say.Dispatch) -> bool:
     Raises `Unavailable` while the rows cannot be seen.
     """
     endpoint = dispatch.endpoint
-    at: Known | None = tables.row("deliveries.known", (endpoint, dispatch.obligation_id), endpoint)
+    at: ObligationStatus | None = tables.row("deliveries.known", (endpoint, dispatch.obligation_id), endpoint)
     if at is None:
         return True
     if at.is_settled:
@@ -21,4 +21,4 @@ def is_unanswered(tables: TableView, dispatch: say.Dispatch) -> bool:
     held: Obligation | None = tables.row("deliveries.obligations", (endpoint, at.aggregate, at.seq), endpoint)
     if held is None or held.attempts < dispatch.attempt:
         return True
-    return held.stage is Stage.IN_FLIGHT and held.attempts == dispatch.attempt
+    return held.stage is ObligationState.IN_FLIGHT and held.attempts == dispatch.attempt

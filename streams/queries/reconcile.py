@@ -27,7 +27,7 @@ OPEN_SUPPLY, ON_HAND = "open supply", "on hand"
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TableDifference:
     """One value that is not the same. `column` is `*` where the whole row is missing on a side (none)."""
 
     table: str
@@ -60,7 +60,7 @@ class Reconciliation:
     """
 
     tables: list[TableReport] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[TableDifference] = field(default_factory=list)
     not_compared: list[str] = field(default_factory=list)
 
     @property
@@ -295,7 +295,7 @@ class _Comparison:
         self.report.differences += 1
         if len(self.found.differences) < KEPT_DIFFERENCES:
             shown = "/".join(_show(part) or "" for part in key)
-            self.found.differences.append(Difference(self.report.table, shown, column, ours, theirs))
+            self.found.differences.append(TableDifference(self.report.table, shown, column, ours, theirs))
 
     def _missing(self, theirs: Iterable[Key], ours: Collection[Key]) -> None:
         for key in theirs:

@@ -10,7 +10,7 @@ import httpx
 from connectors.erp.client import ErpClient
 from connectors.webhooks.client import WebhookClient
 from connectors.wms.client import WmsClient
-from streams.agents.delivery import Agent, Bounds
+from streams.agents.delivery import Agent, AgentLimits
 from streams.agents.erp import post_to_erp
 from streams.agents.notices import notify
 from streams.agents.wms import release_to_wms
@@ -23,7 +23,7 @@ def roster(endpoints: Mapping[str, EndpointSettings], http: httpx.AsyncClient, c
 
 
 def _agent(endpoint: EndpointSettings, http: httpx.AsyncClient, clock_ms: Callable[[], int]) -> Agent:
-    bounds = Bounds(endpoint.window, clock_ms)
+    bounds = AgentLimits(endpoint.window, clock_ms)
     if endpoint.role == "erp":
         return partial(post_to_erp, erp=ErpClient(http, endpoint.url, endpoint.timeout_s), bounds=bounds)
     if endpoint.role == "wms":

@@ -18,17 +18,17 @@ from connectors.api.ports import Ports
 from schemas.codec import Codec
 from streams.agents.file_notices import not_asked
 from streams.agents.host import AgentHost, Host, Leases
-from streams.agents.inbound import Inbound
-from streams.commands.api_commands import ExceptionDesk, OrderIntake, RawIntake, WebhookIntake
+from streams.agents.inbound import InboundSources
+from streams.commands.api_commands import ExceptionCommands, OrderIntake, RawIntake, WebhookIntake
 from streams.commands.clock_confirmation import ClockControl
 from streams.commands.hold_counts import HoldCounts
-from streams.commands.hold_release import HoldDesk
+from streams.commands.hold_release import HoldRelease
 from streams.commands.interventions import Interventions
 from streams.commands.request_reply import Requests
 from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.flow import Fold, Translator
 from streams.engine.kafka.log import KafkaLog
-from streams.engine.keeper import Keeper, KeptThread
+from streams.engine.keeper import KeptThread, ThreadKeeper
 from streams.engine.log import Fenced, ReadableLog, StoreFailed, Unavailable
 from streams.engine.worker import Counters
 from streams.flows.customers import customers_fold
@@ -38,12 +38,12 @@ from streams.flows.exceptions import exceptions
 from streams.flows.groups import ROLES, Role, by_group, group_of, role_of
 from streams.flows.orders import orders_fold
 from streams.flows.promise import promise_fold
-from streams.flows.ticks import Clock
+from streams.flows.ticks import TickClock
 from streams.flows.translators import translators
-from streams.monitoring.dashboard import Pulse
-from streams.monitoring.health import Watch
-from streams.monitoring.local_rows import CatchingUp, RowsHere, ViewsHere
-from streams.monitoring.machine import MB, Disk, Machine
+from streams.monitoring.dashboard import Dashboard
+from streams.monitoring.health import HealthMonitor
+from streams.monitoring.local_rows import CatchingUp, LocalRows, LocalViews
+from streams.monitoring.machine import MB, Disk, MachineMonitor
 from streams.monitoring.trusted_clock import TrustedClock
 from streams.monitoring.warnings import Warnings
 from streams.monitoring.worker_metrics import ThreadMeasures, WorkMeasures
@@ -58,7 +58,7 @@ from streams.runtime.agent_roster import roster
 from streams.runtime.open_log import kafka_settings
 from streams.runtime.policy_history import note_policy
 from streams.runtime.setting_names import SettingNames
-from streams.runtime.worker_threads import Hand
+from streams.runtime.worker_threads import GroupWorker
 from streams.settings.sections import milliseconds
 from streams.settings.settings import BadSettings, Settings
 from tables.inventory.reservations import HELD
@@ -124,26 +124,26 @@ class App:
         self._codec = codec
         self._clock_ms = clock_ms
         self._group = group_of(is_kafka=settings.is_kafka)
-        self._rows = RowsHere(log, self.flows, self._group, settings.kafka.standby)
-        self.keeper = Keeper()
+        self._rows = LocalRows(log, self.flows, self._group, settings.kafka.standby)
+        self.keeper = ThreadKeeper()
         self.keepers = [self.keeper, log.keeper] if isinstance(log, KafkaLog) else [self.keeper]
         self.registry.register(ThreadMeasures(self.keepers))
         self._clock_control = (
             ClockControl(self._trusted, log, codec, directory or settings.directory) if self._trusted is not None else None
         )
-        self.machine = Machine(
+        self.machine = MachineMonitor(
             self._trusted,
             Disk(settings.directory, settings.disk.least_free_mb * MB),
             directory or settings.directory,
             self.keeper,
             self._clock_control.step if self._clock_control is not None else lambda state: None,
         )
-        self._views = ViewsHere(log, self.keeper)
+        self._views = LocalViews(log, self.keeper)
         self._checks: dict[str, Check] = {}
         names = SettingNames(settings, self.tables)
         self.interventions = Interventions(log, self.flows, codec, clock_ms, settings.to_limits(), names.unknown)
         self.sources = SourceReader(log, self.flows, clock_ms)
-        self.watch = Watch(
+        self.watch = HealthMonitor(
             log,
             self.flows,
             self._stopped,
@@ -155,7 +155,7 @@ class App:
             unknown=self.sources.totals,
             keeper=self.keeper,
         )
-        self._clock = Clock(log, codec, clock_ms, self.flows, self._group)
+        self._clock = TickClock(log, codec, clock_ms, self.flows, self._group)
         self._requests = Requests(
             log,
             log,
@@ -166,7 +166,7 @@ class App:
             alive=self._holds,
             keeper=self.keeper,
         )
-        self.pulse = Pulse(
+        self.pulse = Dashboard(
             log,
             codec,
             self.published,
@@ -184,7 +184,7 @@ class App:
         self.work = CollectorRegistry()
         seconds = Histogram("crossdock_batch_seconds", "From a batch's arrival to its commit", registry=self.work)
         self._hands = [
-            Hand(
+            GroupWorker(
                 log,
                 name,
                 flows,
@@ -202,7 +202,7 @@ class App:
             self.registry.register(self.work)
         # On Kafka several processes may have role act: a poll is then one of the leader's timers, and happens once.
         became = DroppedOrders(log, self.published, self.flows, self._group) if "serve" in self.roles else not_asked
-        self._inbound = Inbound(
+        self._inbound = InboundSources(
             log,
             settings.doors(),
             self.registry,
@@ -253,9 +253,9 @@ class App:
             orders=OrderIntake(log, self.published, settings.channels, clock_ms),
             ingest=RawIntake(log, settings.channels),
             webhooks=WebhookIntake(log, settings.webhook_secrets()),
-            holds=HoldDesk(log, self.published, self._codec, clock_ms),
+            holds=HoldRelease(log, self.published, self._codec, clock_ms),
             customers=CustomerReader(self.tables),
-            exceptions=ExceptionDesk(log, self.published, self._codec, clock_ms),
+            exceptions=ExceptionCommands(log, self.published, self._codec, clock_ms),
             interventions=self.interventions,
             sources=self.sources,
             endpoints=self.published,

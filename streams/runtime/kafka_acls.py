@@ -41,7 +41,7 @@ ACTING = f"{GROUP}.act"
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Permission:
     """What somebody does with a resource of the brokers. `is_prefix`: with all whose names begin so."""
 
     resource: Resource
@@ -51,7 +51,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterTopics:
     """What there is on the brokers. `doors`: the raw topics into which role act itself brings messages."""
 
     flows: tuple[Flow, ...]
@@ -62,7 +62,7 @@ class Cluster:
         """The groups of workers, and what each reads."""
         return {group: topics_of(flows) for group, flows in by_group(self.flows, group_by_role).items()}
 
-    def needs(self, *parties: Party) -> list[Need]:
+    def needs(self, *parties: Party) -> list[Permission]:
         """What they need together, by resource and name: nothing beyond it."""
         found: dict[tuple[Resource, str, bool], set[Operation]] = {}
         for party in parties:
@@ -70,19 +70,19 @@ class Cluster:
                 found.setdefault((need.resource, need.name, need.is_prefix), set()).update(need.operations)
         order = get_args(Operation)
         return [
-            Need(resource, name, tuple(sorted(operations, key=order.index)), is_prefix)
+            Permission(resource, name, tuple(sorted(operations, key=order.index)), is_prefix)
             for (resource, name, is_prefix), operations in sorted(found.items())
         ]
 
-    def _operator(self) -> Iterator[Need]:
+    def _operator(self) -> Iterator[Permission]:
         for name in (*(topic.name for topic in self.topics), *map(changelog_name, self.groups())):
-            yield Need("topic", name, ("Create", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"))
+            yield Permission("topic", name, ("Create", "Alter", "AlterConfigs", "Describe", "DescribeConfigs"))
 
-    def _of(self, party: Party) -> Iterator[Need]:
+    def _of(self, party: Party) -> Iterator[Permission]:
         # Whoever starts looks whether all topics are as declared.
-        yield from (Need("topic", topic.name, ("Describe", "DescribeConfigs")) for topic in self.topics)
-        yield from (Need("topic", name, ("Write",)) for name in self._written(party))
-        yield from (Need("topic", name, ("Read",)) for name in self._read(party))
+        yield from (Permission("topic", topic.name, ("Describe", "DescribeConfigs")) for topic in self.topics)
+        yield from (Permission("topic", name, ("Write",)) for name in self._written(party))
+        yield from (Permission("topic", name, ("Read",)) for name in self._read(party))
         yield from self._groups(party)
 
     def _written(self, party: Party) -> Iterator[str]:
@@ -107,30 +107,30 @@ class Cluster:
             if party in {"translate", "fold"}:  # what is paused, and what is to be skipped
                 yield from (topics.PAUSES.name, topics.INTERVENTIONS.name)
 
-    def _groups(self, party: Party) -> Iterator[Need]:
-        yield Need("group", READERS, ("Describe",))
+    def _groups(self, party: Party) -> Iterator[Permission]:
+        yield Permission("group", READERS, ("Describe",))
         if party in {"translate", "fold"}:
             group = self._group(party)
-            yield Need("group", group, ("Read",))
-            yield Need("topic", changelog_name(group), ("Read", "Write"))
-            yield Need("transactional-id", f"{group}.", ("Write", "Describe"), is_prefix=True)
+            yield Permission("group", group, ("Read",))
+            yield Permission("topic", changelog_name(group), ("Read", "Write"))
+            yield Permission("transactional-id", f"{group}.", ("Write", "Describe"), is_prefix=True)
         elif party == "act":
-            yield Need("group", ACTING, ("Read",))
-            yield Need("group", self._group("fold"), ("Describe",))
+            yield Permission("group", ACTING, ("Read",))
+            yield Permission("group", self._group("fold"), ("Describe",))
         elif party == "serve":
-            yield from (Need("group", group, ("Describe",)) for group in self.groups())
+            yield from (Permission("group", group, ("Describe",)) for group in self.groups())
 
     def _group(self, role: Party) -> str:
         return next(group_by_role(flow) for flow in self.flows if role_of(flow) == role)
 
 
-def cluster_of(settings: Settings) -> Cluster:
+def cluster_of(settings: Settings) -> ClusterTopics:
     """What there is with these settings."""
     doors = frozenset(topics.raw_channel(door.channel).name for door in settings.doors())
-    return Cluster(tuple(all_flows(settings)), tuple(all_topics(settings)), doors)
+    return ClusterTopics(tuple(all_flows(settings)), tuple(all_topics(settings)), doors)
 
 
-def commands(principal: str, needs: Iterable[Need]) -> list[list[str]]:
+def commands(principal: str, needs: Iterable[Permission]) -> list[list[str]]:
     """Kafka's own tool, `kafka-acls.sh`, called so that it allows all of it."""
     found: dict[tuple[Resource, bool, tuple[Operation, ...]], list[str]] = {}
     for need in needs:

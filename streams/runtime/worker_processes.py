@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.flows.groups import ROLES, WORKING, Role
 from streams.settings.settings import Settings
 
@@ -52,7 +52,7 @@ def worker_command(settings: Settings, roles: frozenset[Role], number: int) -> l
     return [sys.executable, "-c", "from streams.cli import main; main()", "run", *told]
 
 
-class Child:
+class WorkerProcess:
     """One worker process, kept running from `start` to `stop`."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Child:
         directory: Path,
         backoff_s: tuple[float, float],
         hangs: Hangs = _never,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self.number = number
         self._hangs = hangs
@@ -74,7 +74,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended: str | None = None
         self._failures = 0
-        self._thread = (keeper or Keeper()).thread(f"child {number}", self._keep, self._stopping, stall_s=STALL_S)
+        self._thread = (keeper or ThreadKeeper()).thread(f"child {number}", self._keep, self._stopping, stall_s=STALL_S)
 
     def start(self) -> None:
         """Begin."""
@@ -181,10 +181,10 @@ class Supervisor:
         *,
         backoff_s: tuple[float, float] = BACKOFF_S,
         hangs: Hangs = _never,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
-        self.keeper = keeper or Keeper()
-        self._children = [Child(n, command(n), directory(n), backoff_s, hangs, self.keeper) for n in range(1, count + 1)]
+        self.keeper = keeper or ThreadKeeper()
+        self._children = [WorkerProcess(n, command(n), directory(n), backoff_s, hangs, self.keeper) for n in range(1, count + 1)]
 
     def start(self) -> None:
         """Start them."""

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Histogram
 
 from schemas.codec import Codec
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Log, Unavailable
 from streams.engine.partition import Flow, Limits, PartitionHalted
 from streams.engine.worker import Counters, Worker
@@ -24,7 +24,7 @@ class WorkerKilled(Exception):
     """The worker died at a point, because it was told to."""
 
 
-class Hand:
+class GroupWorker:
     """One worker of a group in a thread of its own, from `start` to `stop`."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Hand:
         clock_ms: Callable[[], int],
         seconds: Histogram,
         limits: Limits | None = None,
-        keeper: Keeper | None = None,
+        keeper: ThreadKeeper | None = None,
     ) -> None:
         self.group = group
         self.counters = Counters()
@@ -49,7 +49,7 @@ class Hand:
         self._limits = limits
         self._worker: Worker | None = None
         self._stop = threading.Event()
-        self._thread = (keeper or Keeper()).thread(f"worker {group}", self._run, self._stop)
+        self._thread = (keeper or ThreadKeeper()).thread(f"worker {group}", self._run, self._stop)
         self._away_for: str | None = None
         self._kill_at: str | None = None
 

@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 import httpx
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from connectors.api.http_server import Bounds
-from connectors.erp.known import Known
+from connectors.api.http_server import ConnectionLimits
+from connectors.erp.known import FeedState
 from connectors.files.layout import Dates, Layout
 from connectors.files.orders_csv.wire import MAX_FILE_BYTES
 from connectors.texts import masked
 from schemas.errors import BadMessage
 from schemas.quantity import parse_milli
-from streams.agents.drop_folder import PATIENCE_S, SETTLED_S, Complete, Declared
+from streams.agents.drop_folder import PATIENCE_S, SETTLED_S, Complete, DropFolderFormat
 from streams.engine.limits import Limits, SourceLimit
 from streams.monitoring.trusted_clock import ClockPolicy
 from tables.common.policy import MAX_HORIZON_DAYS, EndpointPolicy, OrderPolicy, PhysicalOwner
@@ -152,7 +152,8 @@ def _encoding(name: str) -> str:
 class DropSettings(_Part):
     """A folder of order files: what shows that a file is whole, and how numbers, dates and letters are written in it.
 
-    `complete`: see `streams.agents.drop_folder.Declared`. `decimal` and `thousands`: the marks in numbers; `dates`: the order of
+    `complete`: see `streams.agents.drop_folder.DropFolderFormat`. `decimal` and `thousands`: the marks in numbers; `dates`: the
+    order of
     day,
     month and year; `timezone`: of times without one; `encoding`: of files that are not UTF-8 and have no byte order mark.
     """
@@ -181,10 +182,10 @@ class DropSettings(_Part):
             raise ValueError('marker is for complete = "marker"')
         return self
 
-    def declared(self) -> Declared:
+    def declared(self) -> DropFolderFormat:
         """What the agent needs of it."""
         layout = Layout(self.decimal or "", self.thousands, self.dates, self.timezone)
-        return Declared(
+        return DropFolderFormat(
             complete=self.complete,
             marker=self.marker,
             settled_s=self.settled_s,
@@ -258,9 +259,9 @@ class HttpPart(_Part):
             raise ValueError("connections is more than requests and streams together: health is asked over the rest")
         return self
 
-    def bounds(self) -> Bounds:
+    def bounds(self) -> ConnectionLimits:
         """What the server needs of it."""
-        return Bounds(self.connections, self.head_s, self.body_s, self.write_s)
+        return ConnectionLimits(self.connections, self.head_s, self.body_s, self.write_s)
 
 
 _OURS = {
@@ -356,9 +357,9 @@ class ErpSettings(_Part):
     decimals: Literal["string", "precise"] | None = None
     schema_: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(None, alias="schema")
 
-    def to_known(self) -> Known:
+    def to_known(self) -> FeedState:
         """What the translator knows of the feed from the beginning."""
-        return Known(decimals=self.decimals or "", schema=self.schema_ or "")
+        return FeedState(decimals=self.decimals or "", schema=self.schema_ or "")
 
 
 class OrderSettings(_Part):

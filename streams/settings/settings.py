@@ -108,7 +108,7 @@ from pydantic_settings import (
 
 from connectors.texts import masked
 from schemas.near import nearest
-from streams.agents.inbound import Door, FolderDoor, PolledDoor
+from streams.agents.inbound import Door, FolderSource, PolledSource
 from streams.engine.limits import Limits
 from streams.settings.sections import (
     PARTS,
@@ -280,8 +280,8 @@ class Settings(BaseSettings):
 
     def doors(self) -> list[Door]:
         """What brings orders in by itself."""
-        polled = [PolledDoor(name, p.channel, p.url, p.every_s, p.timeout_s, p.at, p.timezone) for name, p in self.poll.items()]
-        return [*polled, *(FolderDoor(name, d.channel, d.directory, d.every_s, d.declared()) for name, d in self.drop.items())]
+        polled = [PolledSource(name, p.channel, p.url, p.every_s, p.timeout_s, p.at, p.timezone) for name, p in self.poll.items()]
+        return [*polled, *(FolderSource(name, d.channel, d.directory, d.every_s, d.declared()) for name, d in self.drop.items())]
 
     def to_policy(self) -> Policy:
         """The choices the rules need."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from schemas.base import ErpRow, Event
 from schemas.bounds import bounded_ms
 from schemas.errors import AlreadyApplied
-from tables.common.cdc_tables import ErpTable, check_not_cut, check_not_over, rank_held, rank_of
+from tables.common.cdc_tables import CdcTable, check_not_cut, check_not_over, rank_held, rank_of
 from tables.common.row_version import Version, next_version
 
 NOT_SENT = '"__debezium_unavailable_value"'  # a long text the database kept out of an update that left it alone
@@ -30,7 +30,7 @@ class Versioned(Protocol):
         ...
 
 
-def accept(held: Versioned | None, event: ErpRow, table: ErpTable | None = None) -> Version:
+def accept(current: Versioned | None, event: ErpRow, table: CdcTable | None = None) -> Version:
     """The version to keep with the row. Raises `AlreadyApplied` for a stale or repeated report.
 
     `table`: what is known of the ERP's table as a whole.
@@ -40,17 +40,17 @@ def accept(held: Versioned | None, event: ErpRow, table: ErpTable | None = None)
     if table is not None and not is_not_found:
         check_not_cut(table, event)
         check_not_over(table, event)
-        if held is not None and (held.version.history != event.history or event.history != table.history):
-            newer = rank_of(table, event) - rank_held(table, held.version)
-    version = next_version(held.version if held else None, event, newer)
+        if current is not None and (current.version.history != event.history or event.history != table.history):
+            newer = rank_of(table, event) - rank_held(table, current.version)
+    version = next_version(current.version if current else None, event, newer)
     if version is None:
         raise AlreadyApplied(f"{event.event_id}: this row has it, or a newer change, already")
     return version
 
 
-def merged_extra(held: Versioned | None, event: ErpRow) -> dict[str, str]:
+def merged_extra(current: Versioned | None, event: ErpRow) -> dict[str, str]:
     """The unknown columns; one that was not sent keeps the value held."""
-    known = held.extra if held else {}
+    known = current.extra if current else {}
     return {name: known.get(name, text) if text == NOT_SENT else text for name, text in event.extra.items()}
 
 

@@ -39,7 +39,7 @@ class HistoryStart(Frozen, frozen=True):
     told_ms: int
 
 
-class ErpTable(Frozen, frozen=True):
+class CdcTable(Frozen, frozen=True):
     """A table of the ERP's as a whole. `history`: of its newest initial snapshot, by `connector`; `starts`: of the last ones.
 
     `starts` are in order. `older`: a history before the newest is known, so that rows may be of it. `over`: the parts of the feed
@@ -63,8 +63,8 @@ class ErpTable(Frozen, frozen=True):
     place: str = ""
 
 
-ErpTables = Table[tuple[str], ErpTable]
-_NONE = ErpTable()
+ErpTables = Table[tuple[str], CdcTable]
+_NONE = CdcTable()
 _TOP = "\U0010ffff"
 _BLANKS: dict[str, Any] = {
     **dict.fromkeys(("item", "site", "order_no", "status", "line_status", "supplier", "channel", "customer", "name"), ""),
@@ -84,11 +84,11 @@ def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]
     """Note a history that began; returns the tables whose rows are to be looked at. Raises `AlreadyApplied` if it is no news."""
     doubted = []
     for name in names:
-        held = tables.get((name,)) or _NONE
-        if name != e.table and (held.connector not in ("", e.connector) or (not held.starts and e.epoch <= 1)):
+        current = tables.get((name,)) or _NONE
+        if name != e.table and (current.connector not in ("", e.connector) or (not current.starts and e.epoch <= 1)):
             continue  # another connector's, or not read yet: its own news come
-        noted = _with_history(held, e)
-        if noted != held:
+        noted = _with_history(current, e)
+        if noted != current:
             tables[(name,)] = noted
             doubted.append(name)
     if not doubted:
@@ -96,37 +96,37 @@ def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]
     return doubted
 
 
-def _with_history(held: ErpTable, e: ErpTableNews) -> ErpTable:
+def _with_history(current: CdcTable, e: ErpTableNews) -> CdcTable:
     """The table with one more history, put where it belongs: parts of the feed are not heard of at the same time."""
-    older = held.older or e.epoch > 1
-    if any(known.history == e.history for known in held.starts):
-        return replace(held, older=older)
+    older = current.older or e.epoch > 1
+    if any(known.history == e.history for known in current.starts):
+        return replace(current, older=older)
     ms = e.occurred_at_ms
-    for known in held.starts:
+    for known in current.starts:
         if known.history == e.before:
             ms = max(ms, known.ms + 1)  # the database's clock was set back
-    found = [known for known in held.starts if (known.ms, known.told_ms) <= (ms, e.recorded_at_ms)]
-    later = held.starts[len(found) :]
+    found = [known for known in current.starts if (known.ms, known.told_ms) <= (ms, e.recorded_at_ms)]
+    later = current.starts[len(found) :]
     together = (*found, HistoryStart(e.history, ms, e.recorded_at_ms), *later)[-MOST_HISTORIES:]
     older = older or len(together) > 1
     if later:
-        return replace(held, starts=together, older=older)
-    return replace(held, connector=e.connector, history=e.history, starts=together, older=older, over=())
+        return replace(current, starts=together, older=older)
+    return replace(current, connector=e.connector, history=e.history, starts=together, older=older, over=())
 
 
 def read_over(tables: ErpTables, e: ErpTableNews) -> None:
     """Note that the newest snapshot is over in a part of the feed. Raises `AlreadyApplied` if that is known, or it is another."""
-    held = tables.get((e.table,)) or _NONE
-    if not held.older or held.history != e.history:
+    current = tables.get((e.table,)) or _NONE
+    if not current.older or current.history != e.history:
         raise AlreadyApplied(
             f"{e.event_id}: no rows of {e.table} are of before the snapshot at {e.history}, or a newer one began"
         )
-    if e.part in held.over:
+    if e.part in current.over:
         raise AlreadyApplied(f"{e.event_id}: the snapshot of {e.table} is known to be over there")
-    tables[(e.table,)] = replace(held, over=(*held.over, e.part))
+    tables[(e.table,)] = replace(current, over=(*current.over, e.part))
 
 
-def rank(table: ErpTable, history: int, ms: int, told_ms: int) -> int:
+def rank(table: CdcTable, history: int, ms: int, told_ms: int) -> int:
     """Which of the table's histories a report is of, by its place in `starts`; -1: of one before them all.
 
     `history` is what its part of the feed says. A part that showed no row of a snapshot does not know of it: there the
@@ -148,17 +148,17 @@ def rank(table: ErpTable, history: int, ms: int, told_ms: int) -> int:
     return own
 
 
-def rank_of(table: ErpTable, e: ErpRow) -> int:
+def rank_of(table: CdcTable, e: ErpRow) -> int:
     """Which of the table's histories a report of a row is of."""
     return rank(table, e.history, 0 if e.is_base else e.occurred_at_ms, e.recorded_at_ms)
 
 
-def rank_held(table: ErpTable, version: Version) -> int:
+def rank_held(table: CdcTable, version: Version) -> int:
     """Which of the table's histories a row's version is of."""
     return rank(table, version.history, version.at_ms, version.told_ms)
 
 
-def check_not_over(table: ErpTable, e: ErpRow) -> None:
+def check_not_over(table: CdcTable, e: ErpRow) -> None:
     """Raises `AlreadyApplied` for what an older history says of a part of the feed in which the newer one's snapshot is over."""
     if (e.part in table.over or EVERY_PART in table.over) and rank_of(table, e) < len(table.starts) - 1:
         raise AlreadyApplied(f"{e.event_id}: the snapshot at {table.history}, which is newer, has read all there is")
@@ -169,22 +169,22 @@ def truncated(tables: ErpTables, e: ErpTableNews) -> None:
 
     Raises `Refused` if it is younger than what is known, and of a lower position: the history it is of is not known.
     """
-    held = tables.get((e.table,)) or _NONE
-    at = (rank(held, e.history, e.occurred_at_ms, e.recorded_at_ms), e.source_position)
-    if held.cut >= 0 and _cut_at(held) >= at:
-        if _cut_at(held)[0] == at[0]:
-            check_log(e, held.cut, held.cut_ms)
+    current = tables.get((e.table,)) or _NONE
+    at = (rank(current, e.history, e.occurred_at_ms, e.recorded_at_ms), e.source_position)
+    if current.cut >= 0 and _cut_at(current) >= at:
+        if _cut_at(current)[0] == at[0]:
+            check_log(e, current.cut, current.cut_ms)
         raise AlreadyApplied(f"{e.event_id}: {e.table} is known to be truncated there, or later")
     tables[(e.table,)] = replace(
-        held, cut=e.source_position, cut_history=e.history, cut_ms=e.occurred_at_ms, cut_told_ms=e.recorded_at_ms
+        current, cut=e.source_position, cut_history=e.history, cut_ms=e.occurred_at_ms, cut_told_ms=e.recorded_at_ms
     )
 
 
-def _cut_at(table: ErpTable) -> tuple[int, int]:
+def _cut_at(table: CdcTable) -> tuple[int, int]:
     return rank(table, table.cut_history, table.cut_ms, table.cut_told_ms), table.cut
 
 
-def check_not_cut(table: ErpTable, e: ErpRow) -> None:
+def check_not_cut(table: CdcTable, e: ErpRow) -> None:
     """Raises `AlreadyApplied` for a report from before the table was truncated."""
     if table.cut < 0:
         return
@@ -197,12 +197,12 @@ def check_not_cut(table: ErpTable, e: ErpRow) -> None:
     raise AlreadyApplied(f"{e.event_id}: the table was truncated since, at {table.cut}")
 
 
-def is_cut(table: ErpTable, version: Version, e: ErpRowsReview) -> bool:
+def is_cut(table: CdcTable, version: Version, e: ErpRowsReview) -> bool:
     """Whether a row is from before its table was truncated."""
     return (rank_held(table, version), version.source_position) < (_rank_of_review(table, e), e.source_position)
 
 
-def _rank_of_review(table: ErpTable, e: ErpRowsReview) -> int:
+def _rank_of_review(table: CdcTable, e: ErpRowsReview) -> int:
     return rank(table, e.history, e.occurred_at_ms, e.recorded_at_ms)
 
 
@@ -222,14 +222,14 @@ def next_rows(table: Table[K, V], first: str) -> tuple[list[tuple[K, V]], str | 
     return found, None
 
 
-def is_unread(version: Version, table: ErpTable | None) -> bool:
+def is_unread(version: Version, table: CdcTable | None) -> bool:
     """Whether a row has not been heard of since its table's newest history began."""
     if table is None or version.history == table.history:
         return False
     return rank_held(table, version) < len(table.starts) - 1
 
 
-def is_gone(version: Version, e: ErpRowsReview, table: ErpTable | None) -> bool:
+def is_gone(version: Version, e: ErpRowsReview, table: CdcTable | None) -> bool:
     """Whether news of its table mean that a row is gone."""
     if e.what == TRUNCATED:
         return is_cut(table or _NONE, version, e)
@@ -238,7 +238,7 @@ def is_gone(version: Version, e: ErpRowsReview, table: ErpTable | None) -> bool:
     return is_unread(version, table) and e.part in (EVERY_PART, version.part)
 
 
-def gone(kind: type[ErpRow], e: ErpRowsReview, version: Version, table: ErpTable | None, **fields: Any) -> Any:
+def gone(kind: type[ErpRow], e: ErpRowsReview, version: Version, table: CdcTable | None, **fields: Any) -> Any:
     """The row's deletion, as news of its table mean it: a change where it was truncated, a read where it was not found.
 
     A truncation is of its own history. Its position is raised above the row's unless that is of an older one, whose positions

@@ -12,7 +12,7 @@ from schemas.base import ErpRowsReview, Event
 from schemas.frozen import replace
 from schemas.operations import ErpRowsUnread
 from tables.common.cdc_rows import caused_by
-from tables.common.cdc_tables import ErpTable, ErpTables, is_unread
+from tables.common.cdc_tables import CdcTable, ErpTables, is_unread
 from tables.common.table import Table
 
 TOP = "\U0010ffff"
@@ -20,7 +20,7 @@ EXACT_ROWS = 100
 """So few are told one by one; of more, each time that they are half of what was told."""
 
 
-def is_unread_row(row: Any, table: ErpTable | None) -> bool:
+def is_unread_row(row: Any, table: CdcTable | None) -> bool:
     """Whether a row is there and has not been read."""
     return row is not None and not row.is_deleted and is_unread(row.version, table)
 
@@ -63,7 +63,7 @@ def counted(
         yield from _tell(tables, e, name, table)
 
 
-def _tell(tables: ErpTables, e: Event, name: str, table: ErpTable) -> Iterator[Any]:
+def _tell(tables: ErpTables, e: Event, name: str, table: CdcTable) -> Iterator[Any]:
     tables[(name,)] = replace(table, told=table.unread)
     yield ErpRowsUnread(
         **caused_by(e, f"erp:unread:{name}:{table.history}:{table.place}:{table.unread}"),

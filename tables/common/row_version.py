@@ -32,27 +32,27 @@ class Version(Frozen, frozen=True):
     part: int = -1
 
 
-def next_version(held: Version | None, event: ErpRow, newer: int = 0) -> Version | None:
+def next_version(current: Version | None, event: ErpRow, newer: int = 0) -> Version | None:
     """The version to keep with the row if the event is to be applied; none if it is stale or a repetition.
 
     `newer`: by how many histories the event is newer than the row held, where its table is known to have several.
     Raises `Refused` for a change that is younger than the one held and has a lower position: its history is not known.
     """
-    if held is None:
+    if current is None:
         return _first(event)
-    if held.epoch != event.epoch and held.history != event.history:
-        newer = event.epoch - held.epoch  # a part of the feed keeps its order
+    if current.epoch != event.epoch and current.history != event.history:
+        newer = event.epoch - current.epoch  # a part of the feed keeps its order
     if newer:
         return _first(event) if newer > 0 else None
     if event.is_base:
         return None
     own = event.source_position
     if event.is_read:
-        return held if (held.commit_position, held.source_position) < (event.commit_position, own) else None
-    if own > held.source_position:
+        return current if (current.commit_position, current.source_position) < (event.commit_position, own) else None
+    if own > current.source_position:
         return _first(event)
-    if held.at_ms:
-        check_log(event, held.source_position, held.at_ms)
+    if current.at_ms:
+        check_log(event, current.source_position, current.at_ms)
     return None
 
 

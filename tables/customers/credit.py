@@ -28,7 +28,7 @@ from schemas.orders import CreditAnswered
 from schemas.topics import CUSTOMERS
 from tables.common.money import EXACT, shown
 from tables.customers.emits import CustomerEmit
-from tables.customers.state import Account, Credit, Customer, CustomerTables, Funds, Waiting
+from tables.customers.state import Account, CreditDecision, Customer, CustomerTables, Funds, QueuedOrder
 
 STEP = 100
 _NONE = Decimal(0)
@@ -39,16 +39,16 @@ _NO_FUNDS = Funds(_NONE, _NONE, 0, 0)
 
 def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[CustomerEmit]:
     """Judge an order's amount and answer; what it gives back may let others go on."""
-    held = t.credits.get((e.customer, e.order_id))
-    if held is not None and e.revision <= held.revision:
-        raise AlreadyApplied(f"{e.event_id}: order {e.order_id} has asked with revision {held.revision} already")
-    currency = held.currency if held else e.currency
+    current = t.credits.get((e.customer, e.order_id))
+    if current is not None and e.revision <= current.revision:
+        raise AlreadyApplied(f"{e.event_id}: order {e.order_id} has asked with revision {current.revision} already")
+    currency = current.currency if current else e.currency
     before = _funds(t, e.customer, currency)
-    place = held.place if held else (t.accounts.get((e.customer,)) or _NO_ACCOUNT).asked + 1
-    answer = held.answer + 1 if held else 1
-    new = Credit(e.revision, e.amount, False, "", "", "", "", answer, place, e.is_closed, e.currency, e.is_released)
-    stays = e.is_closed or (held is not None and _is_no_more(held, e))
-    _drop(t, e.customer, e.order_id, held)
+    place = current.place if current else (t.accounts.get((e.customer,)) or _NO_ACCOUNT).asked + 1
+    allocation = current.answer + 1 if current else 1
+    new = CreditDecision(e.revision, e.amount, False, "", "", "", "", allocation, place, e.is_closed, e.currency, e.is_released)
+    stays = e.is_closed or (current is not None and _is_no_more(current, e))
+    _drop(t, e.customer, e.order_id, current)
     reason, sentence = ("", "") if stays or e.is_released else _verdict(own, t, e.customer, new)
     new = _told(t, e.customer, new, reason, sentence)
     _add(t, e.customer, e.order_id, new)
@@ -58,10 +58,10 @@ def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[Cu
         yield from review(own, t, e.customer, e, is_whole=False)
 
 
-def _is_no_more(held: Credit, e: RequestCredit) -> bool:
+def _is_no_more(current: CreditDecision, e: RequestCredit) -> bool:
     """Whether what is asked for was granted already."""
-    is_same = held.currency == e.currency or e.amount == 0
-    return held.is_granted and not held.is_closed and e.amount <= held.amount and is_same
+    is_same = current.currency == e.currency or e.amount == 0
+    return current.is_granted and not current.is_closed and e.amount <= current.amount and is_same
 
 
 def review_credit(own: str, t: CustomerTables, e: ReviewCredit) -> Iterator[CustomerEmit]:
@@ -77,11 +77,11 @@ def review(own: str, t: CustomerTables, customer: str, cause: Event, *, is_whole
         if not is_whole and not _any_may_fit(own, t, customer):
             return
         _, place, order_id = key
-        held = t.credits[(customer, order_id)]
-        reason, sentence = _verdict(own, t, customer, held)
-        new = _told(t, customer, replace(held, answer=held.answer + 1), reason, sentence)
-        if new != replace(held, answer=new.answer, sentence=new.sentence):  # the same in other words is no news
-            _drop(t, customer, order_id, held)
+        current = t.credits[(customer, order_id)]
+        reason, sentence = _verdict(own, t, customer, current)
+        new = _told(t, customer, replace(current, answer=current.answer + 1), reason, sentence)
+        if new != replace(current, answer=new.answer, sentence=new.sentence):  # the same in other words is no news
+            _drop(t, customer, order_id, current)
             _add(t, customer, order_id, new)
             yield _answer(t, cause, customer, order_id, new)
     if next(t.waiting.range((customer, place + 1, ""), (customer, _LAST, "")), None) is not None and place != after:
@@ -93,7 +93,7 @@ def review(own: str, t: CustomerTables, customer: str, cause: Event, *, is_whole
         )
 
 
-def _verdict(own: str, t: CustomerTables, customer: str, asked: Credit) -> tuple[str, str]:
+def _verdict(own: str, t: CustomerTables, customer: str, asked: CreditDecision) -> tuple[str, str]:
     """Why an order is held, and in words; ("", "") if it is not. It is not among those that go on."""
     row = t.customers.get((customer,))
     if row is None:
@@ -157,7 +157,7 @@ def _any_may_fit(own: str, t: CustomerTables, customer: str) -> bool:
     return False
 
 
-def _told(t: CustomerTables, customer: str, credit: Credit, reason: str, sentence: str) -> Credit:
+def _told(t: CustomerTables, customer: str, credit: CreditDecision, reason: str, sentence: str) -> CreditDecision:
     row = t.customers.get((customer,))
     return replace(
         credit,
@@ -173,7 +173,7 @@ def _funds(t: CustomerTables, customer: str, currency: str) -> Funds:
     return t.funds.get((customer, currency)) or _NO_FUNDS
 
 
-def _drop(t: CustomerTables, customer: str, order_id: str, old: Credit | None) -> None:
+def _drop(t: CustomerTables, customer: str, order_id: str, old: CreditDecision | None) -> None:
     """Take an order out of the sums and the queue."""
     if old is None:
         return
@@ -183,16 +183,16 @@ def _drop(t: CustomerTables, customer: str, order_id: str, old: Credit | None) -
         del t.waiting_by_amount[(customer, old.currency, _units(old.amount), old.place, order_id)]
 
 
-def _add(t: CustomerTables, customer: str, order_id: str, new: Credit) -> None:
+def _add(t: CustomerTables, customer: str, order_id: str, new: CreditDecision) -> None:
     """The order's row, and with it the sums and the queue."""
     _count(t, customer, new, 1)
     if not new.is_granted:
-        t.waiting[(customer, new.place, order_id)] = Waiting(new.amount)
-        t.waiting_by_amount[(customer, new.currency, _units(new.amount), new.place, order_id)] = Waiting(new.amount)
+        t.waiting[(customer, new.place, order_id)] = QueuedOrder(new.amount)
+        t.waiting_by_amount[(customer, new.currency, _units(new.amount), new.place, order_id)] = QueuedOrder(new.amount)
     t.credits[(customer, order_id)] = new
 
 
-def _count(t: CustomerTables, customer: str, credit: Credit, by: int) -> None:
+def _count(t: CustomerTables, customer: str, credit: CreditDecision, by: int) -> None:
     """An order more in the sums, or (by -1) one less."""
     account = t.accounts.get((customer,)) or _NO_ACCOUNT
     held = account.held + (0 if credit.is_granted else by)
@@ -214,7 +214,7 @@ def _count(t: CustomerTables, customer: str, credit: Credit, by: int) -> None:
         del t.funds[(customer, credit.currency)]
 
 
-def _taken(credit: Credit) -> Decimal:
+def _taken(credit: CreditDecision) -> Decimal:
     return credit.amount if credit.is_granted else _NONE
 
 
@@ -231,7 +231,7 @@ def _less(a: Decimal, b: Decimal) -> Decimal:
     return EXACT.subtract(a, b)
 
 
-def _answer(t: CustomerTables, cause: Event, customer: str, order_id: str, credit: Credit) -> CreditAnswered:
+def _answer(t: CustomerTables, cause: Event, customer: str, order_id: str, credit: CreditDecision) -> CreditAnswered:
     row = t.customers.get((customer,))
     return CreditAnswered(
         **_header(cause, f"credit:{customer}:{order_id}:{credit.revision}:{credit.answer}", credit.answer),

@@ -19,7 +19,7 @@ from tables.common.money import shown
 from tables.common.raise_exception import cleared, note
 from tables.customers.emits import CustomerEmit
 from tables.customers.matching import tax_key
-from tables.customers.state import Contact, Customer, CustomerTables, Proposal
+from tables.customers.state import Contact, Customer, CustomerTables, FieldConflict
 
 MOST_FIELDS = 100
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
@@ -31,13 +31,13 @@ def keep_facts(t: CustomerTables, e: CustomerProposed) -> None:
     for field, value in sorted(e.facts.items()):
         key = (e.customer, field)
         is_owned = field in OWNED
-        held = t.proposals.get(key) if is_owned else t.contacts.get(key)
-        if held is not None and held.position >= e.source_position:
+        current = t.proposals.get(key) if is_owned else t.contacts.get(key)
+        if current is not None and current.position >= e.source_position:
             continue
         is_news = True
         if is_owned:
-            told = held.told if isinstance(held, Proposal) else ""
-            t.proposals[key] = Proposal(value, e.source_position, e.occurred_at_ms, told)
+            told = current.told if isinstance(current, FieldConflict) else ""
+            t.proposals[key] = FieldConflict(value, e.source_position, e.occurred_at_ms, told)
         else:
             t.contacts[key] = Contact(value, e.source_position, e.occurred_at_ms)
     if not is_news:
@@ -49,7 +49,7 @@ def keep_facts(t: CustomerTables, e: CustomerProposed) -> None:
         )
 
 
-def tell_conflicts(t: CustomerTables, customer: str, cause: Event) -> Iterator[CustomerEmit]:
+def note_conflicts(t: CustomerTables, customer: str, cause: Event) -> Iterator[CustomerEmit]:
     """Note and clear what stands between the CRM and the ERP about a customer."""
     row = t.customers.get((customer,))
     for key, proposal in list(t.proposals.under(customer)):

@@ -9,8 +9,8 @@ from schemas.customers import CustomerChanged, CustomerProposed
 from schemas.frozen import replace
 from tables.common.cdc_rows import accept, merged_extra, unless_equal
 from tables.customers.credit import review
-from tables.customers.crm_facts import keep_facts, tell_conflicts
-from tables.customers.duplicates import tell_likenesses
+from tables.customers.crm_facts import keep_facts, note_conflicts
+from tables.customers.duplicates import note_likenesses
 from tables.customers.emits import CustomerEmit
 from tables.customers.state import Customer, CustomerTables
 
@@ -20,9 +20,9 @@ def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterato
 
     `own`: see `tables.customers.credit`.
     """
-    held = t.customers.get((e.customer,))
+    current = t.customers.get((e.customer,))
     row = Customer(
-        version=accept(held, e, t.erp_tables.get(("customer",))),
+        version=accept(current, e, t.erp_tables.get(("customer",))),
         is_deleted=e.is_deleted,
         name=e.name,
         tax_id=e.tax_id,
@@ -32,24 +32,24 @@ def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterato
         terms=e.terms,
         price_list=e.price_list,
         status=e.status,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
         credit_currency=e.credit_currency,
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.customers[(e.customer,)] = row
-    if held is None or _credit(held) != _credit(row):
+    if current is None or _credit(current) != _credit(row):
         yield from review(own, t, e.customer, e, is_whole=True)
-    yield from tell_conflicts(t, e.customer, e)
-    yield from tell_likenesses(t, e.customer, e)
+    yield from note_conflicts(t, e.customer, e)
+    yield from note_likenesses(t, e.customer, e)
 
 
 def customer_proposed(t: CustomerTables, e: CustomerProposed) -> Iterator[CustomerEmit]:
     """Keeps what is the CRM's to say, and tells where it contradicts the ERP."""
     keep_facts(t, e)
-    yield from tell_conflicts(t, e.customer, e)
-    yield from tell_likenesses(t, e.customer, e)
+    yield from note_conflicts(t, e.customer, e)
+    yield from note_likenesses(t, e.customer, e)
 
 
 def _credit(row: Customer) -> tuple[Any, ...]:

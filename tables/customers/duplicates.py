@@ -19,23 +19,31 @@ from schemas.topics import CUSTOMERS
 from tables.common.raise_exception import cleared, note
 from tables.customers.emits import CustomerEmit
 from tables.customers.matching import address_key, name_likeness, tax_likeness
-from tables.customers.state import Alike, Crowd, Customer, CustomerTables, Group, Member, Place
+from tables.customers.state import (
+    Customer,
+    CustomerTables,
+    LikenessAddress,
+    Likenesses,
+    LikenessGroup,
+    LikenessMember,
+    SharedAddress,
+)
 
 NAMED = 5
-_NOBODY = Alike("", "", (), 0)
+_NOBODY = Likenesses("", "", (), 0)
 
 
-def tell_likenesses(t: CustomerTables, customer: str, cause: Event) -> Iterator[CustomerLikeness]:
+def note_likenesses(t: CustomerTables, customer: str, cause: Event) -> Iterator[CustomerLikeness]:
     """Say what has changed about the likenesses of a customer, if anything has."""
-    held = t.alikes.get((customer,)) or _NOBODY
+    current = t.alikes.get((customer,)) or _NOBODY
     row = t.customers.get((customer,))
     now = _likenesses(row)
     name = " ".join(row.name.split()) if row and now else ""
     address = address_key({key[1]: c.value for key, c in t.contacts.under(customer)}) if now else ""
-    if (name, address, now) == (held.name, held.address, held.likenesses):
+    if (name, address, now) == (current.name, current.address, current.likenesses):
         return
-    notes = held.notes
-    for likeness in sorted({*held.likenesses, *now}):
+    notes = current.notes
+    for likeness in sorted({*current.likenesses, *now}):
         notes += 1
         yield CustomerLikeness(
             event_id=f"alike:{customer}:{notes}",
@@ -50,7 +58,7 @@ def tell_likenesses(t: CustomerTables, customer: str, cause: Event) -> Iterator[
             address=address if likeness.startswith("name:") else "",
             is_gone=likeness not in now,
         )
-    t.alikes[(customer,)] = Alike(name, address, now, notes)
+    t.alikes[(customer,)] = Likenesses(name, address, now, notes)
 
 
 def _likenesses(row: Customer | None) -> tuple[str, ...]:
@@ -61,20 +69,20 @@ def _likenesses(row: Customer | None) -> tuple[str, ...]:
 
 def customer_likeness(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
     """Keep who has the likeness; note or clear the exception about it."""
-    held = t.members.get((e.likeness, e.customer))
-    if held is not None and e.source_position <= held.position:
+    current = t.members.get((e.likeness, e.customer))
+    if current is not None and e.source_position <= current.position:
         raise AlreadyApplied(f"{e.event_id}: customer {e.customer} has told this, or something newer")
-    if held is not None and not held.is_gone:
-        _leave(t, e.likeness, e.customer, held.address)
-    t.members[(e.likeness, e.customer)] = Member(e.source_position, e.name, e.address, e.is_gone)
+    if current is not None and not current.is_gone:
+        _leave(t, e.likeness, e.customer, current.address)
+    t.members[(e.likeness, e.customer)] = LikenessMember(e.source_position, e.name, e.address, e.is_gone)
     if not e.is_gone:
         _join(t, e)
-    yield from _tell(t, e)
+    yield from _note(t, e)
 
 
 def _join(t: CustomerTables, e: CustomerLikeness) -> None:
     before = _customers_at(t, e.likeness, e.address)
-    t.places[(e.likeness, e.address, e.customer)] = Place(e.name)
+    t.places[(e.likeness, e.address, e.customer)] = LikenessAddress(e.name)
     _count(t, e.likeness, e.address, before, before + 1)
 
 
@@ -91,7 +99,7 @@ def _customers_at(t: CustomerTables, likeness: str, address: str) -> int:
 
 def _count(t: CustomerTables, likeness: str, address: str, before: int, after: int) -> None:
     """The sums, after a customer came to an address or left it."""
-    group = t.groups.get((likeness,)) or Group(0, 0, 0, "")
+    group = t.groups.get((likeness,)) or LikenessGroup(0, 0, 0, "")
     t.groups[(likeness,)] = replace(
         group,
         customers=group.customers + after - before,
@@ -99,13 +107,13 @@ def _count(t: CustomerTables, likeness: str, address: str, before: int, after: i
         crowded=group.crowded + (after if after > 1 else 0) - (before if before > 1 else 0),
     )
     if after > 1:
-        t.crowds[(likeness, address)] = Crowd(after)
+        t.crowds[(likeness, address)] = SharedAddress(after)
     elif before > 1:
         del t.crowds[(likeness, address)]
 
 
-def _tell(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
-    group = t.groups.get((e.likeness,)) or Group(0, 0, 0, "")
+def _note(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
+    group = t.groups.get((e.likeness,)) or LikenessGroup(0, 0, 0, "")
     fingerprint = f"duplicate_customer:{e.likeness}"
     sentence = _sentence(t, e.likeness, group)
     if sentence == group.told:
@@ -117,7 +125,7 @@ def _tell(t: CustomerTables, e: CustomerLikeness) -> Iterator[CustomerEmit]:
         yield cleared(e, fingerprint)
 
 
-def _sentence(t: CustomerTables, likeness: str, group: Group) -> str:
+def _sentence(t: CustomerTables, likeness: str, group: LikenessGroup) -> str:
     """Who is alike and what is proposed; "" if nobody is."""
     alike = group.customers if group.nowhere and group.customers > 1 else group.crowded
     if alike == 0:
@@ -131,7 +139,7 @@ def _sentence(t: CustomerTables, likeness: str, group: Group) -> str:
     return f"Customers {listed}{more} have the same {by}. If they are one, merge {others} into {keep} in the ERP."
 
 
-def _alike(t: CustomerTables, likeness: str, group: Group) -> Iterable[tuple[str, str]]:
+def _alike(t: CustomerTables, likeness: str, group: LikenessGroup) -> Iterable[tuple[str, str]]:
     """Customers that are alike, with their names; each once."""
     if group.nowhere:
         return ((key[2], place.name) for key, place in t.places.under(likeness))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from schemas.frozen import Frozen
-from tables.common.cdc_tables import ErpTable
+from tables.common.cdc_tables import CdcTable
 from tables.common.row_version import Version
 from tables.common.table import Table
 
@@ -43,7 +43,7 @@ class Contact(Frozen, frozen=True):
     at_ms: int
 
 
-class Proposal(Frozen, frozen=True):
+class FieldConflict(Frozen, frozen=True):
     """What the CRM says in a field the ERP owns: never applied. `told`: the sentence of the conflict that is open, or ""."""
 
     value: str
@@ -59,7 +59,7 @@ class Account(Frozen, frozen=True):
     asked: int
 
 
-class Credit(Frozen, frozen=True):
+class CreditDecision(Frozen, frozen=True):
     """What an order was last told. `place`: its age among the customer's orders; `reason` and `sentence` are "" if granted.
 
     A closed order asks for nothing; one that is opened again is judged anew.
@@ -91,13 +91,13 @@ class Funds(Frozen, frozen=True):
     counted: int
 
 
-class Waiting(Frozen, frozen=True):
+class QueuedOrder(Frozen, frozen=True):
     """A held order in the queue of its customer."""
 
     amount: Decimal
 
 
-class Alike(Frozen, frozen=True):
+class Likenesses(Frozen, frozen=True):
     """The likenesses a customer has, as last told; `notes` counts what was told."""
 
     name: str
@@ -106,7 +106,7 @@ class Alike(Frozen, frozen=True):
     notes: int
 
 
-class Member(Frozen, frozen=True):
+class LikenessMember(Frozen, frozen=True):
     """A customer's part in a likeness, by the newest note; gone ones stay, to tell a repeated note."""
 
     position: int
@@ -115,19 +115,19 @@ class Member(Frozen, frozen=True):
     is_gone: bool
 
 
-class Place(Frozen, frozen=True):
+class LikenessAddress(Frozen, frozen=True):
     """A customer that has the likeness at an address (the key says it all)."""
 
     name: str
 
 
-class Crowd(Frozen, frozen=True):
+class SharedAddress(Frozen, frozen=True):
     """So many customers, two or more, have the likeness at one address."""
 
     customers: int
 
 
-class Group(Frozen, frozen=True):
+class LikenessGroup(Frozen, frozen=True):
     """All customers of a likeness: how many, how many at no known address, how many where others are too.
 
     `told`: the sentence of the exception that is open, or "".
@@ -143,18 +143,18 @@ class Group(Frozen, frozen=True):
 class CustomerTables:
     """All tables of the customers fold. The first part of each key is the customer, or the likeness."""
 
-    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
+    erp_tables: Table[tuple[str], CdcTable]  # the ERP's table
     customers: Table[tuple[str], Customer]  # customer
     contacts: Table[tuple[str, str], Contact]  # customer, field
-    proposals: Table[tuple[str, str], Proposal]  # customer, field
+    proposals: Table[tuple[str, str], FieldConflict]  # customer, field
     accounts: Table[tuple[str], Account]  # customer
-    credits: Table[tuple[str, str], Credit]  # customer, order id
-    waiting: Table[tuple[str, int, str], Waiting]  # customer, place, order id
+    credits: Table[tuple[str, str], CreditDecision]  # customer, order id
+    waiting: Table[tuple[str, int, str], QueuedOrder]  # customer, place, order id
     funds: Table[tuple[str, str], Funds]  # customer, currency; while an order in it is open
     # customer, currency, whole units of the amount, place, order id
-    waiting_by_amount: Table[tuple[str, str, int, int, str], Waiting]
-    alikes: Table[tuple[str], Alike]  # customer
-    members: Table[tuple[str, str], Member]  # likeness, customer
-    places: Table[tuple[str, str, str], Place]  # likeness, address, customer
-    crowds: Table[tuple[str, str], Crowd]  # likeness, address
-    groups: Table[tuple[str], Group]  # likeness
+    waiting_by_amount: Table[tuple[str, str, int, int, str], QueuedOrder]
+    alikes: Table[tuple[str], Likenesses]  # customer
+    members: Table[tuple[str, str], LikenessMember]  # likeness, customer
+    places: Table[tuple[str, str, str], LikenessAddress]  # likeness, address, customer
+    crowds: Table[tuple[str, str], SharedAddress]  # likeness, address
+    groups: Table[tuple[str], LikenessGroup]  # likeness

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from schemas.frozen import replace
 from tables.common.policy import EndpointPolicy
-from tables.deliveries.state import Circuit, Endpoint
+from tables.deliveries.state import Circuit, EndpointState
 
 
-def after_failure(policy: EndpointPolicy, row: Endpoint, seq: int, error: str, retry_after_ms: int | None) -> Endpoint:
+def after_failure(policy: EndpointPolicy, row: EndpointState, seq: int, error: str, retry_after_ms: int | None) -> EndpointState:
     """The endpoint after a failed attempt of an arrival. `retry_after_ms`: for how long it asked to be left alone."""
     row = replace(
         row,
@@ -31,25 +31,25 @@ def after_failure(policy: EndpointPolicy, row: Endpoint, seq: int, error: str, r
     return row
 
 
-def _opened(policy: EndpointPolicy, row: Endpoint, pause_ms: int, retry_after_ms: int | None) -> Endpoint:
+def _opened(policy: EndpointPolicy, row: EndpointState, pause_ms: int, retry_after_ms: int | None) -> EndpointState:
     pause_ms = min(pause_ms, policy.pause_most_ms)
     wait_ms = min(max(pause_ms, retry_after_ms or 0), policy.pause_most_ms)
     return replace(row, circuit=Circuit.OPEN, pause_ms=pause_ms, retry_at_ms=row.now_ms + wait_ms)
 
 
-def after_silence(row: Endpoint, seq: int) -> Endpoint:
+def after_silence(row: EndpointState, seq: int) -> EndpointState:
     """The endpoint after an attempt nobody answered for: that says nothing about it, so a probe is repeated at once."""
     if row.circuit is Circuit.HALF_OPEN and seq == row.probed:
         return replace(row, circuit=Circuit.OPEN, retry_at_ms=row.now_ms, probed=seq - 1)
     return row
 
 
-def after_service(row: Endpoint) -> Endpoint:
+def after_service(row: EndpointState) -> EndpointState:
     """The endpoint after an attempt it answered for good."""
     return replace(row, circuit=Circuit.CLOSED, streak=0, suspect=0, probed=0, pause_ms=0, retry_at_ms=0)
 
 
-def may_probe(row: Endpoint, seq: int) -> bool:
+def may_probe(row: EndpointState, seq: int) -> bool:
     """Whether an arrival may be sent as a probe now."""
     return row.now_ms >= row.retry_at_ms or row.suspect not in (0, seq)
 

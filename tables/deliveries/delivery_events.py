@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from schemas.deliveries import DeliveryTick, DispatchAnswered, ObligationRaised, RetryObligation
 from schemas.errors import AlreadyApplied, Refused
-from tables.deliveries.dispatcher import Desk
+from tables.deliveries.dispatcher import Dispatcher
 from tables.deliveries.emits import DeliveryEmit
-from tables.deliveries.state import DeliveryTables, EndpointPolicies, Known, Obligation, Stage
+from tables.deliveries.state import DeliveryTables, EndpointPolicies, Obligation, ObligationState, ObligationStatus
 
 WORKED_AT_ONCE = 500  # a tick's work is bounded: what is left is still due at the next
 _ALWAYS_MS = -(2**62)
@@ -18,14 +18,14 @@ def obligation_raised(p: EndpointPolicies, t: DeliveryTables, e: ObligationRaise
     """Keep it, and send it if it is its aggregate's first and the endpoint has room."""
     if (e.endpoint, e.obligation_id) in t.known:
         raise AlreadyApplied
-    desk = Desk(p, t, e.endpoint, e)
-    new = Obligation(e.obligation_id, e.kind, e.body, desk.row.now_ms, e.trace_id, e.is_replaceable)
-    last = desk.last(e.aggregate) if e.is_replaceable else None
+    dispatcher = Dispatcher(p, t, e.endpoint, e)
+    new = Obligation(e.obligation_id, e.kind, e.body, dispatcher.row.now_ms, e.trace_id, e.is_replaceable)
+    last = dispatcher.last(e.aggregate) if e.is_replaceable else None
     if last is not None and last[1].is_replaceable and last[1].kind == e.kind and not last[1].attempts:
-        yield desk.put_in_place(e.aggregate, *last, new)
+        yield dispatcher.put_in_place(e.aggregate, *last, new)
     else:
-        desk.add(e.aggregate, new)
-    yield from desk.close()
+        dispatcher.add(e.aggregate, new)
+    yield from dispatcher.close()
 
 
 def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswered) -> Iterator[DeliveryEmit]:
@@ -33,24 +33,24 @@ def dispatch_answered(p: EndpointPolicies, t: DeliveryTables, e: DispatchAnswere
     at = t.known.get((e.endpoint, e.obligation_id))
     if at is None or at.is_settled:
         raise AlreadyApplied
-    held = t.obligations[e.endpoint, at.aggregate, at.seq]
-    if not 1 <= e.attempt <= held.attempts:
+    current = t.obligations[e.endpoint, at.aggregate, at.seq]
+    if not 1 <= e.attempt <= current.attempts:
         raise Refused(
-            f"attempt {e.attempt} of {e.obligation_id} was answered, but there were {held.attempts}",
+            f"attempt {e.attempt} of {e.obligation_id} was answered, but there were {current.attempts}",
             hint="only agents answer, and only what was dispatched",
         )
-    desk = Desk(p, t, e.endpoint, e)
+    dispatcher = Dispatcher(p, t, e.endpoint, e)
     if e.outcome in ("done", "refused"):
-        yield from desk.settle(at, held, e.outcome, e.status, e.answer)
+        yield from dispatcher.settle(at, current, e.outcome, e.status, e.answer)
     elif e.outcome not in ("failed", "unsendable"):
         raise Refused(f"outcome {e.outcome!r} is not known", hint="answer done, refused, failed or unsendable")
-    elif held.stage is not Stage.IN_FLIGHT or e.attempt < held.attempts:
+    elif current.stage is not ObligationState.IN_FLIGHT or e.attempt < current.attempts:
         raise AlreadyApplied
     elif e.outcome == "unsendable":
-        yield from desk.not_sent(at, held, e.answer)
+        yield from dispatcher.not_sent(at, current, e.answer)
     else:
-        yield from desk.fail(at, held, e.status, e.answer, e.retry_after_ms)
-    yield from desk.close()
+        yield from dispatcher.fail(at, current, e.status, e.answer, e.retry_after_ms)
+    yield from dispatcher.close()
 
 
 def retry_obligation(p: EndpointPolicies, t: DeliveryTables, e: RetryObligation) -> Iterator[DeliveryEmit]:
@@ -60,12 +60,12 @@ def retry_obligation(p: EndpointPolicies, t: DeliveryTables, e: RetryObligation)
         raise Refused(f"{e.endpoint} is owed no {e.obligation_id!r}", hint="the exception about it names it")
     if at.is_settled:
         raise AlreadyApplied
-    held = t.obligations[e.endpoint, at.aggregate, at.seq]
-    if held.stage is not Stage.EXHAUSTED:
+    current = t.obligations[e.endpoint, at.aggregate, at.seq]
+    if current.stage is not ObligationState.EXHAUSTED:
         raise AlreadyApplied
-    desk = Desk(p, t, e.endpoint, e)
-    yield from desk.retry(at, held)
-    yield from desk.close()
+    dispatcher = Dispatcher(p, t, e.endpoint, e)
+    yield from dispatcher.retry(at, current)
+    yield from dispatcher.close()
 
 
 def tick(p: EndpointPolicies, t: DeliveryTables, e: DeliveryTick) -> Iterator[DeliveryEmit]:
@@ -75,21 +75,21 @@ def tick(p: EndpointPolicies, t: DeliveryTables, e: DeliveryTick) -> Iterator[De
         due.append(key)
         if len(due) == WORKED_AT_ONCE:
             break
-    desks: dict[str, Desk] = {}
+    desks: dict[str, Dispatcher] = {}
     for key in due:
         _, what, endpoint, name, seq = key
         if what == "forget":
             del t.deadlines[key]
             del t.known[endpoint, name]
             continue
-        desk = desks.get(endpoint)
-        if desk is None:
-            desk = desks[endpoint] = Desk(p, t, endpoint, e)
+        dispatcher = desks.get(endpoint)
+        if dispatcher is None:
+            dispatcher = desks[endpoint] = Dispatcher(p, t, endpoint, e)
         if key not in t.deadlines:
             continue  # what was done for another one has done this too
         if what == "circuit":
             del t.deadlines[key]
         else:
-            desk.come_due(Known(name, seq, is_settled=False))
-    for desk in desks.values():
-        yield from desk.close()
+            dispatcher.come_due(ObligationStatus(name, seq, is_settled=False))
+    for dispatcher in desks.values():
+        yield from dispatcher.close()

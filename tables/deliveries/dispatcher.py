@@ -17,16 +17,16 @@ from tables.deliveries.state import (
     MAX_SEQ,
     MEMORY_MS,
     Circuit,
-    Deadline,
+    DeliveryDeadline,
     DeliveryTables,
-    Endpoint,
     EndpointPolicies,
+    EndpointState,
     Head,
-    Known,
     Newest,
     Obligation,
+    ObligationState,
+    ObligationStatus,
     Ready,
-    Stage,
 )
 
 FORGOTTEN_TOGETHER_MS = 60_000  # ids are forgotten by the minute: a tick each would keep the log busy
@@ -35,11 +35,11 @@ UNSENT_TRIES = 3
 """So often an obligation that does not leave crossdock is tried: a lack of memory passes, what is wrong with it does not."""
 EXHAUSTED = "obligation_exhausted"
 UNSENDABLE = "obligation_unsendable"
-_DUE = Deadline()
-_DEADLINE_OF = {Stage.IN_FLIGHT: "lease", Stage.RETRYING: "retry"}
+_DUE = DeliveryDeadline()
+_DEADLINE_OF = {ObligationState.IN_FLIGHT: "lease", ObligationState.RETRYING: "retry"}
 
 
-class Desk:
+class Dispatcher:
     """One event's changes to one endpoint. After them, `close` sends what may go and says what became of the circuit."""
 
     __slots__ = ("_at_start", "event", "name", "policy", "row", "tables")
@@ -49,7 +49,7 @@ class Desk:
         self.tables = tables
         self.name = name
         self.event = event
-        row = tables.endpoints.get((name,)) or Endpoint()
+        row = tables.endpoints.get((name,)) or EndpointState()
         # What happened may be long ago when a backlog is worked off; that it is told now says what time it is at least.
         self.row = replace(row, now_ms=max(row.now_ms, bounded_ms(event.recorded_at_ms)))
         self._at_start = row
@@ -62,7 +62,7 @@ class Desk:
         first = self._first(aggregate, 0)
         self.row = replace(self.row, next_seq=seq + 1, waiting=self.row.waiting + 1)
         self.tables.obligations[self.name, aggregate, seq] = obligation
-        self.tables.known[self.name, obligation.obligation_id] = Known(aggregate, seq, is_settled=False)
+        self.tables.known[self.name, obligation.obligation_id] = ObligationStatus(aggregate, seq, is_settled=False)
         self.tables.newest[self.name, aggregate] = Newest(seq)
         if first is None:
             self._make_head(aggregate, seq, obligation)
@@ -74,76 +74,78 @@ class Desk:
 
     def put_in_place(self, aggregate: str, seq: int, old: Obligation, new: Obligation) -> ObligationSettled:
         """A new obligation takes the place of one that was never sent, and its turn."""
-        at = Known(aggregate, seq, is_settled=False)
+        at = ObligationStatus(aggregate, seq, is_settled=False)
         self.tables.obligations[self.name, aggregate, seq] = replace(new, raised_at_ms=old.raised_at_ms)
         self.tables.known[self.name, new.obligation_id] = at
         self._remember(old.obligation_id, at)
         self.row = replace(self.row, replaced=self.row.replaced + 1)
         return self._settled(at, old, "replaced", 0, f"{new.obligation_id} took its place")
 
-    def settle(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> Iterator[DeliveryEmit]:
+    def settle(self, at: ObligationStatus, current: Obligation, outcome: str, status: int, answer: str) -> Iterator[DeliveryEmit]:
         """It is done or refused: the next of its aggregate is the head."""
-        if held.stage is Stage.EXHAUSTED:
-            yield from self._no_longer_exhausted(held)
+        if current.stage is ObligationState.EXHAUSTED:
+            yield from self._no_longer_exhausted(current)
         else:
             del self.tables.heads[self.name, at.seq]
-        self._take_out(at, held)
+        self._take_out(at, current)
         del self.tables.obligations[self.name, at.aggregate, at.seq]
-        self._remember(held.obligation_id, at)
+        self._remember(current.obligation_id, at)
         row = replace(self.row, waiting=self.row.waiting - 1)
         row = replace(row, done=row.done + 1) if outcome == "done" else replace(row, refused=row.refused + 1)
         self._set_circuit(after_service(row))
-        yield self._settled(at, held, outcome, status, answer)
+        yield self._settled(at, current, outcome, status, answer)
         following = self._first(at.aggregate, at.seq + 1)
         if following is not None:
             self._make_head(at.aggregate, *following)
         else:
             del self.tables.newest[self.name, at.aggregate]
 
-    def fail(self, at: Known, held: Obligation, status: int, answer: str, retry_after_ms: int | None) -> Iterator[DeliveryEmit]:
+    def fail(
+        self, at: ObligationStatus, current: Obligation, status: int, answer: str, retry_after_ms: int | None
+    ) -> Iterator[DeliveryEmit]:
         """An attempt failed: another one follows, later or when the circuit lets it, unless it was the last."""
-        self._take_out(at, held)
+        self._take_out(at, current)
         served = self.row.served
         # An endpoint that asks for time, or serves nobody at all, says nothing about this obligation.
-        counts = served > held.served and retry_after_ms is None
-        held = replace(held, tries=held.tries + 1, failures=held.failures + counts, served=served, unsent=0)
+        counts = served > current.served and retry_after_ms is None
+        current = replace(current, tries=current.tries + 1, failures=current.failures + counts, served=served, unsent=0)
         error = f"{status} {answer}"[:MAX_ERROR] if status else answer[:MAX_ERROR]
         self._set_circuit(after_failure(self.policy, self.row, at.seq, error, retry_after_ms))
-        if held.failures >= self.policy.attempts:
-            yield from self._exhaust(at, held, status, answer)
+        if current.failures >= self.policy.attempts:
+            yield from self._exhaust(at, current, status, answer)
         elif self.row.circuit is not Circuit.CLOSED:
-            self._make_ready(at, held)
+            self._make_ready(at, current)
         else:
-            self._retry_later(at, held, retry_after_ms or 0)
+            self._retry_later(at, current, retry_after_ms or 0)
 
-    def not_sent(self, at: Known, held: Obligation, answer: str) -> Iterator[DeliveryEmit]:
+    def not_sent(self, at: ObligationStatus, current: Obligation, answer: str) -> Iterator[DeliveryEmit]:
         """An attempt that never left crossdock: it says nothing about the endpoint, so its circuit stays as it is."""
-        self._take_out(at, held)
-        held = replace(held, tries=held.tries + 1, unsent=held.unsent + 1)
+        self._take_out(at, current)
+        current = replace(current, tries=current.tries + 1, unsent=current.unsent + 1)
         self._set_circuit(after_silence(self.row, at.seq))
-        if held.unsent >= UNSENT_TRIES:
-            yield from self._exhaust(at, replace(held, is_unsendable=True), 0, answer)
+        if current.unsent >= UNSENT_TRIES:
+            yield from self._exhaust(at, replace(current, is_unsendable=True), 0, answer)
         else:
-            self._retry_later(at, held, 0)
+            self._retry_later(at, current, 0)
 
-    def _retry_later(self, at: Known, held: Obligation, least_ms: int) -> None:
-        jitter = crc32(f"{held.obligation_id} {held.attempts}".encode()) & 0xFFFF
-        wait_ms = max(backoff_ms(self.policy, held.tries, jitter), min(least_ms, self.policy.retry_most_ms))
-        self._put(at, replace(held, stage=Stage.RETRYING, due_ms=self.row.now_ms + wait_ms))
+    def _retry_later(self, at: ObligationStatus, current: Obligation, least_ms: int) -> None:
+        jitter = crc32(f"{current.obligation_id} {current.attempts}".encode()) & 0xFFFF
+        wait_ms = max(backoff_ms(self.policy, current.tries, jitter), min(least_ms, self.policy.retry_most_ms))
+        self._put(at, replace(current, stage=ObligationState.RETRYING, due_ms=self.row.now_ms + wait_ms))
 
-    def come_due(self, at: Known) -> None:
+    def come_due(self, at: ObligationStatus) -> None:
         """Its lease has run out, or it is to be tried again."""
-        held = self.tables.obligations[self.name, at.aggregate, at.seq]
-        self._take_out(at, held)
-        if held.stage is Stage.IN_FLIGHT:
+        current = self.tables.obligations[self.name, at.aggregate, at.seq]
+        self._take_out(at, current)
+        if current.stage is ObligationState.IN_FLIGHT:
             self._set_circuit(after_silence(self.row, at.seq))
-        self._make_ready(at, held)
+        self._make_ready(at, current)
 
-    def retry(self, at: Known, held: Obligation) -> Iterator[DeliveryEmit]:
+    def retry(self, at: ObligationStatus, current: Obligation) -> Iterator[DeliveryEmit]:
         """A person wants an exhausted one tried again."""
-        yield from self._no_longer_exhausted(held)
+        yield from self._no_longer_exhausted(current)
         self._make_head(
-            at.aggregate, at.seq, replace(held, tries=0, failures=0, served=self.row.served, unsent=0, is_unsendable=False)
+            at.aggregate, at.seq, replace(current, tries=0, failures=0, served=self.row.served, unsent=0, is_unsendable=False)
         )
 
     def close(self) -> Iterator[DeliveryEmit]:
@@ -171,28 +173,30 @@ class Desk:
     def _send(self, seq: int) -> Dispatch:
         key = (self.name, seq)
         aggregate = self.tables.ready[key].aggregate
-        held = self.tables.obligations[self.name, aggregate, seq]
+        current = self.tables.obligations[self.name, aggregate, seq]
         lease_until_ms = self.row.now_ms + self.policy.lease_ms
-        served = held.served if held.attempts else self.row.served
-        held = replace(held, stage=Stage.IN_FLIGHT, attempts=held.attempts + 1, due_ms=lease_until_ms, served=served)
+        served = current.served if current.attempts else self.row.served
+        current = replace(
+            current, stage=ObligationState.IN_FLIGHT, attempts=current.attempts + 1, due_ms=lease_until_ms, served=served
+        )
         del self.tables.ready[key]
-        self._put(Known(aggregate, seq, is_settled=False), held)
+        self._put(ObligationStatus(aggregate, seq, is_settled=False), current)
         self.row = replace(self.row, in_flight=self.row.in_flight + 1)
         if self.row.circuit is Circuit.CLOSED:
             self.row = replace(self.row, ready_from=seq + 1)
         return Dispatch(
-            event_id=f"{held.obligation_id} {held.attempts}",
+            event_id=f"{current.obligation_id} {current.attempts}",
             source=DELIVERIES,
-            source_position=held.attempts,
+            source_position=current.attempts,
             occurred_at_ms=self.row.now_ms,
             recorded_at_ms=self.row.now_ms,
-            trace_id=held.trace_id,
+            trace_id=current.trace_id,
             endpoint=self.name,
             aggregate=aggregate,
-            obligation_id=held.obligation_id,
-            kind=held.kind,
-            body=held.body,
-            attempt=held.attempts,
+            obligation_id=current.obligation_id,
+            kind=current.kind,
+            body=current.body,
+            attempt=current.attempts,
             lease_until_ms=lease_until_ms,
         )
 
@@ -207,34 +211,34 @@ class Desk:
         found = next(rows, None)
         return None if found is None else (found[0][2], found[1])
 
-    def _make_head(self, aggregate: str, seq: int, held: Obligation) -> None:
-        self.tables.heads[self.name, seq] = Head(aggregate, held.raised_at_ms)
-        self._make_ready(Known(aggregate, seq, is_settled=False), held)
+    def _make_head(self, aggregate: str, seq: int, current: Obligation) -> None:
+        self.tables.heads[self.name, seq] = Head(aggregate, current.raised_at_ms)
+        self._make_ready(ObligationStatus(aggregate, seq, is_settled=False), current)
 
-    def _make_ready(self, at: Known, held: Obligation) -> None:
-        self.tables.obligations[self.name, at.aggregate, at.seq] = replace(held, stage=Stage.QUEUED, due_ms=0)
+    def _make_ready(self, at: ObligationStatus, current: Obligation) -> None:
+        self.tables.obligations[self.name, at.aggregate, at.seq] = replace(current, stage=ObligationState.QUEUED, due_ms=0)
         self.tables.ready[self.name, at.seq] = Ready(at.aggregate)
         self.row = replace(self.row, ready_from=min(self.row.ready_from, at.seq))
 
-    def _put(self, at: Known, held: Obligation) -> None:
-        self.tables.obligations[self.name, at.aggregate, at.seq] = held
-        self.tables.deadlines[held.due_ms, _DEADLINE_OF[held.stage], self.name, at.aggregate, at.seq] = _DUE
+    def _put(self, at: ObligationStatus, current: Obligation) -> None:
+        self.tables.obligations[self.name, at.aggregate, at.seq] = current
+        self.tables.deadlines[current.due_ms, _DEADLINE_OF[current.stage], self.name, at.aggregate, at.seq] = _DUE
 
-    def _take_out(self, at: Known, held: Obligation) -> None:
+    def _take_out(self, at: ObligationStatus, current: Obligation) -> None:
         """It no longer waits where it waited."""
-        if held.stage in _DEADLINE_OF:
-            del self.tables.deadlines[held.due_ms, _DEADLINE_OF[held.stage], self.name, at.aggregate, at.seq]
-        if held.stage is Stage.IN_FLIGHT:
+        if current.stage in _DEADLINE_OF:
+            del self.tables.deadlines[current.due_ms, _DEADLINE_OF[current.stage], self.name, at.aggregate, at.seq]
+        if current.stage is ObligationState.IN_FLIGHT:
             self.row = replace(self.row, in_flight=self.row.in_flight - 1)
         if (self.name, at.seq) in self.tables.ready:
             del self.tables.ready[self.name, at.seq]
 
-    def _remember(self, obligation_id: str, at: Known) -> None:
+    def _remember(self, obligation_id: str, at: ObligationStatus) -> None:
         self.tables.known[self.name, obligation_id] = replace(at, is_settled=True)
         due_ms = (self.row.now_ms + MEMORY_MS) // FORGOTTEN_TOGETHER_MS * FORGOTTEN_TOGETHER_MS
         self.tables.deadlines[due_ms, "forget", self.name, obligation_id, at.seq] = _DUE
 
-    def _set_circuit(self, row: Endpoint) -> None:
+    def _set_circuit(self, row: EndpointState) -> None:
         """The endpoint's new row; an open circuit's end is a deadline."""
         was, now = (self._deadline(old) for old in (self.row, row))
         if was != now:
@@ -244,48 +248,51 @@ class Desk:
                 self.tables.deadlines[now] = _DUE
         self.row = row
 
-    def _deadline(self, row: Endpoint) -> tuple[int, str, str, str, int] | None:
+    def _deadline(self, row: EndpointState) -> tuple[int, str, str, str, int] | None:
         return (row.retry_at_ms, "circuit", self.name, "", 0) if row.circuit is Circuit.OPEN else None
 
     # --- what is told ----------------------------------------------------------------------------------------------------
 
-    def _exhaust(self, at: Known, held: Obligation, status: int, answer: str) -> Iterator[DeliveryEmit]:
-        self.tables.obligations[self.name, at.aggregate, at.seq] = replace(held, stage=Stage.EXHAUSTED, due_ms=0)
+    def _exhaust(self, at: ObligationStatus, current: Obligation, status: int, answer: str) -> Iterator[DeliveryEmit]:
+        self.tables.obligations[self.name, at.aggregate, at.seq] = replace(current, stage=ObligationState.EXHAUSTED, due_ms=0)
         del self.tables.heads[self.name, at.seq]
         self.row = replace(self.row, exhausted=self.row.exhausted + 1)
-        if held.is_unsendable:
-            code, sentence = UNSENDABLE, f"{held.kind} of {at.aggregate} cannot be sent to {self.name}: {answer[:MAX_ERROR]}."
+        if current.is_unsendable:
+            code, sentence = UNSENDABLE, f"{current.kind} of {at.aggregate} cannot be sent to {self.name}: {answer[:MAX_ERROR]}."
         else:
             code = EXHAUSTED
             sentence = (
-                f"{held.kind} of {at.aggregate} was given up after {held.attempts} attempts at {self.name}, which serves others: "
+                f"{current.kind} of {at.aggregate} was given up after {current.attempts} attempts at {self.name}, which serves "
+                "others: "
                 f"{self.row.last_error}."
             )
         sentence += f" What follows for {at.aggregate} there waits for it."
-        yield note(self.event, code, given_up_fingerprint(code, self.name, held.obligation_id), sentence, order_id=at.aggregate)
-        yield self._settled(at, held, "exhausted", status, answer)
+        yield note(
+            self.event, code, given_up_fingerprint(code, self.name, current.obligation_id), sentence, order_id=at.aggregate
+        )
+        yield self._settled(at, current, "exhausted", status, answer)
 
-    def _no_longer_exhausted(self, held: Obligation) -> Iterator[DeliveryEmit]:
+    def _no_longer_exhausted(self, current: Obligation) -> Iterator[DeliveryEmit]:
         self.row = replace(self.row, exhausted=self.row.exhausted - 1)
-        code = UNSENDABLE if held.is_unsendable else EXHAUSTED
-        yield cleared(self.event, given_up_fingerprint(code, self.name, held.obligation_id))
+        code = UNSENDABLE if current.is_unsendable else EXHAUSTED
+        yield cleared(self.event, given_up_fingerprint(code, self.name, current.obligation_id))
 
-    def _settled(self, at: Known, held: Obligation, outcome: str, status: int, answer: str) -> ObligationSettled:
+    def _settled(self, at: ObligationStatus, current: Obligation, outcome: str, status: int, answer: str) -> ObligationSettled:
         return ObligationSettled(
-            event_id=f"{held.obligation_id} {held.attempts} {outcome}",
+            event_id=f"{current.obligation_id} {current.attempts} {outcome}",
             source=DELIVERIES,
-            source_position=held.attempts,
+            source_position=current.attempts,
             occurred_at_ms=self.event.occurred_at_ms,
             recorded_at_ms=self.event.recorded_at_ms,
-            trace_id=held.trace_id,
+            trace_id=current.trace_id,
             order_id=at.aggregate,
             endpoint=self.name,
-            obligation_id=held.obligation_id,
-            kind=held.kind,
+            obligation_id=current.obligation_id,
+            kind=current.kind,
             outcome=outcome,
             status=status,
             answer=answer,
-            attempts=held.attempts,
+            attempts=current.attempts,
         )
 
     def _told(self) -> Iterator[DeliveryEmit]:

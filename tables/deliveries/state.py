@@ -19,7 +19,7 @@ MEMORY_MS = DAY_MS  # so long a settled obligation is known again
 MAX_SEQ = 2**62
 
 
-class Stage(StrEnum):
+class ObligationState(StrEnum):
     """Where an obligation is."""
 
     QUEUED = "queued"  # behind another of its aggregate, or ready
@@ -62,7 +62,7 @@ class Obligation(Frozen, frozen=True):
     raised_at_ms: int
     trace_id: str
     is_replaceable: bool = False
-    stage: Stage = Stage.QUEUED
+    stage: ObligationState = ObligationState.QUEUED
     due_ms: int = 0
     attempts: int = 0
     tries: int = 0
@@ -72,7 +72,7 @@ class Obligation(Frozen, frozen=True):
     is_unsendable: bool = False
 
 
-class Known(Frozen, frozen=True):
+class ObligationStatus(Frozen, frozen=True):
     """Where an obligation is, by its id; settled ones are remembered for a while."""
 
     aggregate: str
@@ -99,11 +99,11 @@ class Ready(Frozen, frozen=True):
     aggregate: str
 
 
-class Deadline(Frozen, frozen=True):
+class DeliveryDeadline(Frozen, frozen=True):
     """Nothing but its key."""
 
 
-class Endpoint(Frozen, frozen=True):
+class EndpointState(Frozen, frozen=True):
     """An endpoint: its counts, and its circuit.
 
     `next_seq`: the next arrival's number; no head below `ready_from` is ready. `streak`: failures since it last served;
@@ -139,13 +139,13 @@ class Endpoint(Frozen, frozen=True):
 class DeliveryTables:
     """All tables of the delivery fold."""
 
-    endpoints: Table[tuple[str], Endpoint]  # endpoint
+    endpoints: Table[tuple[str], EndpointState]  # endpoint
     obligations: Table[tuple[str, str, int], Obligation]  # endpoint, aggregate, arrival
     newest: Table[tuple[str, str], Newest]  # endpoint, aggregate
-    known: Table[tuple[str, str], Known]  # endpoint, obligation id
+    known: Table[tuple[str, str], ObligationStatus]  # endpoint, obligation id
     heads: Table[tuple[str, int], Head]  # endpoint, arrival
     ready: Table[tuple[str, int], Ready]  # endpoint, arrival
-    deadlines: Table[tuple[int, str, str, str, int], Deadline]  # due, what, endpoint, aggregate or obligation id, arrival
+    deadlines: Table[tuple[int, str, str, str, int], DeliveryDeadline]  # due, what, endpoint, aggregate or obligation id, arrival
 
 
 def endpoint_status(t: DeliveryTables, endpoint: str, version: int) -> EndpointStatus | None:

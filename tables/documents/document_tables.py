@@ -131,12 +131,12 @@ def _settle(t: DocumentsTables, e: Event, header: str, key: tuple[Any, ...]) -> 
 def _reconsider(t: DocumentsTables, e: Event, name: str, key: tuple[Any, ...]) -> Iterator[DocumentsEmit]:
     """Tell a line's item if the line raises doubt now, or raises it no more."""
     at = (key[0], name, key[1])
-    held = t.doubted_lines.get(at)
+    current = t.doubted_lines.get(at)
     item = _doubted_item(t, name, key)
-    if held is not None and held.item != item:
+    if current is not None and current.item != item:
         del t.doubted_lines[at]
-        yield _told(e, at, held.item, is_doubted=False)
-    if item is not None and (held is None or held.item != item):
+        yield _told(e, at, current.item, is_doubted=False)
+    if item is not None and (current is None or current.item != item):
         t.doubted_lines[at] = DoubtedLine(item)
         yield _told(e, at, item, is_doubted=True)
 

@@ -44,48 +44,48 @@ def _bill(header: Invoice | None, line: InvoiceLine | None) -> _Bill | None:
 
 def invoice_changed(t: DocumentsTables, e: InvoiceRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; sends its lines on to the order it names, and away from the one it named before."""
-    held = t.invoices.get((e.invoice_no,))
+    current = t.invoices.get((e.invoice_no,))
     row = Invoice(
-        accept(held, e, t.erp_tables.get(("invoice",))),
+        accept(current, e, t.erp_tables.get(("invoice",))),
         e.is_deleted,
         e.order_no,
         e.status,
         e.total,
         e.created_at,
-        merged_extra(held, e),
+        merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.invoices[(e.invoice_no,)] = row
     for (invoice_no, line_no), line in list(t.invoice_lines.under(e.invoice_no)):
-        yield from _tell(t, e, (invoice_no, line_no), line, _bill(held, line), _bill(row, line))
+        yield from _note(t, e, (invoice_no, line_no), line, _bill(current, line), _bill(row, line))
 
 
 def invoice_line_changed(t: DocumentsTables, e: InvoiceLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; sends it on as soon as the header is there."""
     key = (e.invoice_no, e.line_no)
-    held = t.invoice_lines.get(key)
+    current = t.invoice_lines.get(key)
     row = InvoiceLine(
-        version=accept(held, e, t.erp_tables.get(("invoice_line",))),
+        version=accept(current, e, t.erp_tables.get(("invoice_line",))),
         is_deleted=e.is_deleted,
-        revision=held.revision if held else 0,
+        revision=current.revision if current else 0,
         order_line_no=e.order_line_no,
         item=e.item,
         qty_milli=e.qty_milli,
         unit_price=e.unit_price,
         amount=e.amount,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.invoice_lines[key] = row
     header = t.invoices.get((e.invoice_no,))
-    yield from _tell(t, e, key, row, _bill(header, held), _bill(header, row))
+    yield from _note(t, e, key, row, _bill(header, current), _bill(header, row))
 
 
-def _tell(
+def _note(
     t: DocumentsTables, e: Event, key: tuple[str, int], line: InvoiceLine, before: _Bill | None, after: _Bill | None
 ) -> Iterator[InvoiceLineJoined]:
     if before == after:

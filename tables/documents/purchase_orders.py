@@ -45,43 +45,43 @@ def is_expected(header: PurchaseOrder | None, line: PurchaseOrderLine) -> bool:
 
 def purchase_order_changed(t: DocumentsTables, e: PurchaseOrderRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; tells the items of its lines what changed for them."""
-    held = t.purchase_orders.get((e.po_no,))
+    current = t.purchase_orders.get((e.po_no,))
     row = PurchaseOrder(
-        accept(held, e, t.erp_tables.get(("purchase_order",))), e.is_deleted, e.supplier, e.status, merged_extra(held, e)
+        accept(current, e, t.erp_tables.get(("purchase_order",))), e.is_deleted, e.supplier, e.status, merged_extra(current, e)
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.purchase_orders[(e.po_no,)] = row
     for (po_no, line_no), line in list(t.purchase_order_lines.under(e.po_no)):
-        yield from _tell(t, e, (po_no, line_no), line, _supply(held, line), _supply(row, line))
+        yield from _note(t, e, (po_no, line_no), line, _supply(current, line), _supply(row, line))
 
 
 def purchase_order_line_changed(t: DocumentsTables, e: PurchaseOrderLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; tells its item as soon as the header is there. The item it was for before is told that it is not."""
     key = (e.po_no, e.line_no)
-    held = t.purchase_order_lines.get(key)
+    current = t.purchase_order_lines.get(key)
     row = PurchaseOrderLine(
-        version=accept(held, e, t.erp_tables.get(("purchase_order_line",))),
+        version=accept(current, e, t.erp_tables.get(("purchase_order_line",))),
         is_deleted=e.is_deleted,
-        revision=held.revision if held else 0,
+        revision=current.revision if current else 0,
         item=e.item,
         site=e.site,
         ordered_milli=e.ordered_milli,
         received_milli=e.received_milli,
         expected_on=e.expected_on,
         line_status=e.line_status,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.purchase_order_lines[key] = row
     header = t.purchase_orders.get((e.po_no,))
-    yield from _tell(t, e, key, row, _supply(header, held), _supply(header, row))
+    yield from _note(t, e, key, row, _supply(header, current), _supply(header, row))
 
 
-def _tell(
+def _note(
     t: DocumentsTables,
     e: Event,
     key: tuple[str, int],

@@ -39,11 +39,11 @@ def is_demanded(header: SalesOrder | None, line: SalesOrderLine) -> bool:
 
 def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[DocumentsEmit]:
     """Keeps the header; tells the order. A header of another order than before takes its lines and bills along."""
-    held = t.sales_orders.get((e.order_no,))
+    current = t.sales_orders.get((e.order_no,))
     row = SalesOrder(
-        version=accept(held, e, t.erp_tables.get(("sales_order",))),
+        version=accept(current, e, t.erp_tables.get(("sales_order",))),
         is_deleted=e.is_deleted,
-        revision=held.revision if held else 0,
+        revision=current.revision if current else 0,
         channel=e.channel,
         external_ref=e.external_ref,
         customer=e.customer,
@@ -52,17 +52,17 @@ def sales_order_changed(t: DocumentsTables, e: SalesOrderRow) -> Iterator[Docume
         priority=e.priority,
         created_at=e.created_at,
         updated_at=e.updated_at,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
-    old_id, new_id = order_id_of(e.order_no, held), order_id_of(e.order_no, row)
-    if held is not None and old_id is not None and old_id != new_id:
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
+    old_id, new_id = order_id_of(e.order_no, current), order_id_of(e.order_no, row)
+    if current is not None and old_id is not None and old_id != new_id:
         yield from _move_dependents(t, e, old_id, is_deleted=True)
         row = replace(row, revision=row.revision + 1)
-        yield _header(e, old_id, replace(held, revision=row.revision), is_deleted=True)
-    if new_id is not None and (old_id != new_id or held is None or _facts(held) != _facts(row)):
+        yield _header(e, old_id, replace(current, revision=row.revision), is_deleted=True)
+    if new_id is not None and (old_id != new_id or current is None or _facts(current) != _facts(row)):
         row = replace(row, revision=row.revision + 1)
         yield _header(e, new_id, row, is_deleted=False)
     t.sales_orders[(e.order_no,)] = row
@@ -108,11 +108,11 @@ def _move_dependents(t: DocumentsTables, e: SalesOrderRow, order_id: str, *, is_
 def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterator[DocumentsEmit]:
     """Keeps the line; tells its order as soon as the header says which that is."""
     key = (e.order_no, e.line_no)
-    held = t.sales_order_lines.get(key)
+    current = t.sales_order_lines.get(key)
     row = SalesOrderLine(
-        version=accept(held, e, t.erp_tables.get(("sales_order_line",))),
+        version=accept(current, e, t.erp_tables.get(("sales_order_line",))),
         is_deleted=e.is_deleted,
-        revision=held.revision if held else 0,
+        revision=current.revision if current else 0,
         item=e.item,
         site=e.site,
         ordered_milli=e.ordered_milli,
@@ -121,15 +121,15 @@ def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterat
         invoiced_milli=e.invoiced_milli,
         unit_price=e.unit_price,
         line_status=e.line_status,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
     elif not e.is_deleted:
-        row = _with_history(held, row, e)
-    unless_equal(held, row, e)
+        row = _with_history(current, row, e)
+    unless_equal(current, row, e)
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
-    before = None if held is None or held.is_deleted else _line_facts(held)
+    before = None if current is None or current.is_deleted else _line_facts(current)
     after = None if row.is_deleted else _line_facts(row)
     if order_id is not None and before != after:
         row = replace(row, revision=row.revision + 1)
@@ -137,13 +137,13 @@ def sales_order_line_changed(t: DocumentsTables, e: SalesOrderLineRow) -> Iterat
     t.sales_order_lines[key] = row
 
 
-def _with_history(held: SalesOrderLine | None, row: SalesOrderLine, e: SalesOrderLineRow) -> SalesOrderLine:
+def _with_history(current: SalesOrderLine | None, row: SalesOrderLine, e: SalesOrderLineRow) -> SalesOrderLine:
     """What the row alone does not say, kept from its first report on: its header may come long after."""
-    if held is None or held.first_item is None:
+    if current is None or current.first_item is None:
         return replace(row, first_item=e.item, most_milli=e.ordered_milli)
-    changed_at_ms = held.changed_at_ms if held.ordered_milli == e.ordered_milli else e.occurred_at_ms
-    most_milli = max(held.most_milli, e.ordered_milli)
-    return replace(row, first_item=held.first_item, most_milli=most_milli, changed_at_ms=changed_at_ms)
+    changed_at_ms = current.changed_at_ms if current.ordered_milli == e.ordered_milli else e.occurred_at_ms
+    most_milli = max(current.most_milli, e.ordered_milli)
+    return replace(row, first_item=current.first_item, most_milli=most_milli, changed_at_ms=changed_at_ms)
 
 
 def _line_facts(row: SalesOrderLine) -> tuple[object, ...]:
@@ -200,12 +200,12 @@ def warehouse_reported(t: DocumentsTables, e: WarehouseReported) -> Iterator[Doc
 def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[DocumentsEmit]:
     """Keeps the bill at its order; tells the order once the header says which that is. What was never billed is not voided."""
     key = (e.order_no, e.invoice_no, e.invoice_line)
-    held = t.billed_lines.get(key)
-    if held is not None and e.revision <= held.joined:
-        raise AlreadyApplied(f"{e.event_id}: revision {held.joined} of this invoice line is known")
+    current = t.billed_lines.get(key)
+    if current is not None and e.revision <= current.joined:
+        raise AlreadyApplied(f"{e.event_id}: revision {current.joined} of this invoice line is known")
     row = BilledLine(
         joined=e.revision,
-        revision=held.revision if held else 0,
+        revision=current.revision if current else 0,
         order_line_no=e.order_line_no,
         item=e.item,
         qty_milli=e.qty_milli,
@@ -214,7 +214,7 @@ def invoice_line_joined(t: DocumentsTables, e: InvoiceLineJoined) -> Iterator[Do
         is_void=e.is_void,
     )
     order_id = order_id_of(e.order_no, t.sales_orders.get((e.order_no,)))
-    is_news = not row.is_void or (held is not None and not held.is_void)
+    is_news = not row.is_void or (current is not None and not current.is_void)
     if order_id is not None and is_news:
         row = replace(row, revision=row.revision + 1)
         yield _bill(e, order_id, key, row, is_void=row.is_void)

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from schemas.frozen import Frozen
-from tables.common.cdc_tables import ErpTable
+from tables.common.cdc_tables import CdcTable
 from tables.common.row_version import Version
 from tables.common.table import Table
 
@@ -129,7 +129,7 @@ class DoubtedLine(Frozen, frozen=True):
 class DocumentsTables:
     """All tables of the documents fold."""
 
-    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
+    erp_tables: Table[tuple[str], CdcTable]  # the ERP's table
     sales_orders: Table[tuple[str], SalesOrder]  # order number
     sales_order_lines: Table[tuple[str, int], SalesOrderLine]  # order number, line
     purchase_orders: Table[tuple[str], PurchaseOrder]  # purchase order number

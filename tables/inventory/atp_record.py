@@ -9,7 +9,7 @@ from tables.inventory.allocation import periods
 from tables.inventory.atp import atp
 from tables.inventory.item_ledger import furthest, zone_of
 from tables.inventory.safety_stock import Free, Safety, safety_of
-from tables.inventory.site_position import SiteBook, lowest
+from tables.inventory.site_position import SitePosition, lowest
 from tables.inventory.state import ON_HOLD, Item, Overview, PromiseTables, Stock
 
 NOT_SOLD = frozenset({"unknown", "deleted", ON_HOLD})
@@ -77,8 +77,8 @@ def _furthest(marks: list[tuple[SourceMark, ...]]) -> list[SourceMark]:
     found: dict[str, SourceMark] = {}
     for some in marks:
         for mark in some:
-            held = found.get(mark.source)
-            found[mark.source] = mark if held is None else furthest(held, mark)
+            current = found.get(mark.source)
+            found[mark.source] = mark if current is None else furthest(current, mark)
     return list(found.values())
 
 
@@ -108,13 +108,13 @@ def _site(site: str, row: Stock, free: Free, kept: Safety, today: int, *, is_sol
 def today_atp(p: Policy, site: str, row: Stock, safety: int, today: int) -> int:
     """ATP of today by the default policy, `safety` kept back there."""
     if p.atp_policy == "lookahead":
-        return lowest(SiteBook(row), today, p.site(site).past_due_days, safety)
+        return lowest(SitePosition(row), today, p.site(site).past_due_days, safety)
     return series(p.atp_policy, row, safety, today, p.site(site).past_due_days, 1)[0]
 
 
 def series(policy: AtpPolicy, row: Stock, safety: int, today: int, past_due_days: int | None, days: int) -> list[int]:
     """ATP of each of the next days by any policy. Plans past the last day shown still count (see `periods`)."""
-    supply, demand, expired = periods(SiteBook(row), today, past_due_days)
+    supply, demand, expired = periods(SitePosition(row), today, past_due_days)
     return atp(policy, row.usable_milli - safety, supply, demand, expired)[:days]
 
 

@@ -34,14 +34,14 @@ from tables.inventory.allocation import (
     unbook_parts,
     write,
 )
-from tables.inventory.demand_line import LineBook
+from tables.inventory.demand_line import DemandLine
 from tables.inventory.emits import PromiseEmit
-from tables.inventory.item_ledger import Book, check_site, known_item, unknown_item
+from tables.inventory.item_ledger import ItemLedger, check_site, known_item, unknown_item
 from tables.inventory.returns import match_returns
 from tables.inventory.shipments import picked_more, ship
 from tables.inventory.state import DISCONTINUED, ON_HOLD, Item, PromiseTables
-from tables.inventory.stock_movements import Opened, not_the_owner, opened
-from tables.inventory.unconfirmed_shipments import await_posting, told
+from tables.inventory.stock_movements import OpenMovement, not_the_owner, opened
+from tables.inventory.unconfirmed_shipments import await_posting, reported
 from tables.inventory.units import convert, units_of
 
 LineFact = StockPicked | PickShorted | DemandSubstituted | StockShipped
@@ -53,57 +53,57 @@ def request_allocation(p: Policy, t: PromiseTables, e: RequestAllocation) -> Ite
     if item is None:
         raise unknown_item(e.item, f"order {e.order_id} is promised")
     key = (e.item, e.order_id, e.line)
-    held = t.demands.get(key)
-    if held is not None and e.revision <= held.revision:
+    current = t.demands.get(key)
+    if current is not None and e.revision <= current.revision:
         raise AlreadyApplied
     if e.site is not None and e.wanted_milli:
         check_site(t, e.site, f"order {e.order_id}", e.item)
-    book = Book(p, t, e.item, e)
-    line = LineBook(e.order_id, e.line, held)
+    ledger = ItemLedger(p, t, e.item, e)
+    line = DemandLine(e.order_id, e.line, current)
     is_measured = True
     try:
         units = line.units or units_of(item)
         wanted = e.wanted_milli if e.is_firm and e.uom is None else convert(e.item, units, e.wanted_milli, e.uom)
     except Refused as error:
         is_measured = False
-        _refuse(book, line, e, f"{error.reason}; {error.hint}")
+        _refuse(ledger, line, e, f"{error.reason}; {error.hint}")
     else:
         line.units = units
         keep = _instructed(line, e)
-        _ask(book, line, e, wanted, keep)
-        _serve_as_erp_says(book, line, e)
-        _bring_to_wish(book, item, line, keep)
-    yield answered(book, item, line, is_measured=is_measured)
-    write(book, line)
-    if held is not None:
-        yield from review(book, item)
-    yield from book.close(f"order {e.order_id} line {e.line}")
+        _ask(ledger, line, e, wanted, keep)
+        _serve_as_erp_says(ledger, line, e)
+        _bring_to_wish(ledger, item, line, keep)
+    yield answered(ledger, item, line, is_measured=is_measured)
+    write(ledger, line)
+    if current is not None:
+        yield from review(ledger, item)
+    yield from ledger.close(f"order {e.order_id} line {e.line}")
 
 
-def _instructed(line: LineBook, e: RequestAllocation) -> dict[str, int]:
+def _instructed(line: DemandLine, e: RequestAllocation) -> dict[str, int]:
     """Allocated units a warehouse has been told to ship and has not picked: they stay where they are."""
     if not e.instructed:
         return {}
-    told = {part.site: part.qty_milli for part in e.instructed}
+    reported = {part.site: part.qty_milli for part in e.instructed}
     keep = {}
     for part in line.parts:
         done = line.at(part.site)
         taken = max(done.picked_milli, done.shipped_milli) + done.substituted_milli + done.short_milli
-        units = min(part.qty_milli, told.get(part.site, 0) - taken)
+        units = min(part.qty_milli, reported.get(part.site, 0) - taken)
         if units > 0:
             keep[part.site] = units
     return keep
 
 
-def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int, keep: Mapping[str, int]) -> None:
+def _ask(ledger: ItemLedger, line: DemandLine, e: RequestAllocation, wanted: int, keep: Mapping[str, int]) -> None:
     """Take over the wish's facts. Facts that decide where and when it is booked take it out of the plans first."""
     is_moved = (line.site, line.requested_on, line.channel) != (e.site, e.requested_on, e.channel)
     if is_moved:
-        unbook_parts(book, line)
-        unbook_backorder(book, line)
+        unbook_parts(ledger, line)
+        unbook_backorder(ledger, line)
     if not line.parts and not line.backordered_milli:
-        site = e.site or (book.overview.sites[0] if book.overview.sites else "")
-        today = book.today(site)
+        site = e.site or (ledger.overview.sites[0] if ledger.overview.sites else "")
+        today = ledger.today(site)
         asked_for = plan_day(e.requested_on)
         line.need_day = today if asked_for is None else max(today, asked_for)
     line.revision = e.revision
@@ -112,7 +112,7 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int, keep: Ma
     line.requested_on = e.requested_on
     line.channel = e.channel
     if is_moved and keep:
-        book_parts(book, line, keep)
+        book_parts(ledger, line, keep)
     line.customer = e.customer
     line.priority = e.priority
     line.placed_at_ms = e.placed_at_ms
@@ -122,14 +122,14 @@ def _ask(book: Book, line: LineBook, e: RequestAllocation, wanted: int, keep: Ma
     line.refused = None
 
 
-def _refuse(book: Book, line: LineBook, e: RequestAllocation, reason: str) -> None:
+def _refuse(ledger: ItemLedger, line: DemandLine, e: RequestAllocation, reason: str) -> None:
     """A wish that means no quantity of the item: nothing is promised on it, and the order learns why."""
-    _ask(book, line, e, line.served(), {})
-    _shrink(book, line, line.allocated() + line.backordered_milli, {})
+    _ask(ledger, line, e, line.served(), {})
+    _shrink(ledger, line, line.allocated() + line.backordered_milli, {})
     line.refused = reason
 
 
-def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None:
+def _serve_as_erp_says(ledger: ItemLedger, line: DemandLine, e: RequestAllocation) -> None:
     """What the ERP says has shipped needs no promise any more, once the stock's owner tells of it too (see
     `tables.inventory.unconfirmed_shipments`).
     """
@@ -138,38 +138,38 @@ def _serve_as_erp_says(book: Book, line: LineBook, e: RequestAllocation) -> None
     served = line.served() - before
     if served > 0:
         was_open = line.allocated() + line.backordered_milli
-        take(book, line, served, line.site or "")
-        await_posting(book, e, min(served, was_open), line.need_day)
+        take(ledger, line, served, line.site or "")
+        await_posting(ledger, e, min(served, was_open), line.need_day)
     elif served < 0:
-        told(book, line.order_id, line.number, -served)
+        reported(ledger, line.order_id, line.number, -served)
 
 
-def _bring_to_wish(book: Book, item: Item, line: LineBook, keep: Mapping[str, int]) -> None:
+def _bring_to_wish(ledger: ItemLedger, item: Item, line: DemandLine, keep: Mapping[str, int]) -> None:
     target = max(0, line.wanted_milli - line.served())
     allocated = line.allocated()
     if target > 0 and line.held is None and (refusal := _not_sellable(item, line)) is not None:
         line.refused = refusal
         line.wanted_milli = line.served()
     elif target < allocated + line.backordered_milli:
-        _shrink(book, line, allocated + line.backordered_milli - target, keep)
+        _shrink(ledger, line, allocated + line.backordered_milli - target, keep)
     elif target > allocated + line.backordered_milli:
-        unbook_backorder(book, line)
+        unbook_backorder(ledger, line)
         if not line.allow_partial:
-            unbook_parts(book, line, keep)
-        place(book, item, line, target - line.allocated())
-        _refuse_backorder(book, item, line)
+            unbook_parts(ledger, line, keep)
+        place(ledger, item, line, target - line.allocated())
+        _refuse_backorder(ledger, item, line)
 
 
-def _shrink(book: Book, line: LineBook, by: int, keep: Mapping[str, int]) -> None:
+def _shrink(ledger: ItemLedger, line: DemandLine, by: int, keep: Mapping[str, int]) -> None:
     """Less wanted: what waits goes first, then what is allocated, and last what a warehouse was told to ship."""
     waiting = min(by, line.backordered_milli)
     if waiting:
-        unbook_backorder(book, line, waiting)
+        unbook_backorder(ledger, line, waiting)
     if by > waiting:
-        give_back(book, line, by - waiting, keep)
+        give_back(ledger, line, by - waiting, keep)
 
 
-def _not_sellable(item: Item, line: LineBook) -> str | None:
+def _not_sellable(item: Item, line: DemandLine) -> str | None:
     if line.is_firm:
         return None
     if item.is_deleted:
@@ -177,12 +177,12 @@ def _not_sellable(item: Item, line: LineBook) -> str | None:
     return f"item {item.item} is on hold in the ERP" if item.status == ON_HOLD else None
 
 
-def _refuse_backorder(book: Book, item: Item, line: LineBook) -> None:
+def _refuse_backorder(ledger: ItemLedger, item: Item, line: DemandLine) -> None:
     """Where nothing may wait (the order does not want it, or the item is discontinued), what is not on hand is refused."""
     missing = line.backordered_milli
     if not missing or line.is_firm or (line.allow_backorder and item.status != DISCONTINUED):
         return
-    unbook_backorder(book, line)
+    unbook_backorder(ledger, line)
     on_hand = line.allocated()
     why = "is discontinued" if item.status == DISCONTINUED else "may not be backordered on this order"
     line.wanted_milli = line.served() + on_hand
@@ -206,34 +206,34 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Promis
     yield from o.book.close(f"picked for {e.order_id} line {e.line}")
 
 
-def _opened(p: Policy, t: PromiseTables, e: LineFact) -> tuple[Opened, LineBook]:
+def _opened(p: Policy, t: PromiseTables, e: LineFact) -> tuple[OpenMovement, DemandLine]:
     """Open the book for a fact about an order line, whose own units it is told in, and the line's page."""
-    line = LineBook(e.order_id, e.line, t.demands.get((e.item, e.order_id, e.line)))
+    line = DemandLine(e.order_id, e.line, t.demands.get((e.item, e.order_id, e.line)))
     return opened(p, t, e, line), line
 
 
-def _pick(o: Opened, t: PromiseTables, e: StockPicked | PickShorted, line: LineBook) -> None:
-    book = o.book
+def _pick(o: OpenMovement, t: PromiseTables, e: StockPicked | PickShorted, line: DemandLine) -> None:
+    ledger = o.book
     at_ms, event_id = e.occurred_at_ms, e.event_id
-    book.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
-    book.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
+    ledger.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
+    ledger.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
     done, before = line.at(e.site), (line.served(), line.taken())
     line.execute(replace(done, picked_milli=done.picked_milli + o.qty))
     if done.shipped_milli > done.picked_milli:
-        picked_more(book, line, e.site)
-    _advance(book, line, before, e.site)
+        picked_more(ledger, line, e.site)
+    _advance(ledger, line, before, e.site)
 
 
-def _advance(book: Book, line: LineBook, before: tuple[int, int], site: str) -> None:
+def _advance(ledger: ItemLedger, line: DemandLine, before: tuple[int, int], site: str) -> None:
     """More was executed: so much less is to be promised, or the ERP had told of it already."""
     served, taken = before
     if line.served() > served:
-        take(book, line, line.served() - served, site)
+        take(ledger, line, line.served() - served, site)
     if line.erp_shipped_milli:
-        told(book, line.order_id, line.number, line.taken() - taken)
+        reported(ledger, line.order_id, line.number, line.taken() - taken)
 
 
-def _review_if_freed(o: Opened, line: LineBook) -> Iterator[PromiseEmit]:
+def _review_if_freed(o: OpenMovement, line: DemandLine) -> Iterator[PromiseEmit]:
     """A pick or a shipment frees nothing, unless it took other units than the line was allocated, or makes room under a cap."""
     is_capped = o.book.policy.channel(line.channel).cap_milli is not None
     if is_capped or any(page.may_free() for page in o.book.pages.values()):
@@ -261,7 +261,7 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Promis
     yield from o.book.close(f"short pick of {show(short)} for {e.order_id} line {e.line}")
 
 
-def _replace_lost(o: Opened, line: LineBook, lost: int, site: str) -> None:
+def _replace_lost(o: OpenMovement, line: DemandLine, lost: int, site: str) -> None:
     """Units that were not there: from another site at once if it has them, else backordered, or given up if the order says so."""
     if not lost:
         return
@@ -313,7 +313,7 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Prom
     yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 
-def _is_open_again(o: Opened, line: LineBook) -> bool:
+def _is_open_again(o: OpenMovement, line: DemandLine) -> bool:
     """Less has left than was said: what is still wanted of it is promised again. Whether there is any."""
     missing = line.wanted_milli - line.served() - line.allocated() - line.backordered_milli
     if missing <= 0 or not line.revision or line.refused is not None:
@@ -337,6 +337,6 @@ def review_backorders(p: Policy, t: PromiseTables, e: ReviewBackorders) -> Itera
     """Go on with the queue."""
     item = known_item(t, e.item)
     if item is not None:
-        book = Book(p, t, e.item, e)
-        yield from review(book, item, (e.priority, e.placed_at_ms, e.order_id, e.line))
-        yield from book.close("backorders reviewed")
+        ledger = ItemLedger(p, t, e.item, e)
+        yield from review(ledger, item, (e.priority, e.placed_at_ms, e.order_id, e.line))
+        yield from ledger.close("backorders reviewed")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from schemas.orders import SitePart
-from tables.inventory.state import Demand, Executed, Item, Units
+from tables.inventory.state import Demand, DemandExecution, Item, Units
 from tables.inventory.units import units_of
 
 _UNASKED = Demand(0, 0, 0, None, None, "", "", 0, 0, False, True, True, 0, (), (), 0, 0, 0, "", None, None)
 
 
-class LineBook:
+class DemandLine:
     """A line while an event works on it. Its fields are those of the row; `row()` closes it.
 
     Units in `parts` and `backordered_milli` are booked at their sites and days: change them by `tables.inventory.allocation`
@@ -44,11 +44,11 @@ class LineBook:
         "wanted_milli",
     )
 
-    def __init__(self, order_id: str, number: int, held: Demand | None) -> None:
+    def __init__(self, order_id: str, number: int, current: Demand | None) -> None:
         self.order_id = order_id
         self.number = number
-        self.held = held
-        d = held or _UNASKED
+        self.held = current
+        d = current or _UNASKED
         self.revision = d.revision
         self.answer = d.answer
         self.wanted_milli = d.wanted_milli
@@ -131,14 +131,14 @@ class LineBook:
             total += part.qty_milli
         return total
 
-    def at(self, site: str) -> Executed:
+    def at(self, site: str) -> DemandExecution:
         """What the warehouse of a site has done for it."""
         for x in self.executed:
             if x.site == site:
                 return x
-        return Executed(site, 0, 0)
+        return DemandExecution(site, 0, 0)
 
-    def execute(self, done: Executed) -> None:
+    def execute(self, done: DemandExecution) -> None:
         """Keep what a site has done."""
         if len(self.executed) == 0 or (len(self.executed) == 1 and self.executed[0].site == done.site):
             self.executed = (done,)

@@ -21,8 +21,8 @@ from tables.common.position_ranges import covers, widened
 from tables.common.raise_exception import cleared, note
 from tables.common.row_version import CLOCK_MS
 from tables.inventory.safety_stock import Free, safety_of
-from tables.inventory.site_position import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SiteBook, lowest, missing
-from tables.inventory.state import Balance, Deadline, Item, Lot, Movement, Overview, PromiseTables, Stock
+from tables.inventory.site_position import DAMAGED, HELD, INDEX, QUALITY, STAGED, STATUSES, USABLE, SitePosition, lowest, missing
+from tables.inventory.state import Balance, Item, ItemDeadline, LotExpiry, Movement, Overview, PromiseTables, Stock
 
 _MEASURES = tuple(f"on_hand.{status}" for status in STATUSES)
 _NO_BALANCE = Balance(0, -1, -1, -1, -1, 0, None)
@@ -32,7 +32,7 @@ _FOREVER_MS = 2**62
 _OWN_SOURCES = frozenset({"api", "clock", "engine", "orders", "promise"})  # no feed whose freshness anybody asks for
 
 
-class Book:
+class ItemLedger:
     """One event's changes to one item. Open it with the event, close it once; see `tables.inventory.stock_movements` for its
     use.
     """
@@ -46,21 +46,21 @@ class Book:
         self.event = event
         self.held = self.overview = tables.overviews.get((item,)) or _NOTHING
         self.now_ms = bounded_ms(max(event.recorded_at_ms, self.overview.as_of_ms))
-        self.pages: dict[str, SiteBook] = {}
+        self.pages: dict[str, SitePosition] = {}
         self.changes: list[LedgerChange] = []
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 
-    def page(self, site: str) -> SiteBook:
+    def page(self, site: str) -> SitePosition:
         """A site's page."""
         page = self.pages.get(site)
         if page is None:
             row = self.tables.stock.get((self.item, site)) or _NO_STOCK
             self.now_ms = max(self.now_ms, row.as_of_ms)
-            page = self.pages[site] = SiteBook(row)
+            page = self.pages[site] = SitePosition(row)
         return page
 
-    def known_page(self, site: str) -> SiteBook:
+    def known_page(self, site: str) -> SitePosition:
         """A site's page, for a change: from now on the item is known there."""
         sites = self.overview.sites
         if site not in sites:
@@ -101,32 +101,32 @@ class Book:
         key = (self.item, site, status, lot)
         at_ms = bounded_ms(at_ms)
         table = self.tables.balances
-        held = table.get(key) or _NO_BALANCE
+        current = table.get(key) or _NO_BALANCE
         movement = (self.item, site, status, lot, at_ms, event_id)
-        if at_ms <= held.newest_ms and movement in self.tables.movements:
+        if at_ms <= current.newest_ms and movement in self.tables.movements:
             raise AlreadyApplied
-        if at_ms <= held.floor_ms and covers(held.forgotten, self.event.source, self.event.source_position):
+        if at_ms <= current.floor_ms and covers(current.forgotten, self.event.source, self.event.source_position):
             raise Refused(
                 f"{self.event.event_id} is from before the movements remembered of {self.item} at {site} ({status})",
                 hint="send a stock.snapshot of the position: it replaces what came before",
             )
         self.tables.movements[movement] = Movement(delta, self.event.source, self.event.source_position)
-        applied = delta if at_ms > held.counted_at_ms else 0
-        expires = held.expires_day if held.expires_day is not None else self._expiry(lot, expires_day)
+        applied = delta if at_ms > current.counted_at_ms else 0
+        expires = current.expires_day if current.expires_day is not None else self._expiry(lot, expires_day)
         row = Balance(
-            held.on_hand_milli + applied,
-            held.counted_at_ms,
-            held.counted_position,
-            held.floor_ms,
-            held.newest_ms if held.newest_ms > at_ms else at_ms,
-            held.movements + 1,
+            current.on_hand_milli + applied,
+            current.counted_at_ms,
+            current.counted_position,
+            current.floor_ms,
+            current.newest_ms if current.newest_ms > at_ms else at_ms,
+            current.movements + 1,
             expires,
-            held.forgotten,
+            current.forgotten,
         )
         if row.movements > 2 * self.policy.remembered_movements:
             row = self._forget(key, row)
         table[key] = row
-        self._on_hand(site, status, lot, held, row)
+        self._on_hand(site, status, lot, current, row)
 
     def amend(self, site: str, status: str, lot: str, before: int, after: int, *, at_ms: int, event_id: str) -> None:
         """A movement of an earlier event, which moved `before`, is known better now."""
@@ -134,21 +134,21 @@ class Book:
             return
         at_ms = bounded_ms(at_ms)
         key = (self.item, site, status, lot)
-        held = self.tables.balances.get(key) or _NO_BALANCE
-        row = held
+        current = self.tables.balances.get(key) or _NO_BALANCE
+        row = current
         movement = (self.item, site, status, lot, at_ms, event_id)
         was = self.tables.movements.get(movement)
         if was is not None:
             self.tables.movements[movement] = replace(was, delta_milli=after)
-        elif at_ms > held.floor_ms:
+        elif at_ms > current.floor_ms:
             self.tables.movements[movement] = Movement(after, self.event.source, self.event.source_position)
-            row = replace(held, movements=held.movements + 1, newest_ms=max(held.newest_ms, at_ms))
-        if at_ms > held.counted_at_ms:
-            row = replace(row, on_hand_milli=held.on_hand_milli + after - before)
+            row = replace(current, movements=current.movements + 1, newest_ms=max(current.newest_ms, at_ms))
+        if at_ms > current.counted_at_ms:
+            row = replace(row, on_hand_milli=current.on_hand_milli + after - before)
         if row.movements > 2 * self.policy.remembered_movements:
             row = self._forget(key, row)
         self.tables.balances[key] = row
-        self._on_hand(site, status, lot, held, row)
+        self._on_hand(site, status, lot, current, row)
 
     def count(self, site: str, status: str, lot: str, qty: int, *, at_ms: int, position: int) -> None:
         """The balance was exactly `qty` at an instant; movements after it are applied again.
@@ -157,31 +157,31 @@ class Book:
         """
         key = (self.item, site, status, lot)
         at_ms = bounded_ms(at_ms)
-        held = self.tables.balances.get(key) or _NO_BALANCE
-        if (at_ms, position) <= (held.counted_at_ms, held.counted_position):
+        current = self.tables.balances.get(key) or _NO_BALANCE
+        if (at_ms, position) <= (current.counted_at_ms, current.counted_position):
             raise AlreadyApplied
-        if at_ms < held.floor_ms:
+        if at_ms < current.floor_ms:
             raise Refused(
                 f"the count of {self.item} at {site} ({status}) is older than the movements remembered",
                 hint="count the position again",
             )
         later = sum(m.delta_milli for _, m in self.tables.movements.range((*key, at_ms + 1, ""), (*key, _FOREVER_MS, "")))
-        expires = held.expires_day if held.expires_day is not None else self._expiry(lot, None)
-        row = replace(held, on_hand_milli=qty + later, counted_at_ms=at_ms, counted_position=position, expires_day=expires)
+        expires = current.expires_day if current.expires_day is not None else self._expiry(lot, None)
+        row = replace(current, on_hand_milli=qty + later, counted_at_ms=at_ms, counted_position=position, expires_day=expires)
         self.tables.balances[key] = row
-        self._on_hand(site, status, lot, held, row)
+        self._on_hand(site, status, lot, current, row)
 
     def name_expiry(self, lot: str, day: int | None, at_ms: int) -> bool:
         """A fact names a lot's last day: the newest word counts, wherever units of the lot stand. Whether it does."""
         if not lot or day is None:
             return False
         lots, key = self.tables.lots, (self.item, lot)
-        named = Lot(day, bounded_ms(at_ms), self.event.source_position)
-        held = lots.get(key)
-        if held is not None and (named.told_at_ms, named.told_position) <= (held.told_at_ms, held.told_position):
+        named = LotExpiry(day, bounded_ms(at_ms), self.event.source_position)
+        current = lots.get(key)
+        if current is not None and (named.told_at_ms, named.told_position) <= (current.told_at_ms, current.told_position):
             return False
         lots[key] = named
-        if held is None or held.expires_day != day:
+        if current is None or current.expires_day != day:
             for site in self.overview.sites:
                 self._date_lot(site, lot, day)
         return True
@@ -208,10 +208,10 @@ class Book:
     def set_on_hand(self, site: str, qty: int) -> None:
         """The ERP owns this site's stock and says what it is."""
         key = (self.item, site, "usable", "")
-        held = self.tables.balances.get(key) or _NO_BALANCE
-        row = replace(held, on_hand_milli=qty, expires_day=None)
+        current = self.tables.balances.get(key) or _NO_BALANCE
+        row = replace(current, on_hand_milli=qty, expires_day=None)
         self.tables.balances[key] = row
-        self._on_hand(site, "usable", "", held, row)
+        self._on_hand(site, "usable", "", current, row)
 
     def _on_hand(self, site: str, status: str, lot: str, before: Balance, after: Balance) -> None:
         page = self.known_page(site)
@@ -276,7 +276,7 @@ class Book:
         """See to it that a Tick at or after `due_ms` looks at this again (see `tables.inventory.timers`)."""
         key = (bounded_ms(due_ms), what, self.item, id_)
         if key not in self.tables.deadlines:
-            self.tables.deadlines[key] = Deadline(self.item)
+            self.tables.deadlines[key] = ItemDeadline(self.item)
 
     def roll(self, site: str) -> None:
         """A day has passed at the site: what counts as past due or expired is worked out anew."""
@@ -324,7 +324,7 @@ class Book:
             notes += [self._negative(change) for change in self.changes if _crosses_zero(change)]
         yield from notes
 
-    def _check_sums(self, site: str, page: SiteBook) -> None:
+    def _check_sums(self, site: str, page: SitePosition) -> None:
         """Raises `Refused` where sums leave what a position can hold."""
         most = max(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
         least = min(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
@@ -335,7 +335,7 @@ class Book:
                 hint="correct the quantity at its source; a count (stock.snapshot) replaces what was wrong before",
             )
 
-    def _is_changed(self, page: SiteBook) -> bool:
+    def _is_changed(self, page: SitePosition) -> bool:
         row = page.row
         hand = page.hand
         return (
@@ -351,7 +351,7 @@ class Book:
             or hand[DAMAGED] != row.damaged_milli
         )
 
-    def _book_changes(self, site: str, page: SiteBook) -> None:
+    def _book_changes(self, site: str, page: SitePosition) -> None:
         row, changes = page.row, self.changes
         if page.demand != row.demand_milli:
             changes.append(LedgerChange(site, "demand", None, row.demand_milli, page.demand))

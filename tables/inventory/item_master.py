@@ -27,20 +27,20 @@ from tables.common.raise_exception import cleared, note
 from tables.common.row_version import Version
 from tables.inventory.emits import PromiseEmit
 from tables.inventory.price_list import index_price
-from tables.inventory.state import ErpBalance, Item, OldText, Price, PromiseTables, Site, TextRequest
+from tables.inventory.state import ErpBalance, Item, OldText, PriceReference, PromiseTables, Site, TextRequest
 
 
 def item_changed(t: PromiseTables, e: ItemChanged) -> Iterator[ItemTextRequested | ItemTextProvided]:
     """Keeps the item master's row, newest wins; asks for a text that was not sent."""
-    held = t.items.get((e.item,))
-    version = accept(held, e, t.erp_tables.get(("item",)))
+    current = t.items.get((e.item,))
+    version = accept(current, e, t.erp_tables.get(("item",)))
     if e.is_deleted:
-        yield from _item_deleted(t, e, held, version)
+        yield from _item_deleted(t, e, current, version)
         return
-    description, text_version, wanted_from = _text(held, e)
-    row = replace(_item(e, version, merged_extra(held, e)), description=description, text_version=text_version)
+    description, text_version, wanted_from = _text(current, e)
+    row = replace(_item(e, version, merged_extra(current, e)), description=description, text_version=text_version)
     row = replace(row, text_wanted_from=wanted_from)
-    unless_equal(held, row, e)
+    unless_equal(current, row, e)
     t.items[(e.item,)] = row
     if wanted_from is not None and wanted_from == e.renumbered_from:
         yield ItemTextRequested(
@@ -72,19 +72,21 @@ def _item(e: ItemChanged, version: Version, extra: dict[str, str]) -> Item:
     )
 
 
-def _text(held: Item | None, e: ItemChanged) -> tuple[str | None, Version, str | None]:
+def _text(current: Item | None, e: ItemChanged) -> tuple[str | None, Version, str | None]:
     """The item's long text after the change, the change it is from, and whom it has to be asked of."""
     at = Version() if e.is_base else Version(e.commit_position, e.source_position)
     if not e.description_is_unavailable:
-        is_confirmed = e.is_read and held is not None and held.text_wanted_from is None and held.description == e.description
-        return e.description, held.text_version if held and is_confirmed else at, None
+        is_confirmed = (
+            e.is_read and current is not None and current.text_wanted_from is None and current.description == e.description
+        )
+        return e.description, current.text_version if current and is_confirmed else at, None
     if e.renumbered_from is not None:
         return None, at, e.renumbered_from
-    return (held.description, held.text_version, held.text_wanted_from) if held else (None, Version(), None)
+    return (current.description, current.text_version, current.text_wanted_from) if current else (None, Version(), None)
 
 
-def _item_deleted(t: PromiseTables, e: ItemChanged, held: Item | None, version: Version) -> Iterator[ItemTextProvided]:
-    row = replace(held, version=version, is_deleted=True) if held else _item(e, version, {})
+def _item_deleted(t: PromiseTables, e: ItemChanged, current: Item | None, version: Version) -> Iterator[ItemTextProvided]:
+    row = replace(current, version=version, is_deleted=True) if current else _item(e, version, {})
     wanted_since = row.text_version if row.text_wanted_from is not None else None
     t.items[(e.item,)] = row
     t.old_texts[(e.item, e.source_position)] = OldText(row.description, wanted_since)
@@ -140,11 +142,13 @@ def item_text_provided(t: PromiseTables, e: ItemTextProvided) -> Iterator[ItemTe
 def price_changed(t: PromiseTables, e: PriceChanged) -> Iterator[PromiseEmit]:
     """Keeps a price reference, newest wins."""
     key = (e.item, e.price_list, e.currency, e.valid_from)
-    held = t.prices.get(key)
-    row = Price(accept(held, e, t.erp_tables.get(("item_price",))), e.is_deleted, e.unit_price, e.valid_to, merged_extra(held, e))
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    current = t.prices.get(key)
+    row = PriceReference(
+        accept(current, e, t.erp_tables.get(("item_price",))), e.is_deleted, e.unit_price, e.valid_to, merged_extra(current, e)
+    )
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.prices[key] = row
     index_price(t, (e.item, e.price_list, e.currency), e.valid_from)
     yield from ()
@@ -156,40 +160,40 @@ def store_erp_balance(t: PromiseTables, e: ErpBalanceChanged) -> ErpBalance:
     Raises `AlreadyApplied` for a stale or repeated report. Call it first in the rule of `ErpBalanceChanged`.
     """
     key = (e.item, e.site)
-    held = t.erp_balances.get(key)
+    current = t.erp_balances.get(key)
     row = ErpBalance(
-        version=accept(held, e, t.erp_tables.get(("inventory_balance",))),
+        version=accept(current, e, t.erp_tables.get(("inventory_balance",))),
         is_deleted=e.is_deleted,
         on_hand_milli=e.on_hand_milli,
         allocated_milli=e.allocated_milli,
         on_order_milli=e.on_order_milli,
         row_version=e.row_version,
         updated_at=e.updated_at,
-        extra=merged_extra(held, e),
+        extra=merged_extra(current, e),
     )
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.erp_balances[key] = row
     return row
 
 
 def site_changed(t: PromiseTables, e: SiteChanged) -> Iterator[PromiseEmit]:
     """Keeps a site and its calendar, newest wins."""
-    held = t.sites.get((e.site,))
-    row = Site(accept(held, e, t.erp_tables.get(("site",))), e.is_deleted, e.name, e.timezone, merged_extra(held, e))
-    if e.is_deleted and held is not None:
-        row = replace(held, version=row.version, is_deleted=True)
-    unless_equal(held, row, e)
+    current = t.sites.get((e.site,))
+    row = Site(accept(current, e, t.erp_tables.get(("site",))), e.is_deleted, e.name, e.timezone, merged_extra(current, e))
+    if e.is_deleted and current is not None:
+        row = replace(current, version=row.version, is_deleted=True)
+    unless_equal(current, row, e)
     t.sites[(e.site,)] = row
-    yield from _zone_noted(e, held, row)
+    yield from _zone_noted(e, current, row)
 
 
-def _zone_noted(e: SiteChanged, held: Site | None, row: Site) -> Iterator[PromiseEmit]:
+def _zone_noted(e: SiteChanged, current: Site | None, row: Site) -> Iterator[PromiseEmit]:
     """A calendar nobody knows is UTC, and an exception until the ERP has one that is known."""
     fingerprint = f"unknown_zone:{e.site}"
     if not row.is_deleted and not is_zone(row.timezone):
         sentence = f"site {e.site} has the time zone {row.timezone[:60]!r}, which nobody knows: its days are those of UTC"
         yield note(e, "unknown_zone", fingerprint, sentence)
-    elif held is not None and not is_zone(held.timezone):
+    elif current is not None and not is_zone(current.timezone):
         yield cleared(e, fingerprint)

@@ -114,7 +114,7 @@ class Oversale(Frozen, frozen=True):
     ended_at_ms: int | None
 
 
-class Moved(Frozen, frozen=True):
+class UnitsMoved(Frozen, frozen=True):
     """Units a correction added to a site."""
 
     site: str
@@ -133,7 +133,7 @@ class AuditState(Frozen, frozen=True):
     sums: dict[str, dict[str, int]]
     promised_ms: dict[str, int]
     open: list[Oversale]
-    added: list[Moved]
+    added: list[UnitsMoved]
     events: int = 0
     first_gap: str = ""
     is_over: bool = False
@@ -227,7 +227,7 @@ class Audit:
             more = change.after_milli - change.before_milli
             if change.measure != "on_hand.usable" or more <= 0:
                 continue
-            added = Moved(change.site, entry.cause_type, more, entry.occurred_at_ms)
+            added = UnitsMoved(change.site, entry.cause_type, more, entry.occurred_at_ms)
             self._added = [*self._added, added][-REMEMBERED:]
             for site, found in self._open.items():
                 is_same = found.taken_milli == more and _is_pair(added, found.cause_type, found.occurred_at_ms)
@@ -235,7 +235,7 @@ class Audit:
                     self._open[site] = replace(found, kind=Cause.WRONG_SITE)
 
 
-def _is_pair(added: Moved, cause_type: str, occurred_at_ms: int) -> bool:
+def _is_pair(added: UnitsMoved, cause_type: str, occurred_at_ms: int) -> bool:
     return added.cause_type == cause_type and abs(added.occurred_at_ms - occurred_at_ms) <= PAIRED_MS
 
 

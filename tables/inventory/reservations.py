@@ -21,8 +21,8 @@ from tables.common.calendars import to_date
 from tables.common.policy import Policy
 from tables.inventory.allocation import candidates, channel_room, choose, review
 from tables.inventory.emits import PromiseEmit
-from tables.inventory.item_ledger import Book, is_known_site, known_item
-from tables.inventory.state import ON_HOLD, HeldPart, Holding, Item, PromiseTables, Request, Reservation
+from tables.inventory.item_ledger import ItemLedger, is_known_site, known_item
+from tables.inventory.state import ON_HOLD, AnsweredRequest, HeldPart, Holding, Item, PromiseTables, Reservation
 from tables.inventory.units import to_base
 
 HELD = "held"
@@ -31,7 +31,7 @@ MOST_SITES = 1_000  # that what was meant is looked for among
 
 def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[PromiseEmit]:
     """Hold units that can be promised today, at as few sites as can be, or say what can be promised."""
-    book = Book(p, t, e.item, e)
+    ledger = ItemLedger(p, t, e.item, e)
     if (seen := t.requests.get((e.item, e.request_id))) is not None:
         yield _again(e.request_id, e.body_hash, seen)
         return
@@ -39,85 +39,85 @@ def reserve_stock(p: Policy, t: PromiseTables, e: ReserveStock) -> Iterator[Prom
     if item is None:
         is_deleted = (e.item,) in t.items
         detail = f"item {e.item} is no longer in the ERP's item master" if is_deleted else f"the ERP has not sent item {e.item}"
-        yield _answered(book, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, detail))
+        yield _answered(ledger, e.request_id, e.body_hash, 404, _problem("Unknown item", 404, detail))
     elif e.site is not None and not is_known_site(t, e.site):
         near = nearest(e.site, [key[0] for key, site in islice(t.sites.under(), MOST_SITES) if not site.is_deleted])
         meant = f": did you mean {near}?" if near is not None else ""
         problem = _problem("Unknown site", 404, f"the ERP has not sent site {e.site}{meant}")
-        yield _answered(book, e.request_id, e.body_hash, 404, problem)
+        yield _answered(ledger, e.request_id, e.body_hash, 404, problem)
     else:
-        yield _decide(book, item, e)
-    yield from book.close(f"reservation {e.reservation_id} of {e.channel}")
+        yield _decide(ledger, item, e)
+    yield from ledger.close(f"reservation {e.reservation_id} of {e.channel}")
 
 
-def _decide(book: Book, item: Item, e: ReserveStock) -> Reply:
+def _decide(ledger: ItemLedger, item: Item, e: ReserveStock) -> Reply:
     try:
         qty = to_base(item, e.qty_milli, e.uom)
         if qty <= 0:
             raise Refused(f"qty {show(qty)} is not positive", hint="reserve more than nothing")
-        _check_limits(book, e, qty)
+        _check_limits(ledger, e, qty)
     except BadMessage as error:
-        return _answered(book, e.request_id, e.body_hash, 422, _problem("Cannot reserve", 422, f"{error.reason}; {error.hint}"))
+        return _answered(ledger, e.request_id, e.body_hash, 422, _problem("Cannot reserve", 422, f"{error.reason}; {error.hint}"))
     if item.status == ON_HOLD:
-        return _answered(book, e.request_id, e.body_hash, 409, _on_hold(item))
+        return _answered(ledger, e.request_id, e.body_hash, 409, _on_hold(item))
     safety = item.safety_stock_milli
-    sites = [site for site in candidates(book, None, e.channel) if e.site in (None, site)]
-    can = book.free(sites, safety)
+    sites = [site for site in candidates(ledger, None, e.channel) if e.site in (None, site)]
+    can = ledger.free(sites, safety)
     free = [(site, units) for site in sites if (units := can.at(site)) > 0]
-    room = channel_room(book, e.channel, sites, can)
+    room = channel_room(ledger, e.channel, sites, can)
     most = can.promise(sites)
     if room is not None:
         most = min(most, room)
     if most < qty:
-        return _answered(book, e.request_id, e.body_hash, 409, _too_much(item, e, most, free))
-    row = _hold(book, e, qty, free)
+        return _answered(ledger, e.request_id, e.body_hash, 409, _too_much(item, e, most, free))
+    row = _hold(ledger, e, qty, free)
     body = _body(e.item, e.reservation_id, row)
-    return _answered(book, e.request_id, e.body_hash, 201, body, e.reservation_id, row.expires_at_ms)
+    return _answered(ledger, e.request_id, e.body_hash, 201, body, e.reservation_id, row.expires_at_ms)
 
 
-def _check_limits(book: Book, e: ReserveStock, qty: int) -> None:
+def _check_limits(ledger: ItemLedger, e: ReserveStock, qty: int) -> None:
     """Raises `Refused` for more than the channel may hold of an item, or for longer."""
-    limits = book.policy.channel(e.channel)
-    held = book.tables.holdings.get((e.item, e.channel)) or Holding(0, 0)
+    limits = ledger.policy.channel(e.channel)
+    current = ledger.tables.holdings.get((e.item, e.channel)) or Holding(0, 0)
     if e.ttl_ms > limits.hold_ms:
         raise Refused(
             f"{e.ttl_ms // 1000} s is longer than {e.channel} may hold units ({limits.hold_ms // 1000} s)",
             hint="hold them for a shorter time, and again if they are still wanted",
         )
-    if held.count >= limits.hold_count:
+    if current.count >= limits.hold_count:
         raise Refused(
-            f"{e.channel} has {held.count} reservations of {e.item} alive, as many as it may",
+            f"{e.channel} has {current.count} reservations of {e.item} alive, as many as it may",
             hint="release some, or let them expire",
         )
-    if limits.hold_milli is not None and held.qty_milli + qty > limits.hold_milli:
+    if limits.hold_milli is not None and current.qty_milli + qty > limits.hold_milli:
         raise Refused(
-            f"{e.channel} holds {show(held.qty_milli)} of {e.item} and may hold {show(limits.hold_milli)} at once",
+            f"{e.channel} holds {show(current.qty_milli)} of {e.item} and may hold {show(limits.hold_milli)} at once",
             hint="release some, or let them expire",
         )
 
 
-def _hold(book: Book, e: ReserveStock, qty: int, free: list[tuple[str, int]]) -> Reservation:
+def _hold(ledger: ItemLedger, e: ReserveStock, qty: int, free: list[tuple[str, int]]) -> Reservation:
     """Book the units, from the fewest sites that have them, and their end."""
-    parts = tuple([HeldPart(part.site, book.today(part.site), part.qty_milli) for part in choose(free, qty)])
+    parts = tuple([HeldPart(part.site, ledger.today(part.site), part.qty_milli) for part in choose(free, qty)])
     for part in parts:
-        book.hold(part.site, part.day, e.channel, part.qty_milli)
+        ledger.hold(part.site, part.day, e.channel, part.qty_milli)
     until = e.recorded_at_ms + e.ttl_ms
-    book.deadline(until, "reservation", e.reservation_id)
+    ledger.deadline(until, "reservation", e.reservation_id)
     row = Reservation(e.request_id, e.channel, qty, parts, until, HELD)
-    book.tables.reservations[(e.item, e.reservation_id)] = row
-    _count(book, e.channel, 1, qty)
+    ledger.tables.reservations[(e.item, e.reservation_id)] = row
+    _count(ledger, e.channel, 1, qty)
     return row
 
 
-def _count(book: Book, channel: str, more: int, qty: int) -> None:
+def _count(ledger: ItemLedger, channel: str, more: int, qty: int) -> None:
     """Keep what the channel holds of the item."""
-    key = (book.item, channel)
-    held = book.tables.holdings.get(key) or Holding(0, 0)
-    left = Holding(held.count + more, held.qty_milli + qty)
+    key = (ledger.item, channel)
+    current = ledger.tables.holdings.get(key) or Holding(0, 0)
+    left = Holding(current.count + more, current.qty_milli + qty)
     if left.count:
-        book.tables.holdings[key] = left
+        ledger.tables.holdings[key] = left
     else:
-        del book.tables.holdings[key]
+        del ledger.tables.holdings[key]
 
 
 def _too_much(item: Item, e: ReserveStock, most: int, free: list[tuple[str, int]]) -> str:
@@ -134,7 +134,7 @@ def _too_much(item: Item, e: ReserveStock, most: int, free: list[tuple[str, int]
 
 def release_reservation(p: Policy, t: PromiseTables, e: ReleaseReservation) -> Iterator[PromiseEmit]:
     """Give a hold back. Releasing one that has ended already changes nothing and says so."""
-    book = Book(p, t, e.item, e)
+    ledger = ItemLedger(p, t, e.item, e)
     if (seen := t.requests.get((e.item, e.request_id))) is not None:
         yield _again(e.request_id, e.reservation_id, seen)
         return
@@ -143,56 +143,58 @@ def release_reservation(p: Policy, t: PromiseTables, e: ReleaseReservation) -> I
         body = _problem(
             "Unknown reservation", 404, f"no reservation {e.reservation_id}, or it was forgotten a while after its end"
         )
-        yield _answered(book, e.request_id, e.reservation_id, 404, body)
+        yield _answered(ledger, e.request_id, e.reservation_id, 404, body)
     else:
         if row.state == HELD:
-            row = _end(book, e.reservation_id, row, "released")
-        yield _answered(book, e.request_id, e.reservation_id, 200, _body(e.item, e.reservation_id, row))
+            row = _end(ledger, e.reservation_id, row, "released")
+        yield _answered(ledger, e.request_id, e.reservation_id, 200, _body(e.item, e.reservation_id, row))
     item = known_item(t, e.item)
     if item is not None:
-        yield from review(book, item)
-    yield from book.close(f"reservation {e.reservation_id} released")
+        yield from review(ledger, item)
+    yield from ledger.close(f"reservation {e.reservation_id} released")
 
 
-def expire(book: Book, reservation_id: str) -> None:
+def expire(ledger: ItemLedger, reservation_id: str) -> None:
     """The hold's time is over."""
-    row = book.tables.reservations.get((book.item, reservation_id))
+    row = ledger.tables.reservations.get((ledger.item, reservation_id))
     if row is not None and row.state == HELD:
-        _end(book, reservation_id, row, "expired")
+        _end(ledger, reservation_id, row, "expired")
 
 
-def forget(book: Book, request_id: str) -> None:
+def forget(ledger: ItemLedger, request_id: str) -> None:
     """The request may come again as a new one, and the reservation it was granted, which has ended by now, is dropped."""
-    t = book.tables
-    request = t.requests.get((book.item, request_id))
+    t = ledger.tables
+    request = t.requests.get((ledger.item, request_id))
     if request is None:
         return
-    del t.requests[(book.item, request_id)]
+    del t.requests[(ledger.item, request_id)]
     if request.reservation_id:
-        del t.reservations[(book.item, request.reservation_id)]
+        del t.reservations[(ledger.item, request.reservation_id)]
 
 
-def _end(book: Book, reservation_id: str, row: Reservation, state: str) -> Reservation:
+def _end(ledger: ItemLedger, reservation_id: str, row: Reservation, state: str) -> Reservation:
     for part in row.parts:
-        book.hold(part.site, part.day, row.channel, -part.qty_milli)
-    _count(book, row.channel, -1, -row.qty_milli)
+        ledger.hold(part.site, part.day, row.channel, -part.qty_milli)
+    _count(ledger, row.channel, -1, -row.qty_milli)
     ended = replace(row, state=state)
-    book.tables.reservations[(book.item, reservation_id)] = ended
+    ledger.tables.reservations[(ledger.item, reservation_id)] = ended
     return ended
 
 
-def _again(request_id: str, body_hash: str, seen: Request) -> Reply:
+def _again(request_id: str, body_hash: str, seen: AnsweredRequest) -> Reply:
     if seen.body_hash == body_hash:
         return Reply(request_id=request_id, status=seen.status, body=seen.body)
     detail = "this Idempotency-Key was used for another request; use a new key for a new request"
     return Reply(request_id=request_id, status=422, body=_problem("Idempotency-Key reused", 422, detail))
 
 
-def _answered(book: Book, request_id: str, body_hash: str, status: int, body: str, granted: str = "", until_ms: int = 0) -> Reply:
+def _answered(
+    ledger: ItemLedger, request_id: str, body_hash: str, status: int, body: str, granted: str = "", until_ms: int = 0
+) -> Reply:
     """Remember the answer for as long as the request may be repeated, and give it. `granted`: a reservation, alive `until_ms`."""
-    event: Event = book.event
-    book.tables.requests[(book.item, request_id)] = Request(granted, body_hash, status, body)
-    book.deadline(max(event.recorded_at_ms, until_ms) + book.policy.request_memory_ms, "request", request_id)
+    event: Event = ledger.event
+    ledger.tables.requests[(ledger.item, request_id)] = AnsweredRequest(granted, body_hash, status, body)
+    ledger.deadline(max(event.recorded_at_ms, until_ms) + ledger.policy.request_memory_ms, "request", request_id)
     return Reply(request_id=request_id, status=status, body=body)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from schemas.inventory import SourceMark
-from tables.inventory.state import Day, Stock
+from tables.inventory.state import DayPlan, Stock
 
 K = TypeVar("K")
 
@@ -14,7 +14,7 @@ STATUSES = ("usable", "held", "quality", "damaged", "staged")
 INDEX = {status: index for index, status in enumerate(STATUSES)}
 
 
-class SiteBook:
+class SitePosition:
     """One site's page of the book: the sums of `tables.inventory.state.Stock`, open for change."""
 
     __slots__ = ("backordered", "channels", "days", "demand", "expiries", "hand", "is_rolled", "reserved", "row", "supply")
@@ -27,7 +27,7 @@ class SiteBook:
         self.reserved = row.reserved_milli
         self.backordered = row.backordered_milli
         self.supply = row.supply_milli
-        self.days: tuple[Day, ...] = row.days
+        self.days: tuple[DayPlan, ...] = row.days
         self.expiries = row.expiries
         self.channels = row.channels
 
@@ -38,15 +38,15 @@ class SiteBook:
         for entry in self.days:
             if entry.day == day:
                 is_placed = True
-                entry = Day(day, entry.supply_milli + supply, entry.demand_milli + demand)  # noqa: PLW2901 - the sum replaces it
+                entry = DayPlan(day, entry.supply_milli + supply, entry.demand_milli + demand)  # noqa: PLW2901 - the sum replaces it
                 if entry.supply_milli == 0 and entry.demand_milli == 0:
                     continue
             elif entry.day > day and not is_placed:
                 is_placed = True
-                out.append(Day(day, supply, demand))
+                out.append(DayPlan(day, supply, demand))
             out.append(entry)
         if not is_placed:
-            out.append(Day(day, supply, demand))
+            out.append(DayPlan(day, supply, demand))
         self.days = tuple(out)
 
     def consume(self, channel: str, delta: int) -> None:
@@ -98,7 +98,7 @@ def _add(pairs: tuple[tuple[K, int], ...], key: K, delta: int) -> tuple[tuple[K,
     return tuple(sorted(held.items()))
 
 
-def lowest(page: SiteBook, today: int, past_due_days: int | None, reserve: int) -> int:
+def lowest(page: SitePosition, today: int, past_due_days: int | None, reserve: int) -> int:
     """ATP of today by `lookahead`, over all that is known: the least stock ever expected, `reserve` (safety stock) kept back."""
     running = page.hand[USABLE] - reserve
     if not page.days and not page.expiries:
@@ -118,14 +118,14 @@ def lowest(page: SiteBook, today: int, past_due_days: int | None, reserve: int) 
     return running if low is None or running < low else low
 
 
-def missing(page: SiteBook, today: int, past_due_days: int | None) -> int:
+def missing(page: SitePosition, today: int, past_due_days: int | None) -> int:
     """By how much promises that are due on some day exceed what there will be by then. Stock below zero is no promise."""
     if lowest(page, today, past_due_days, 0) >= 0 or not any(entry.demand_milli for entry in page.days):
         return 0
     return max(0, -_lowest_dated(page, today, past_due_days, page.hand[USABLE], wants_today=False))
 
 
-def _lowest_dated(page: SiteBook, today: int, past_due_days: int | None, opening: int, *, wants_today: bool = True) -> int:
+def _lowest_dated(page: SitePosition, today: int, past_due_days: int | None, opening: int, *, wants_today: bool = True) -> int:
     nets: dict[int, int] = {today: 0}
     wanted = (
         {today} if wants_today else set()

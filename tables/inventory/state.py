@@ -9,7 +9,7 @@ from decimal import Decimal
 from schemas.frozen import Frozen
 from schemas.inventory import SourceMark
 from schemas.orders import SitePart
-from tables.common.cdc_tables import ErpTable
+from tables.common.cdc_tables import CdcTable
 from tables.common.position_ranges import Span
 from tables.common.row_version import Version
 from tables.common.table import Table
@@ -62,7 +62,7 @@ class TextRequest(Frozen, frozen=True):
     version: Version
 
 
-class Price(Frozen, frozen=True):
+class PriceReference(Frozen, frozen=True):
     """A price reference."""
 
     version: Version
@@ -103,7 +103,7 @@ class Site(Frozen, frozen=True):
     extra: dict[str, str]
 
 
-class Day(Frozen, frozen=True):
+class DayPlan(Frozen, frozen=True):
     """What is expected in and wanted out on a day (days since 1970-01-01), of one item at one site."""
 
     day: int
@@ -132,7 +132,7 @@ class Stock(Frozen, frozen=True):
     supply_milli: int
     is_oversold: bool
     as_of_ms: int
-    days: tuple[Day, ...]
+    days: tuple[DayPlan, ...]
     expiries: tuple[tuple[int, int], ...]  # last day, usable units
     channels: tuple[tuple[str, int], ...]  # channel, open demand and reservations
     marks: tuple[SourceMark, ...]
@@ -169,7 +169,7 @@ class Balance(Frozen, frozen=True):
     forgotten: tuple[Span, ...] = ()
 
 
-class Lot(Frozen, frozen=True):
+class LotExpiry(Frozen, frozen=True):
     """A lot's last day by the newest fact that names it (its instant, and its position in its feed)."""
 
     expires_day: int
@@ -185,7 +185,7 @@ class Movement(Frozen, frozen=True):
     position: int
 
 
-class Supply(Frozen, frozen=True):
+class OpenSupply(Frozen, frozen=True):
     """An open purchase or transfer line. What the site's own receipts have consumed, or the ERP has, whichever is more."""
 
     revision: int
@@ -198,7 +198,7 @@ class Supply(Frozen, frozen=True):
     is_open: bool
 
 
-class Executed(Frozen, frozen=True):
+class DemandExecution(Frozen, frozen=True):
     """What the warehouse did for a line at a site: cumulative units picked and shipped, in whatever order they were told.
 
     `substituted_milli`: served by another item; `short_milli`: not found.
@@ -219,7 +219,7 @@ class Shipment(Frozen, frozen=True):
     implied_milli: int
 
 
-class Returned(Frozen, frozen=True):
+class ReturnedUnits(Frozen, frozen=True):
     """Units of a line came back; `accepted_milli` of them had left before, and are stock."""
 
     site: str
@@ -279,7 +279,7 @@ class Demand(Frozen, frozen=True):
     allow_backorder: bool
     need_day: int
     parts: tuple[SitePart, ...]
-    executed: tuple[Executed, ...]
+    executed: tuple[DemandExecution, ...]
     erp_shipped_milli: int
     substituted_milli: int
     backordered_milli: int
@@ -328,7 +328,7 @@ class Holding(Frozen, frozen=True):
     qty_milli: int
 
 
-class Request(Frozen, frozen=True):
+class AnsweredRequest(Frozen, frozen=True):
     """A request that was answered: the same again gets the same answer. `reservation_id`: the hold it was granted, else ""."""
 
     reservation_id: str
@@ -350,7 +350,7 @@ class Suspicion(Frozen, frozen=True):
     is_waiting: bool = False
 
 
-class Deadline(Frozen, frozen=True):
+class ItemDeadline(Frozen, frozen=True):
     """Something to do at an instant: the key says when, what and for which item."""
 
     item: str
@@ -364,18 +364,18 @@ class PromiseTables:
     overviews: Table[tuple[str], Overview]
     old_texts: Table[tuple[str, int], OldText]  # item, source position of its deletion
     text_requests: Table[tuple[str, int], TextRequest]  # old item, source position of the renumbering
-    prices: Table[tuple[str, str, str, date], Price]  # item, price list, currency, valid from
+    prices: Table[tuple[str, str, str, date], PriceReference]  # item, price list, currency, valid from
     price_spans: Table[tuple[str, str, str], LastDays]  # item, price list, currency
     price_blocks: Table[tuple[str, str, str, int], LastDays]  # item, price list, currency, block
     erp_balances: Table[tuple[str, str], ErpBalance]  # item, site
     sites: Table[tuple[str], Site]  # site
     stock: Table[tuple[str, str], Stock]  # item, site
     balances: Table[tuple[str, str, str, str], Balance]  # item, site, status, lot
-    lots: Table[tuple[str, str], Lot]  # item, lot
+    lots: Table[tuple[str, str], LotExpiry]  # item, lot
     movements: Table[tuple[str, str, str, str, int, str], Movement]  # item, site, status, lot, occurred at, event id
-    supplies: Table[tuple[str, str, int], Supply]  # item, document, line
+    supplies: Table[tuple[str, str, int], OpenSupply]  # item, document, line
     demands: Table[tuple[str, str, int], Demand]  # item, order id, line
-    returns: Table[tuple[str, str, int, int, str], Returned]  # item, order id, line, came back at, event id
+    returns: Table[tuple[str, str, int, int, str], ReturnedUnits]  # item, order id, line, came back at, event id
     shipments: Table[tuple[str, str, int, str, int, str], Shipment]  # item, order id, line, site, shipped at, event id
     shipment_lines: Table[tuple[str, str, int, str, str, str, int], ShipmentLine]  # item, order, line, site, shipment, lot, part
     unpicked: Table[tuple[str, str, int, str], Unpicked]  # item, order id, line, site
@@ -385,7 +385,7 @@ class PromiseTables:
     backorders: Table[tuple[str, int, int, str, int], Queued]  # item, priority (1 first), placed at, order id, line
     reservations: Table[tuple[str, str], Reservation]  # item, reservation id
     holdings: Table[tuple[str, str], Holding]  # item, channel
-    requests: Table[tuple[str, str], Request]  # item, request id
+    requests: Table[tuple[str, str], AnsweredRequest]  # item, request id
     suspects: Table[tuple[str, str], Suspicion]  # item, dead letter id
-    erp_tables: Table[tuple[str], ErpTable]  # the ERP's table
-    deadlines: Table[tuple[int, str, str, str], Deadline]  # due at ms, what, item, id
+    erp_tables: Table[tuple[str], CdcTable]  # the ERP's table
+    deadlines: Table[tuple[int, str, str, str], ItemDeadline]  # due at ms, what, item, id

@@ -26,9 +26,9 @@ from tables.common.calendars import day_at, plan_day
 from tables.common.policy import Policy
 from tables.common.raise_exception import note
 from tables.inventory.allocation import review
-from tables.inventory.demand_line import LineBook
+from tables.inventory.demand_line import DemandLine
 from tables.inventory.emits import PromiseEmit
-from tables.inventory.item_ledger import Book, check_site, known_item, unknown_item
+from tables.inventory.item_ledger import ItemLedger, check_site, known_item, unknown_item
 from tables.inventory.item_master import store_erp_balance
 from tables.inventory.returns import take_return
 from tables.inventory.state import Item, PromiseTables
@@ -37,16 +37,16 @@ from tables.inventory.unconfirmed_shipments import counted, posted
 from tables.inventory.units import UnknownUnit, convert, units_of
 
 
-class Opened(Frozen, frozen=True):
+class OpenMovement(Frozen, frozen=True):
     """A warehouse fact ready to be applied: the item's master row, its book, the quantity in base units, the lot."""
 
     item: Item
-    book: Book
+    book: ItemLedger
     qty: int
     lot: str
 
 
-def opened(p: Policy, t: PromiseTables, e: StockEvent, line: LineBook | None = None) -> Opened:
+def opened(p: Policy, t: PromiseTables, e: StockEvent, line: DemandLine | None = None) -> OpenMovement:
     """Open the book for a warehouse fact, told in the units of an order's line if it is about one.
 
     Raises `NotYet` for an unknown item or site and a unit the item does not have, `Refused` for what does not convert.
@@ -61,7 +61,7 @@ def opened(p: Policy, t: PromiseTables, e: StockEvent, line: LineBook | None = N
     except UnknownUnit as error:
         why = f"{error.reason} ({e.event_id} is applied when it has); {error.hint}"
         raise NotYet(why, items=(e.item,)) from error
-    return Opened(item, Book(p, t, e.item, e), qty, e.lot or "")
+    return OpenMovement(item, ItemLedger(p, t, e.item, e), qty, e.lot or "")
 
 
 def not_the_owner(e: StockEvent, site: str) -> ExceptionNoted:
@@ -85,7 +85,7 @@ def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[Pr
     yield from o.book.close(f"received on {e.document}" if e.document else "received")
 
 
-def _last_day(o: Opened, e: StockReceived) -> int | None:
+def _last_day(o: OpenMovement, e: StockReceived) -> int | None:
     """The lot's last day: the one said, else by the item's shelf life; none if it is unknown or never comes."""
     if e.expires_on is not None:
         return plan_day(e.expires_on)
@@ -160,7 +160,7 @@ def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[Pr
         yield not_the_owner(e, e.site)
         return
     held = None if e.order_id is None or e.line is None else t.demands.get((e.item, e.order_id, e.line))
-    line = None if held is None else LineBook(e.order_id or "", e.line or 0, held)
+    line = None if held is None else DemandLine(e.order_id or "", e.line or 0, held)
     o = opened(p, t, e, line)
     if e.order_id is not None and e.line is not None:
         yield from take_return(o.book, e, e.order_id, e.line, o.lot, o.qty)
@@ -182,10 +182,10 @@ def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> It
     row = store_erp_balance(t, e)
     if not is_stock:
         return
-    book = Book(p, t, e.item, e)
-    book.set_on_hand(e.site, 0 if row.is_deleted else row.on_hand_milli)
-    posted(book, e.site, row.version.commit_position)
+    ledger = ItemLedger(p, t, e.item, e)
+    ledger.set_on_hand(e.site, 0 if row.is_deleted else row.on_hand_milli)
+    posted(ledger, e.site, row.version.commit_position)
     item = known_item(t, e.item)
     if item is not None:
-        yield from review(book, item)
-    yield from book.close("the ERP's balance")
+        yield from review(ledger, item)
+    yield from ledger.close("the ERP's balance")

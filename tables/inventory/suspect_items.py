@@ -11,7 +11,7 @@ from schemas.inventory import ErpLineDoubted, ItemSuspected, SuspicionCleared
 from tables.common.policy import Policy
 from tables.common.raise_exception import cleared, note
 from tables.inventory.emits import PromiseEmit
-from tables.inventory.item_ledger import Book
+from tables.inventory.item_ledger import ItemLedger
 from tables.inventory.state import PromiseTables, Suspicion
 
 LINE = "erp-line:"
@@ -32,12 +32,12 @@ def item_suspected(p: Policy, t: PromiseTables, e: ItemSuspected) -> Iterator[Pr
 
 def suspicion_cleared(p: Policy, t: PromiseTables, e: SuspicionCleared) -> Iterator[PromiseEmit]:
     """The message was replayed, or what waited was settled."""
-    held = t.suspects.get((e.item, e.dead_letter_id))
-    if held is None:
+    current = t.suspects.get((e.item, e.dead_letter_id))
+    if current is None:
         raise AlreadyApplied
     del t.suspects[(e.item, e.dead_letter_id)]
     yield from update_marks(p, t, e, e.item)
-    if not held.is_waiting:
+    if not current.is_waiting:
         yield from trusted(t, e, e.item)
 
 
@@ -63,11 +63,11 @@ def trusted(t: PromiseTables, e: Event, item: str) -> Iterator[PromiseEmit]:
 
 def update_marks(p: Policy, t: PromiseTables, e: Event, item: str) -> Iterator[PromiseEmit]:
     """Have the item's answers say what raises doubt."""
-    book = Book(p, t, item, e)
+    ledger = ItemLedger(p, t, item, e)
     names = []
     for key, _ in t.suspects.under(item):
         names.append(key[1])
         if len(names) == SHOWN:
             break
-    book.overview = replace(book.overview, suspects=tuple(names))
-    yield from book.close()
+    ledger.overview = replace(ledger.overview, suspects=tuple(names))
+    yield from ledger.close()

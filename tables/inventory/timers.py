@@ -1,4 +1,6 @@
-"""Deadlines: what a Tick sets off. A rule books them (`Book.deadline`), the first Tick at or after the instant works them off."""
+"""Deadlines: what a Tick sets off. A rule books them (`ItemLedger.deadline`), the first Tick at or after the instant works them
+off.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from tables.common.policy import Policy
 from tables.inventory import reservations
 from tables.inventory.allocation import review
 from tables.inventory.emits import PromiseEmit
-from tables.inventory.item_ledger import Book, known_item
+from tables.inventory.item_ledger import ItemLedger, known_item
 from tables.inventory.state import PromiseTables
 from tables.inventory.unconfirmed_shipments import posting_overdue
 
@@ -28,20 +30,20 @@ def tick(p: Policy, t: PromiseTables, e: Tick) -> Iterator[PromiseEmit]:
         del t.deadlines[key]
         by_item.setdefault(key[2], []).append(key)
     for name, keys in by_item.items():
-        book = Book(p, t, name, e)
-        book.now_ms = max(book.now_ms, e.occurred_at_ms)
+        ledger = ItemLedger(p, t, name, e)
+        ledger.now_ms = max(ledger.now_ms, e.occurred_at_ms)
         for _, what, _, id_ in keys:
             if what == "reservation":
-                reservations.expire(book, id_)
+                reservations.expire(ledger, id_)
             elif what == "request":
-                reservations.forget(book, id_)
+                reservations.forget(ledger, id_)
             elif what == "posting":
-                overdue = posting_overdue(book, id_)
+                overdue = posting_overdue(ledger, id_)
                 if overdue is not None:
                     yield overdue
             else:
-                book.roll(id_)
+                ledger.roll(id_)
         item = known_item(t, name)
         if item is not None:
-            yield from review(book, item)
-        yield from book.close(", ".join(sorted({f"{what} due" for _, what, _, _ in keys})))
+            yield from review(ledger, item)
+        yield from ledger.close(", ".join(sorted({f"{what} due" for _, what, _, _ in keys})))

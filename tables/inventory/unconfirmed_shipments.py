@@ -12,7 +12,7 @@ from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
 from schemas.operations import ExceptionNoted
 from tables.common.raise_exception import note
-from tables.inventory.item_ledger import Book
+from tables.inventory.item_ledger import ItemLedger
 from tables.inventory.state import Marker, Unposted
 
 POSTING_MS = 3_600_000
@@ -21,61 +21,63 @@ _MARKER = Marker()
 Key = tuple[str, str, int, str, int]
 
 
-def await_posting(book: Book, e: RequestAllocation, qty: int, day: int) -> None:
+def await_posting(ledger: ItemLedger, e: RequestAllocation, qty: int, day: int) -> None:
     """Units shipped by the ERP's order line stay wanted on their day, unless the stock's owner must have told of them by now."""
-    if e.site is None or qty <= 0 or _is_posted(book, e, e.site):
+    if e.site is None or qty <= 0 or _is_posted(ledger, e, e.site):
         return
     key = (e.item, e.order_id, e.line, e.site, e.commit_position)
-    held = book.tables.unposted.get(key)
-    book.want(e.site, day, e.channel, qty)
-    _keep(book, key, held, Unposted(qty + (held.qty_milli if held else 0), day, e.channel, e.occurred_at_ms))
-    book.deadline(max(book.now_ms, e.occurred_at_ms) + POSTING_MS, "posting", e.site)
+    current = ledger.tables.unposted.get(key)
+    ledger.want(e.site, day, e.channel, qty)
+    _keep(ledger, key, current, Unposted(qty + (current.qty_milli if current else 0), day, e.channel, e.occurred_at_ms))
+    ledger.deadline(max(ledger.now_ms, e.occurred_at_ms) + POSTING_MS, "posting", e.site)
 
 
-def _is_posted(book: Book, e: RequestAllocation, site: str) -> bool:
-    if book.policy.site(site).physical_owner == "wms":
-        return e.occurred_at_ms + POSTING_MS <= book.now_ms  # history: the warehouse told of it long ago, or never will
-    balance = book.tables.erp_balances.get((e.item, site))
+def _is_posted(ledger: ItemLedger, e: RequestAllocation, site: str) -> bool:
+    if ledger.policy.site(site).physical_owner == "wms":
+        return e.occurred_at_ms + POSTING_MS <= ledger.now_ms  # history: the warehouse told of it long ago, or never will
+    balance = ledger.tables.erp_balances.get((e.item, site))
     return balance is None or balance.version.commit_position >= e.commit_position or e.commit_position <= 0
 
 
-def posted(book: Book, site: str, commit_position: int) -> None:
+def posted(ledger: ItemLedger, site: str, commit_position: int) -> None:
     """The ERP's balance has come this far: shipments up to here are in it, and wanted no more."""
-    found = book.tables.unposted_commits.range((book.item, site, -1, "", 0), (book.item, site, commit_position + 1, "", 0))
+    found = ledger.tables.unposted_commits.range((ledger.item, site, -1, "", 0), (ledger.item, site, commit_position + 1, "", 0))
     for _, _, commit, order_id, line in [key for key, _ in found]:
-        key = (book.item, order_id, line, site, commit)
-        row = book.tables.unposted[key]
-        _release(book, key, row, row.qty_milli)
+        key = (ledger.item, order_id, line, site, commit)
+        row = ledger.tables.unposted[key]
+        _release(ledger, key, row, row.qty_milli)
 
 
-def counted(book: Book, site: str, at_ms: int) -> None:
+def counted(ledger: ItemLedger, site: str, at_ms: int) -> None:
     """The warehouse counted the position: what had shipped by then is not in the count."""
-    for key, row in _shipped_by(book, site, at_ms):
-        _release(book, key, row, row.qty_milli)
+    for key, row in _shipped_by(ledger, site, at_ms):
+        _release(ledger, key, row, row.qty_milli)
 
 
-def told(book: Book, order_id: str, line: int, qty: int) -> None:
+def reported(ledger: ItemLedger, order_id: str, line: int, qty: int) -> None:
     """The warehouse told of so many units of a line (or the ERP took them back)."""
     if qty <= 0:
         return
-    for key, row in list(book.tables.unposted.under(book.item, order_id, line)):
+    for key, row in list(ledger.tables.unposted.under(ledger.item, order_id, line)):
         units = min(qty, row.qty_milli)
-        _release(book, key, row, units)
+        _release(ledger, key, row, units)
         qty -= units
         if not qty:
             return
 
 
-def _shipped_by(book: Book, site: str, at_ms: int) -> list[tuple[Key, Unposted]]:
+def _shipped_by(ledger: ItemLedger, site: str, at_ms: int) -> list[tuple[Key, Unposted]]:
     """What had shipped from the site by an instant and waits for its owner's word."""
-    found = book.tables.unposted_times.range((book.item, site, -_FOREVER_MS, "", 0, 0), (book.item, site, at_ms + 1, "", 0, 0))
-    keys: list[Key] = [(book.item, key[3], key[4], site, key[5]) for key, _ in found]
-    return [(key, book.tables.unposted[key]) for key in keys]
+    found = ledger.tables.unposted_times.range(
+        (ledger.item, site, -_FOREVER_MS, "", 0, 0), (ledger.item, site, at_ms + 1, "", 0, 0)
+    )
+    keys: list[Key] = [(ledger.item, key[3], key[4], site, key[5]) for key, _ in found]
+    return [(key, ledger.tables.unposted[key]) for key in keys]
 
 
-def _keep(book: Book, key: Key, old: Unposted | None, new: Unposted | None) -> None:
+def _keep(ledger: ItemLedger, key: Key, old: Unposted | None, new: Unposted | None) -> None:
     """A row with its places in the indexes, by commit and by instant."""
-    t = book.tables
+    t = ledger.tables
     item, order_id, line, site, commit = key
     if old is not None and (new is None or new.shipped_at_ms != old.shipped_at_ms):
         del t.unposted_times[(item, site, old.shipped_at_ms, order_id, line, commit)]
@@ -90,20 +92,20 @@ def _keep(book: Book, key: Key, old: Unposted | None, new: Unposted | None) -> N
     t.unposted[key] = new
 
 
-def _release(book: Book, key: Key, row: Unposted, qty: int) -> None:
-    book.want(key[3], row.day, row.channel, -qty)
+def _release(ledger: ItemLedger, key: Key, row: Unposted, qty: int) -> None:
+    ledger.want(key[3], row.day, row.channel, -qty)
     left = None if qty == row.qty_milli else replace(row, qty_milli=row.qty_milli - qty)
-    _keep(book, key, row, left)
+    _keep(ledger, key, row, left)
 
 
-def posting_overdue(book: Book, site: str) -> ExceptionNoted | None:
+def posting_overdue(ledger: ItemLedger, site: str) -> ExceptionNoted | None:
     """Shipments the stock's owner has not told of within the hour: the ERP is believed, and a person told."""
-    due = _shipped_by(book, site, book.now_ms - POSTING_MS)
+    due = _shipped_by(ledger, site, ledger.now_ms - POSTING_MS)
     if not due:
         return None
     for key, row in due:
-        _release(book, key, row, row.qty_milli)
+        _release(ledger, key, row, row.qty_milli)
     orders = ", ".join(sorted({key[1] for key, _ in due}))
-    owner = "the warehouse" if book.policy.site(site).physical_owner == "wms" else "its own balance"
-    sentence = f"the ERP says units of {book.item} left {site} for {orders}, but {owner} has not shown it within the hour"
-    return note(book.event, "reconciliation_difference", f"posting:{book.item}:{site}", sentence, item=book.item)
+    owner = "the warehouse" if ledger.policy.site(site).physical_owner == "wms" else "its own balance"
+    sentence = f"the ERP says units of {ledger.item} left {site} for {orders}, but {owner} has not shown it within the hour"
+    return note(ledger.event, "reconciliation_difference", f"posting:{ledger.item}:{site}", sentence, item=ledger.item)

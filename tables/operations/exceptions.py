@@ -266,7 +266,7 @@ CODES: dict[str, Code] = {
 OTHER = Code("warning", "operations", DAY_MS, "Read the sentence and the events behind it")
 
 
-class Noted(Frozen, frozen=True):
+class ExceptionRecord(Frozen, frozen=True):
     """An exception as it stands (see `schemas.operations.ExceptionRow`). `ids`: the last events applied, of every type."""
 
     code: str
@@ -293,7 +293,7 @@ class Unread(Frozen, frozen=True):
 class ExceptionTables:
     """All tables of the exceptions fold."""
 
-    rows: Table[tuple[str], Noted]  # fingerprint
+    rows: Table[tuple[str], ExceptionRecord]  # fingerprint
     unread: Table[tuple[str, str, str], Unread]  # fingerprint, the ERP's table, part of it
 
 
@@ -302,7 +302,7 @@ def exception_noted(t: ExceptionTables, e: ExceptionNoted) -> Iterator[Exception
     row = t.rows.get((e.fingerprint,))
     own = f"noted {e.event_id}"
     if row is None:
-        t.rows[(e.fingerprint,)] = Noted(
+        t.rows[(e.fingerprint,)] = ExceptionRecord(
             code=e.code,
             sentence=e.sentence,
             item=e.item,
@@ -414,7 +414,7 @@ def exception_row(t: ExceptionTables, fingerprint: str, version: int) -> Excepti
     )
 
 
-def _with(row: Noted, own: str) -> tuple[str, ...]:
+def _with(row: ExceptionRecord, own: str) -> tuple[str, ...]:
     """The ids remembered, with this one. Raises `AlreadyApplied` if it is among them."""
     if own in row.ids:
         raise AlreadyApplied

@@ -15,9 +15,9 @@ from tables.common.money import EXACT, MOST
 from tables.common.raise_exception import several
 from tables.orders.erp_posting import differs
 from tables.orders.lifecycle import State
-from tables.orders.process import CLOSED, Run, is_current
-from tables.orders.process_state import Credit, PriceCheck
-from tables.orders.state import Line, Placed, Substitute
+from tables.orders.process import CLOSED, OrderProcess, is_current
+from tables.orders.process_state import CreditCheck, PriceCheck
+from tables.orders.state import ChannelLine, Line, Substitute
 
 NOTHING = Decimal(0)
 CENTS = Decimal("0.0001")
@@ -32,31 +32,31 @@ BILLING = ("invoice_refused", "credit_refused")
 """The reason a person finds, by the kind of obligation that was refused."""
 
 
-def ask_credit(run: Run) -> Iterator[RequestCredit]:
+def ask_credit(run: OrderProcess) -> Iterator[RequestCredit]:
     """Tell the customers fold the open amount, if it is another one than it was told."""
-    held = run.t.credits.get((run.order_id,))
+    current = run.t.credits.get((run.order_id,))
     live = run.live()
-    if held is None and not live:
+    if current is None and not live:
         return
     open_lines = [(number, line) for number, line in live if not _is_settled(line)]
     amount = sum((_amount(run, number, line) for number, line in open_lines), NOTHING)
-    currency = _currency(run, open_lines) if amount or held is None else held.currency
-    released = held.released_amount if held else None
+    currency = _currency(run, open_lines) if amount or current is None else current.currency
+    released = current.released_amount if current else None
     # A person let go what stood then: more than that, or the order opened again, is asked anew.
-    is_more = released is not None and held is not None and (amount > released or currency != held.currency)
+    is_more = released is not None and current is not None and (amount > released or currency != current.currency)
     released = None if is_more or not open_lines else released
-    if held is None:
-        credit = Credit(1, amount, currency=currency)
-    elif _is_news(held, amount, currency, is_closed=not open_lines, is_released=released is not None):
+    if current is None:
+        credit = CreditCheck(1, amount, currency=currency)
+    elif _is_news(current, amount, currency, is_closed=not open_lines, is_released=released is not None):
         credit = replace(
-            held,
-            revision=held.revision + 1,
+            current,
+            revision=current.revision + 1,
             amount=amount,
             is_closed=not open_lines,
             released_amount=released,
             is_released=released is not None,
             currency=currency,
-            good_for=held.good_for if currency == held.currency else None,
+            good_for=current.good_for if currency == current.currency else None,
         )
     else:
         return
@@ -64,12 +64,12 @@ def ask_credit(run: Run) -> Iterator[RequestCredit]:
     yield _request_credit(run, credit)
 
 
-def _is_news(held: Credit, amount: Decimal, currency: str, *, is_closed: bool, is_released: bool) -> bool:
-    asked = (held.amount, held.currency, held.is_closed, held.is_released)
+def _is_news(current: CreditCheck, amount: Decimal, currency: str, *, is_closed: bool, is_released: bool) -> bool:
+    asked = (current.amount, current.currency, current.is_closed, current.is_released)
     return asked != (amount, currency, is_closed, is_released)
 
 
-def _request_credit(run: Run, credit: Credit) -> RequestCredit:
+def _request_credit(run: OrderProcess, credit: CreditCheck) -> RequestCredit:
     cause = run.cause
     return RequestCredit(
         event_id=f"{run.order_id}/credit/{credit.revision}",
@@ -92,7 +92,7 @@ def _is_settled(line: Line) -> bool:
     return line.shipped_milli >= line.wanted_milli and line.invoiced_milli >= line.shipped_milli > 0
 
 
-def _amount(run: Run, number: int, line: Line) -> Decimal:
+def _amount(run: OrderProcess, number: int, line: Line) -> Decimal:
     """The line's price for what is wanted of it: its own, or where it says none, the price list's."""
     placed = run.t.placed.get((run.order_id, number))
     if placed is None:
@@ -107,7 +107,7 @@ def _amount(run: Run, number: int, line: Line) -> Decimal:
     return EXACT.quantize(max(min(amount, MOST), -MOST), CENTS)
 
 
-def _currency(run: Run, lines: list[tuple[int, Line]]) -> str:
+def _currency(run: OrderProcess, lines: list[tuple[int, Line]]) -> str:
     """The currency of what lines amount to; of several, all of them."""
     found = set()
     for number, line in lines:
@@ -120,13 +120,13 @@ def _currency(run: Run, lines: list[tuple[int, Line]]) -> str:
     return "+".join(sorted([currency or "none" for currency in found])) if len(found) > 1 else "".join(found)
 
 
-def units_milli(placed: Placed, line: Line) -> int:
+def units_milli(placed: ChannelLine, line: Line) -> int:
     """Thousandths of the line's present unit in one of the unit it was placed, and priced, in."""
     is_pack = line.unit.is_base and placed.uom not in (None, line.unit.uom) and placed.uom == line.unit.pack_uom
     return line.unit.pack_milli or MILLI if is_pack else MILLI
 
 
-def ask_prices(run: Run) -> Iterator[CheckPrice]:
+def ask_prices(run: OrderProcess) -> Iterator[CheckPrice]:
     """Have each priced line compared with the customer's price list, once that is known.
 
     A line without a price is priced by it, if the customer has a credit limit: leaving it out would let any amount pass.
@@ -138,16 +138,16 @@ def ask_prices(run: Run) -> Iterator[CheckPrice]:
         placed = run.t.placed.get((run.order_id, number))
         if placed is None or (placed.unit_price is None and not credit.is_limited):
             continue
-        held = run.t.price_checks.get((run.order_id, number))
-        if held is not None and (held.price_list, held.unit_price) == (credit.price_list, placed.unit_price):
+        current = run.t.price_checks.get((run.order_id, number))
+        if current is not None and (current.price_list, current.unit_price) == (credit.price_list, placed.unit_price):
             continue
-        listed_in = held.listed_in if held is not None and held.is_in_another_currency() else ()
-        check = PriceCheck(held.revision + 1 if held else 1, credit.price_list, placed.unit_price, listed_in=listed_in)
+        listed_in = current.listed_in if current is not None and current.is_in_another_currency() else ()
+        check = PriceCheck(current.revision + 1 if current else 1, credit.price_list, placed.unit_price, listed_in=listed_in)
         run.t.price_checks[run.order_id, number] = check
         yield _check_price(run, number, line, placed, check)
 
 
-def _check_price(run: Run, number: int, line: Line, placed: Placed, check: PriceCheck) -> CheckPrice:
+def _check_price(run: OrderProcess, number: int, line: Line, placed: ChannelLine, check: PriceCheck) -> CheckPrice:
     cause = run.cause
     return CheckPrice(
         event_id=f"{run.order_id}/{number}/price/{check.revision}",
@@ -169,7 +169,7 @@ def _check_price(run: Run, number: int, line: Line, placed: Placed, check: Price
     )
 
 
-def decide(run: Run) -> None:
+def decide(run: OrderProcess) -> None:
     """The order's decision, and the reasons it is held for."""
     live = run.live()
     refusals = tuple(refusal for refusal in run.process.refusals if _stands(run, refusal[0], live))
@@ -189,14 +189,14 @@ def decide(run: Run) -> None:
     run.change(decision=decision, holds=holds, refusals=refusals, overridden=overridden, is_accepted=is_accepted)
 
 
-def _stands(run: Run, refusal: str, live: list[tuple[int, Line]]) -> bool:
+def _stands(run: OrderProcess, refusal: str, live: list[tuple[int, Line]]) -> bool:
     """Whether what was refused is still wanted."""
     if refusal == "erp_refused":
         return differs(run) or not all(is_current(line) for _, line in run.lines if line.wish is not None)
     return refusal in BILLING or bool(live)
 
 
-def _forget_refused(run: Run, standing: set[str]) -> None:
+def _forget_refused(run: OrderProcess, standing: set[str]) -> None:
     """What was refused is not wanted any more; should it be wanted again, it is asked again."""
     for kind, reason in REFUSALS.items():
         task = run.task(kind)
@@ -204,12 +204,12 @@ def _forget_refused(run: Run, standing: set[str]) -> None:
             run.t.tasks[run.order_id, kind] = replace(task, is_refused=False)
 
 
-def _ended(run: Run) -> str:
+def _ended(run: OrderProcess) -> str:
     """The decision on an order that ended before it was accepted."""
     return "refused" if run.lines and all(line.state is State.REFUSED for _, line in run.lines) else "checking"
 
 
-def causes(run: Run) -> Iterator[str]:
+def causes(run: OrderProcess) -> Iterator[str]:
     """Reasons to hold the order that stand for as long as things are so."""
     credit = run.t.credits.get((run.order_id,))
     if credit is not None and credit.verdict == "held":
@@ -231,7 +231,7 @@ def causes(run: Run) -> Iterator[str]:
         yield "erp_deleted"
 
 
-def _unpriced(run: Run) -> Iterator[tuple[int, Line]]:
+def _unpriced(run: OrderProcess) -> Iterator[tuple[int, Line]]:
     """Lines of a customer with a credit limit that have no price, and for which the price list has none."""
     credit = run.t.credits.get((run.order_id,))
     if credit is None or not credit.is_limited:
@@ -245,7 +245,7 @@ def _unpriced(run: Run) -> Iterator[tuple[int, Line]]:
                 yield number, line
 
 
-def disputed(run: Run) -> Iterator[tuple[int, str, Substitute]]:
+def disputed(run: OrderProcess) -> Iterator[tuple[int, str, Substitute]]:
     """Substitutes that the order does not allow and nobody has accepted: line, item, what is known of it."""
     for number, line in run.lines:
         if line.executed.substituted_milli or line.shipped_milli > line.executed.shipped_milli:
@@ -254,22 +254,22 @@ def disputed(run: Run) -> Iterator[tuple[int, str, Substitute]]:
                     yield number, key[2], other
 
 
-def accept_substitutes(run: Run) -> None:
+def accept_substitutes(run: OrderProcess) -> None:
     """A person accepts what went out instead."""
     for number, item, other in list(disputed(run)):
         run.t.substitutes[run.order_id, number, item] = replace(other, is_accepted=True)
 
 
-def look_up_again(run: Run) -> None:
+def look_up_again(run: OrderProcess) -> None:
     """Prices that were missing are asked for once more: somebody may have added them."""
     foreign = [number for (_, number), row in run.t.price_checks.under(run.order_id) if row.is_in_another_currency()]
     for number in [*foreign, *[number for number, _ in _unpriced(run)]]:
-        held = run.t.price_checks.get((run.order_id, number))
-        if held is not None:
-            run.t.price_checks[run.order_id, number] = replace(held, price_list="")
+        current = run.t.price_checks.get((run.order_id, number))
+        if current is not None:
+            run.t.price_checks[run.order_id, number] = replace(current, price_list="")
 
 
-def _is_pending(run: Run, live: list[tuple[int, Line]]) -> bool:
+def _is_pending(run: OrderProcess, live: list[tuple[int, Line]]) -> bool:
     """Whether an answer is missing without which the order may not go on."""
     credit = run.t.credits.get((run.order_id,))
     if credit is None or credit.good_for is None or credit.amount > credit.good_for:
@@ -280,7 +280,7 @@ def _is_pending(run: Run, live: list[tuple[int, Line]]) -> bool:
     return any(check is not None and check.is_match is None for check in checks)
 
 
-def words(run: Run, reason: str) -> str:
+def words(run: OrderProcess, reason: str) -> str:
     """Why the order is held, as a sentence."""
     order_id = run.order_id
     told = dict(run.process.refusals).get(reason)
@@ -295,8 +295,8 @@ def words(run: Run, reason: str) -> str:
         return _foreign(run)
     if reason == "price_missing":
         items = several([f"line {number}: {line.item}" for number, line in _unpriced(run)])
-        held = run.t.credits[(order_id,)]
-        source = f"price list {held.price_list}" if held.price_list else "no price list"
+        current = run.t.credits[(order_id,)]
+        source = f"price list {current.price_list}" if current.price_list else "no price list"
         return f"Order {order_id} is held: it says no price, and {source} has one, for {items}."
     if reason == "substitution":
         rows_ = [
@@ -318,7 +318,7 @@ def words(run: Run, reason: str) -> str:
     return f"Order {order_id} is held: {credit.sentence or reason}"
 
 
-def _foreign(run: Run) -> str:
+def _foreign(run: OrderProcess) -> str:
     found = [(number, row) for (_, number), row in run.t.price_checks.under(run.order_id) if row.is_in_another_currency()]
     parts = []
     for number, row in found:

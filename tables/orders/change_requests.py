@@ -15,7 +15,7 @@ from schemas.quantity import show
 from tables.common.raise_exception import note, several
 from tables.orders.emits import OrderEmit
 from tables.orders.line_quantities import in_base
-from tables.orders.state import Line, OpenChange, OrderTables, Recent
+from tables.orders.state import Line, OpenChange, OrderTables, RecentChanges
 
 KEPT = 20
 PENDING, DONE, IN_PART, REFUSED, EXPIRED = "pending", "done", "in_part", "refused", "expired"
@@ -58,9 +58,9 @@ def answer(
     """
     at_ms = e.recorded_at_ms
     new = ChangeOutcome(change=change, kind=kind, line=line, outcome=outcome, sentence=sentence, hint=hint, at_ms=at_ms)
-    held = t.recent_changes.get((order_id,)) or Recent()
-    others = tuple([row for row in held.outcomes if row.change != change])
-    t.recent_changes[(order_id,)] = replace(held, outcomes=(*others, new)[-KEPT:])
+    current = t.recent_changes.get((order_id,)) or RecentChanges()
+    others = tuple([row for row in current.outcomes if row.change != change])
+    t.recent_changes[(order_id,)] = replace(current, outcomes=(*others, new)[-KEPT:])
     for name in [order_id, under] if under else [order_id]:
         yield ChangeAnswered(
             change=change,
@@ -97,8 +97,8 @@ def wanted_milli(t: OrderTables, order_id: str, line: int | None) -> int:
 def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange) -> Iterator[OrderEmit]:
     """A request was taken: it is settled now if that can be said already, else it is pending."""
     t.open_changes[order_id, change] = row
-    held = t.recent_changes.get((order_id,)) or Recent()
-    t.recent_changes[(order_id,)] = replace(held, pending=held.pending + 1)
+    current = t.recent_changes.get((order_id,)) or RecentChanges()
+    t.recent_changes[(order_id,)] = replace(current, pending=current.pending + 1)
     if not _is_settled(t, order_id, row):
         sentence = f"{_what(row)} of order {order_id} is under way."
         yield from answer(t, e, order_id, change, row.kind, row.line, PENDING, sentence, _WAITING, under=row.under)
@@ -106,8 +106,8 @@ def begin(t: OrderTables, e: Event, order_id: str, change: str, row: OpenChange)
 
 def settle_changes(t: OrderTables, order_id: str, e: Event) -> Iterator[OrderEmit]:
     """Answer requests whose outcome is known by now."""
-    held = t.recent_changes.get((order_id,))
-    if held is None or not held.pending:
+    current = t.recent_changes.get((order_id,))
+    if current is None or not current.pending:
         return
     for (_, change), row in list(t.open_changes.under(order_id)):
         if _is_settled(t, order_id, row):

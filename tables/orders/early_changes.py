@@ -25,7 +25,7 @@ from tables.orders.change_requests import EXPIRED, PENDING, REFUSED, answer, req
 from tables.orders.emits import OrderEmit
 from tables.orders.order_events import order_cancel_requested, order_quantity_change_requested
 from tables.orders.process_state import OrderDeadline
-from tables.orders.state import EarlyChange, OrderTables, Recent
+from tables.orders.state import EarlyChange, OrderTables, RecentChanges
 
 Request = OrderCancelRequested | OrderQuantityChangeRequested
 Rule = Callable[[OrderTables, Any], Iterator[OrderEmit]]
@@ -62,9 +62,9 @@ def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Ord
     if key in t.early_changes:
         raise AlreadyApplied(f"{e.event_id} waits already")
     change, kind, under = request_of(e)
-    held = t.recent_changes.get((e.order_id,)) or Recent()
-    if held.early >= MOST_EARLY:
-        sentence = f"{held.early} requests wait for order {e.order_id} already; this one is not kept."
+    current = t.recent_changes.get((e.order_id,)) or RecentChanges()
+    if current.early >= MOST_EARLY:
+        sentence = f"{current.early} requests wait for order {e.order_id} already; this one is not kept."
         yield from answer(t, e, e.order_id, change, kind, e.line, REFUSED, sentence, _AGAIN, under=under)
         return
     due_ms = min(e.recorded_at_ms + wait_ms, 2**62)  # a clock far off is no reason to fail
@@ -72,7 +72,7 @@ def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Ord
         t.early_changes[key] = EarlyChange(due_ms, reason, cancel=e)
     else:
         t.early_changes[key] = EarlyChange(due_ms, reason, quantity=e)
-    t.recent_changes[(e.order_id,)] = replace(held, early=held.early + 1)
+    t.recent_changes[(e.order_id,)] = replace(current, early=current.early + 1)
     t.deadlines[due_ms, EARLY + e.event_id, e.order_id] = OrderDeadline(e.order_id)
     yield note(e, "waiting", _fingerprint(e.order_id), f"{_sentence(reason)}.", order_id=e.order_id)
     hint = "The outcome follows here as soon as it is known, at the latest when the request expires"
@@ -81,8 +81,8 @@ def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Ord
 
 def take_up(t: OrderTables, order_id: str, cause: Event) -> Iterator[OrderEmit]:
     """Try requests that wait again, oldest first. Yields nothing if there is none."""
-    held = t.recent_changes.get((order_id,))
-    if held is None or not held.early:
+    current = t.recent_changes.get((order_id,))
+    if current is None or not current.early:
         return
     waiting = [(row.request(), key, row) for key, row in t.early_changes.under(order_id)]
     for request, key, row in sorted(waiting, key=_since):
@@ -121,9 +121,9 @@ def _refused(t: OrderTables, e: Request, error: Refused) -> Iterator[OrderEmit]:
 
 def _has_ended(t: OrderTables, e: Request) -> bool:
     """Whether its outcome has been told: one sent again long after, when it is forgotten among the facts, keeps it."""
-    held = t.recent_changes.get((e.order_id,)) or Recent()
+    current = t.recent_changes.get((e.order_id,)) or RecentChanges()
     change = request_of(e)[0]
-    return any(row.change == change and row.outcome != PENDING for row in held.outcomes)
+    return any(row.change == change and row.outcome != PENDING for row in current.outcomes)
 
 
 def _since(x: tuple[Request, tuple[str, str], EarlyChange]) -> tuple[int, int, str]:
@@ -135,9 +135,9 @@ def _let_go(t: OrderTables, key: tuple[str, str], row: EarlyChange, e: Event) ->
     due = (row.due_ms, EARLY + key[1], key[0])
     if due in t.deadlines:
         del t.deadlines[due]
-    held = t.recent_changes[(key[0],)]
-    t.recent_changes[(key[0],)] = replace(held, early=held.early - 1)
-    if held.early == 1:
+    current = t.recent_changes[(key[0],)]
+    t.recent_changes[(key[0],)] = replace(current, early=current.early - 1)
+    if current.early == 1:
         yield cleared(e, _fingerprint(key[0]))
 
 

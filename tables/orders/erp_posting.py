@@ -12,14 +12,14 @@ from schemas.orders import SitePart
 from schemas.quantity import MILLI
 from tables.common.money import EXACT
 from tables.orders.line_quantities import is_cancelled_by_erp
-from tables.orders.process import CLOSED, Run, is_current
-from tables.orders.process_state import Posted, TaskLine, Told
+from tables.orders.process import CLOSED, OrderProcess, is_current
+from tables.orders.process_state import PostedLine, PostedQuantity, TaskLine
 from tables.orders.state import ErpLine, Line, OrderTables
 
 _CENTS = Decimal("0.0001")
 
 
-class Entry(Frozen, frozen=True):
+class ErpPostLine(Frozen, frozen=True):
     """A line of the order in the ERP. `number`: the order's line; `stands_milli`: what the ERP has or was last told."""
 
     number: int
@@ -28,7 +28,7 @@ class Entry(Frozen, frozen=True):
     stands_milli: int
 
 
-def entries(run: Run) -> dict[int, Entry]:
+def entries(run: OrderProcess) -> dict[int, ErpPostLine]:
     """What the ERP shall have, by the ERP's line number."""
     found = {}
     for number, line in run.lines:
@@ -40,11 +40,11 @@ def entries(run: Run) -> dict[int, Entry]:
         else:
             wanted = 0 if line.state in CLOSED else line.wanted_milli
             wanted = min(wanted, stands) if _is_own_word(run, number, erp) else wanted
-        found[no] = Entry(number, line, wanted, stands)
+        found[no] = ErpPostLine(number, line, wanted, stands)
     return found
 
 
-def _is_own_word(run: Run, number: int, erp: ErpLine | None) -> bool:
+def _is_own_word(run: OrderProcess, number: int, erp: ErpLine | None) -> bool:
     """Whether the ERP's quantity is its own, and the last word: then it may be told of less, but not of more."""
     if erp is None or erp.own_milli is None or erp.told_milli is not None:
         return False
@@ -52,22 +52,22 @@ def _is_own_word(run: Run, number: int, erp: ErpLine | None) -> bool:
     return placed is None or (erp.changed_at_ms or 1) >= placed.changed_at_ms
 
 
-def _stands(run: Run, line: Line, no: int) -> int:
-    told = run.t.told.get((run.order_id, no))
-    if told is not None and told.pending:
-        return told.pending[-1].qty_milli
+def _stands(run: OrderProcess, line: Line, no: int) -> int:
+    posted = run.t.told.get((run.order_id, no))
+    if posted is not None and posted.pending:
+        return posted.pending[-1].qty_milli
     erp = run.erp_line(line)
     if erp is None:
-        return told.shown_milli if told is not None else 0  # its header has not come yet
+        return posted.shown_milli if posted is not None else 0  # its header has not come yet
     return 0 if run.order.is_erp_cancelled else erp.stands_milli()
 
 
-def differs(run: Run) -> bool:
+def differs(run: OrderProcess) -> bool:
     """Whether the ERP shall have anything else than it has."""
     return any(entry.wanted_milli != entry.stands_milli for entry in entries(run).values())
 
 
-def post(run: Run) -> Iterator[ObligationRaised]:
+def post(run: OrderProcess) -> Iterator[ObligationRaised]:
     """Tell the ERP the order as it shall be, if that differs; one revision at a time, and only what may go on."""
     endpoint = run.policy.orders.erp
     assert endpoint is not None
@@ -94,34 +94,36 @@ def post(run: Run) -> Iterator[ObligationRaised]:
     revision = run.next_number("post_order")
     for row in content:
         if row.qty_milli != found[row.line].stands_milli:
-            told = run.t.told.get((run.order_id, row.line)) or Told(row.site)
-            run.t.told[run.order_id, row.line] = replace(told, pending=(*told.pending, Posted(revision, row.qty_milli)))
+            posted = run.t.told.get((run.order_id, row.line)) or PostedLine(row.site)
+            run.t.told[run.order_id, row.line] = replace(
+                posted, pending=(*posted.pending, PostedQuantity(revision, row.qty_milli))
+            )
     if is_gone:
         run.change(was_in_erp=False)  # a person wants it there again: it is as new
     yield run.begin(endpoint, _body(run, revision, content, found), content)
 
 
-def _is_less(run: Run, found: dict[int, Entry]) -> bool:
+def _is_less(run: OrderProcess, found: dict[int, ErpPostLine]) -> bool:
     """Whether the ERP has the order and only gets to know of less: that needs nobody's leave."""
     is_known = run.process.was_in_erp or run.task("post_order") is not None
     return is_known and all(entry.wanted_milli <= entry.stands_milli for entry in found.values())
 
 
-def _site(run: Run, no: int, entry: Entry) -> str:
+def _site(run: OrderProcess, no: int, entry: ErpPostLine) -> str:
     """Where the ERP shall have the line: it stays where it was told, else where most of it comes from."""
-    told, erp, answer = run.t.told.get((run.order_id, no)), run.erp_line(entry.line), entry.line.answer
+    posted, erp, allocation = run.t.told.get((run.order_id, no)), run.erp_line(entry.line), entry.line.answer
     if erp is not None:
         return erp.site
-    if told is not None:
-        return told.site
-    if answer is not None and answer.parts:
-        return max(answer.parts, key=lambda part: (part.qty_milli, part.site)).site
-    gone = [x for x in answer.gone if x.shipped_milli] if answer else []
-    waiting = answer.backorder_site if answer else None
+    if posted is not None:
+        return posted.site
+    if allocation is not None and allocation.parts:
+        return max(allocation.parts, key=lambda part: (part.qty_milli, part.site)).site
+    gone = [x for x in allocation.gone if x.shipped_milli] if allocation else []
+    waiting = allocation.backorder_site if allocation else None
     return gone[0].site if gone else waiting or entry.line.site or ""
 
 
-def _body(run: Run, revision: int, content: tuple[TaskLine, ...], found: dict[int, Entry]) -> PostOrder:
+def _body(run: OrderProcess, revision: int, content: tuple[TaskLine, ...], found: dict[int, ErpPostLine]) -> PostOrder:
     order = run.order
     placement = run.t.placements[(run.order_id,)]
     return PostOrder(
@@ -140,7 +142,7 @@ def _by_unit(price: Decimal, pack_milli: int) -> Decimal:
     return EXACT.quantize(EXACT.divide(EXACT.multiply(price, Decimal(MILLI)), Decimal(pack_milli)), _CENTS)
 
 
-def _line(run: Run, row: TaskLine, entry: Entry) -> ObligedLine:
+def _line(run: OrderProcess, row: TaskLine, entry: ErpPostLine) -> ObligedLine:
     line = entry.line
     placed = run.t.placed.get((run.order_id, entry.number))
     price = placed.unit_price if placed else None
@@ -161,23 +163,23 @@ def _line(run: Run, row: TaskLine, entry: Entry) -> ObligedLine:
 
 def _parts(qty_milli: int, line: Line) -> tuple[SitePart, ...]:
     """The sites the units come from, if there are several: allocated, left already, or expected."""
-    answer = line.answer
-    if answer is None:
+    allocation = line.answer
+    if allocation is None:
         return ()
-    units: dict[str, int] = {part.site: part.qty_milli for part in answer.parts}
-    for gone in answer.gone:
+    units: dict[str, int] = {part.site: part.qty_milli for part in allocation.parts}
+    for gone in allocation.gone:
         units[gone.site] = units.get(gone.site, 0) + gone.shipped_milli
-    if answer.backordered_milli and answer.backorder_site is not None:
-        units[answer.backorder_site] = units.get(answer.backorder_site, 0) + answer.backordered_milli
+    if allocation.backordered_milli and allocation.backorder_site is not None:
+        units[allocation.backorder_site] = units.get(allocation.backorder_site, 0) + allocation.backordered_milli
     found = tuple([SitePart(site, qty) for site, qty in sorted(units.items()) if qty])
     return found if len(found) > 1 and sum([part.qty_milli for part in found]) == qty_milli else ()
 
 
-def _forget_told(run: Run) -> None:
+def _forget_told(run: OrderProcess) -> None:
     """The ERP has dropped the order, and all it was told of it."""
-    for key, told in list(run.t.told.under(run.order_id)):
-        if told.pending or told.shown_milli:
-            run.t.told[key] = Told(told.site)
+    for key, posted in list(run.t.told.under(run.order_id)):
+        if posted.pending or posted.shown_milli:
+            run.t.told[key] = PostedLine(posted.site)
 
 
 def forget_revision(t: OrderTables, order_id: str, revision: int) -> None:

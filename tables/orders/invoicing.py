@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from schemas.deliveries import ObligationRaised
 from schemas.frozen import replace
 from schemas.obligations import ObligedLine, RequestCreditNote, RequestInvoice
-from tables.orders.process import Run
-from tables.orders.process_state import Billed, Task, TaskLine
+from tables.orders.process import OrderProcess
+from tables.orders.process_state import RequestedInvoice, Task, TaskLine
 from tables.orders.returns import of_own, of_substitute
 from tables.orders.state import Line, OrderTables
 
 
-def shipped_milli(run: Run, number: int, line: Line) -> int:
+def shipped_milli(run: OrderProcess, number: int, line: Line) -> int:
     """Units of a line the warehouse says have left, substitutes by what they serve."""
     others = run.t.substitutes.under(run.order_id, number)
     return line.executed.shipped_milli + sum(other.serves(other.shipped_milli) for _, other in others)
 
 
-def unbilled(run: Run) -> list[tuple[int, Line, int, int]]:
+def unbilled(run: OrderProcess) -> list[tuple[int, Line, int, int]]:
     """Lines with units that shipped and were not asked to be billed: (number, line, what the ERP can bill, what it cannot)."""
     found = []
     for number, line in run.lines:
         shipped = shipped_milli(run, number, line)
-        held = run.t.billed.get((run.order_id, number))
-        asked = max(held.requested_milli if held else 0, line.invoiced_milli)
+        current = run.t.billed.get((run.order_id, number))
+        asked = max(current.requested_milli if current else 0, line.invoiced_milli)
         if shipped > asked:
             erp = run.erp_line(line)
             most = max(asked, erp.ordered_milli) if erp is not None else asked
@@ -33,7 +33,7 @@ def unbilled(run: Run) -> list[tuple[int, Line, int, int]]:
     return found
 
 
-def bill(run: Run) -> Iterator[ObligationRaised]:
+def bill(run: OrderProcess) -> Iterator[ObligationRaised]:
     """Ask for an invoice of what has shipped, a moment after the first of it, so that one invoice bills it all."""
     endpoint = run.policy.orders.erp
     assert endpoint is not None
@@ -53,15 +53,15 @@ def bill(run: Run) -> Iterator[ObligationRaised]:
         return
     rows = [row for number, line, units in due for row in _parts(run, number, line, units)]
     for number, line, units in due:
-        held = run.t.billed.get((run.order_id, number))
-        before = max(held.requested_milli if held else 0, line.invoiced_milli)
-        run.t.billed[run.order_id, number] = Billed(before + units)
+        current = run.t.billed.get((run.order_id, number))
+        before = max(current.requested_milli if current else 0, line.invoiced_milli)
+        run.t.billed[run.order_id, number] = RequestedInvoice(before + units)
     run.change(bill_at_ms=None)
     lines = [_obliged(run, row) for row in rows]
     yield run.begin(endpoint, RequestInvoice(run.order_id, run.order.erp_order_no, lines), tuple(rows))
 
 
-def _parts(run: Run, number: int, line: Line, units: int) -> Iterator[TaskLine]:
+def _parts(run: OrderProcess, number: int, line: Line, units: int) -> Iterator[TaskLine]:
     """Units of a line as the items they left as: a substitute is billed as what it is, whole units of the line at a time."""
     for key, other in list(run.t.substitutes.under(run.order_id, number)):
         fresh = other.shipped_milli - other.billed_milli
@@ -74,7 +74,7 @@ def _parts(run: Run, number: int, line: Line, units: int) -> Iterator[TaskLine]:
         yield TaskLine(number, "", units)
 
 
-def _obliged(run: Run, row: TaskLine) -> ObligedLine:
+def _obliged(run: OrderProcess, row: TaskLine) -> ObligedLine:
     """A line to bill or to credit. A substitute costs what was agreed for the units it serves."""
     line = run.t.lines[run.order_id, row.line]
     erp = run.erp_line(line)
@@ -93,8 +93,8 @@ def _obliged(run: Run, row: TaskLine) -> ObligedLine:
 def unbill(t: OrderTables, order_id: str, task: Task) -> None:
     """The ERP refused to bill this, and a person lets it be asked again."""
     for row in task.lines:
-        held = t.billed[order_id, row.line]
-        t.billed[order_id, row.line] = Billed(held.requested_milli - row.qty_milli)
+        current = t.billed[order_id, row.line]
+        t.billed[order_id, row.line] = RequestedInvoice(current.requested_milli - row.qty_milli)
         if row.item:
             other = t.substitutes[order_id, row.line, row.item]
             t.substitutes[order_id, row.line, row.item] = replace(other, billed_milli=other.billed_milli - row.item_milli)
@@ -103,7 +103,7 @@ def unbill(t: OrderTables, order_id: str, task: Task) -> None:
 # --- credit for what came back -------------------------------------------------------------------------------------------
 
 
-def credit(run: Run) -> Iterator[ObligationRaised]:
+def credit(run: OrderProcess) -> Iterator[ObligationRaised]:
     """Ask for a credit note for units that were billed and came back, each once."""
     endpoint = run.policy.orders.erp
     assert endpoint is not None
@@ -119,13 +119,13 @@ def credit(run: Run) -> Iterator[ObligationRaised]:
     yield run.begin(endpoint, RequestCreditNote(run.order_id, run.order.erp_order_no, lines), tuple(rows))
 
 
-def _returned_parts(run: Run, number: int, line: Line) -> Iterator[TaskLine]:
+def _returned_parts(run: OrderProcess, number: int, line: Line) -> Iterator[TaskLine]:
     """Units of a line that came back and are not credited yet, by item, no more than were billed."""
     t, order_id = run.t, run.order_id
     if line.erp_line_no is None:
         return
-    held = t.credited.get((order_id, number))
-    own = held.requested_milli if held else 0
+    current = t.credited.get((order_id, number))
+    own = current.requested_milli if current else 0
     others = [(key[2], other) for key, other in t.substitutes.under(order_id, number)]
     room = line.invoiced_milli - own - sum([other.serves(other.credited_milli) for _, other in others])
     due = min(of_own(t, order_id, number, line) - own, room)
@@ -146,8 +146,8 @@ def _credited(t: OrderTables, order_id: str, row: TaskLine, sign: int) -> None:
         credited = other.credited_milli + sign * row.item_milli
         t.substitutes[order_id, row.line, row.item] = replace(other, credited_milli=credited)
         return
-    held = t.credited.get((order_id, row.line))
-    t.credited[order_id, row.line] = Billed((held.requested_milli if held else 0) + sign * row.qty_milli)
+    current = t.credited.get((order_id, row.line))
+    t.credited[order_id, row.line] = RequestedInvoice((current.requested_milli if current else 0) + sign * row.qty_milli)
 
 
 def uncredit(t: OrderTables, order_id: str, task: Task) -> None:

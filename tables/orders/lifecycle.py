@@ -66,7 +66,7 @@ def path(start: State, end: State) -> tuple[State, ...] | None:
     return None
 
 
-class Standing(Frozen, frozen=True):
+class LineProgress(Frozen, frozen=True):
     """What a line's state is derived from. `wanted_milli`: ordered less cancelled; `picked_milli` includes shipped units."""
 
     wanted_milli: int
@@ -83,7 +83,7 @@ class Standing(Frozen, frozen=True):
     is_refused: bool
 
 
-StateRule = tuple[State, Callable[[Standing], bool]]
+StateRule = tuple[State, Callable[[LineProgress], bool]]
 STATES: tuple[StateRule, ...] = (
     (_S.RETURNED, lambda s: s.shipped_milli >= s.wanted_milli and 0 < s.shipped_milli <= s.returned_milli),
     (_S.SHIPPED, lambda s: s.shipped_milli >= s.wanted_milli and s.shipped_milli > 0 and s.picked_milli <= s.shipped_milli),
@@ -102,7 +102,7 @@ STATES: tuple[StateRule, ...] = (
 """A line's state is the first whose condition holds. `DELIVERED` waits for carriers' events."""
 
 
-def state_of(standing: Standing) -> State:
+def state_of(standing: LineProgress) -> State:
     """The state of a line whose quantities stand so."""
     return next(state for state, holds in STATES if holds(standing))
 

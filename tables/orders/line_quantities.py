@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from schemas.frozen import Frozen, replace
 from schemas.quantity import MAX_MILLI, MILLI
-from tables.orders.lifecycle import Standing, State, state_of
-from tables.orders.state import Answer, ErpLine, Line, Order, Placed, Unit, Wish
+from tables.orders.lifecycle import LineProgress, State, state_of
+from tables.orders.state import ChannelLine, ErpLine, Line, LineAllocation, LineRequest, LineUnit, Order
 
 
-class Sources(Frozen, frozen=True):
+class LineSources(Frozen, frozen=True):
     """All that one line is worked out of."""
 
     order: Order
-    placed: Placed | None
+    placed: ChannelLine | None
     erp: ErpLine | None
     erp_line_no: int | None
     is_listed: bool
@@ -35,12 +35,12 @@ class Sources(Frozen, frozen=True):
         return self.placed is not None and self.erp is not None and self.erp.own_milli is None
 
 
-class Reckoning(Frozen, frozen=True):
+class LineQuantities(Frozen, frozen=True):
     """A line's quantities before the promise fold is heard. `wish`: to be asked for; `kept`: picked, so no longer cancellable."""
 
     item: str
     site: str | None
-    unit: Unit
+    unit: LineUnit
     has_moved: bool
     ordered_milli: int
     desired_milli: int
@@ -53,16 +53,16 @@ class Reckoning(Frozen, frozen=True):
     cancelled_by: str | None
 
 
-def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
+def work_out(old: Line, s: LineSources) -> tuple[Line, list[LineRequest]]:
     """The line as the sources have it now, and the wishes to send for it, in order."""
     r = _reckon(old, s)
-    answer = old.answer if old.item == r.item else None
-    wishes = _wishes(old, s, r, answer)
+    allocation = old.answer if old.item == r.item else None
+    wishes = _wishes(old, s, r, allocation)
     revision = old.revision + len(wishes)
-    is_current = answer is not None and answer.revision == revision
-    is_refused = is_current and _is_refusal(r, answer)
-    wanted, allocated, backordered = _stand(r, answer, is_current=is_current)
-    standing = Standing(
+    is_current = allocation is not None and allocation.revision == revision
+    is_refused = is_current and _is_refusal(r, allocation)
+    wanted, allocated, backordered = _stand(r, allocation, is_current=is_current)
+    standing = LineProgress(
         wanted_milli=wanted,
         allocated_milli=allocated,
         backordered_milli=backordered,
@@ -72,12 +72,12 @@ def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
         short_milli=old.executed.short_milli,
         substituted_milli=old.executed.substituted_milli,
         returned_milli=r.returned_milli,
-        is_answered=answer is not None,
+        is_answered=allocation is not None,
         is_cancelled=r.cancelled_by is not None,
         is_refused=is_refused,
     )
     state = state_of(standing)
-    refused = answer.refused if answer and is_current else None
+    refused = allocation.refused if allocation and is_current else None
     line = Line(
         item=r.item,
         site=r.site,
@@ -88,7 +88,7 @@ def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
         state=state,
         revision=revision,
         wish=wishes[-1] if wishes else old.wish,
-        answer=answer,
+        answer=allocation,
         declined_milli=r.declined_milli,
         declined_of_milli=old.declined_of_milli,
         executed=old.executed,
@@ -106,12 +106,12 @@ def work_out(old: Line, s: Sources) -> tuple[Line, list[Wish]]:
     return line, wishes
 
 
-def _reckon(old: Line, s: Sources) -> Reckoning:
+def _reckon(old: Line, s: LineSources) -> LineQuantities:
     item = s.erp.item if s.erp else s.placed.item if s.placed else old.item
-    unit = old.unit if old.item == item else Unit()
+    unit = old.unit if old.item == item else LineUnit()
     is_pending = _is_pending(unit, s, item)
     if not unit.is_base:
-        unit = Unit(uom=s.placed.uom) if is_pending and s.placed else Unit()
+        unit = LineUnit(uom=s.placed.uom) if is_pending and s.placed else LineUnit()
     by_erp = s.erp.shipped_milli if s.erp else 0
     shipped = 0 if is_pending else max(old.executed.shipped_milli + s.substitutes_shipped_milli, by_erp)
     picked = max(old.executed.picked_milli, shipped)
@@ -125,7 +125,7 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     short = old.executed.short_milli if s.known_short_milli is None else s.known_short_milli
     lost = 0 if s.order.allow_backorder else short
     desired = 0 if cancelled_by else max(0, asked - declined - lost)
-    return Reckoning(
+    return LineQuantities(
         item=item,
         site=_site(old, s),
         unit=unit,
@@ -142,14 +142,14 @@ def _reckon(old: Line, s: Sources) -> Reckoning:
     )
 
 
-def _is_pending(unit: Unit, s: Sources, item: str) -> bool:
+def _is_pending(unit: LineUnit, s: LineSources, item: str) -> bool:
     """Whether the line still stands in the unit it was placed in, because nobody has said yet how much that is."""
     if unit.is_base or s.placed is None or s.placed.uom is None:
         return False
     return s.placed.item == item
 
 
-def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
+def _asked(unit: LineUnit, s: LineSources, *, is_pending: bool) -> tuple[int, int]:
     """The quantity that counts, and the most that was ever asked for."""
     if s.placed is None:
         return (s.erp.last_word_milli(), s.erp.most_milli) if s.erp else (0, 0)
@@ -163,7 +163,7 @@ def _asked(unit: Unit, s: Sources, *, is_pending: bool) -> tuple[int, int]:
     return placed, max(s.erp.most_milli, most or 0)
 
 
-def in_base(unit: Unit, qty_milli: int, uom: str | None) -> int | None:
+def in_base(unit: LineUnit, qty_milli: int, uom: str | None) -> int | None:
     """A quantity in the line's base unit, rounded down; none if the unit is not known to hold so much."""
     if uom is None or (unit.is_base and uom == unit.uom):
         return qty_milli
@@ -173,7 +173,7 @@ def in_base(unit: Unit, qty_milli: int, uom: str | None) -> int | None:
     return None
 
 
-def _cancelled_by(s: Sources) -> str | None:
+def _cancelled_by(s: LineSources) -> str | None:
     if s.order.cancel_reason is not None:
         return s.order.cancel_reason or "cancelled by the channel"
     if s.placed is not None and s.placed.cancel_reason is not None:
@@ -190,22 +190,22 @@ def is_cancelled_by_erp(order: Order, erp: ErpLine | None) -> bool:
     return order.is_erp_cancelled or erp.is_deleted or erp.line_status == "X"
 
 
-def _is_ours(s: Sources) -> bool:
+def _is_ours(s: LineSources) -> bool:
     return s.erp is None or s.is_told()
 
 
-def _site(old: Line, s: Sources) -> str | None:
+def _site(old: Line, s: LineSources) -> str | None:
     """The site asked for. What the ERP says is one of its own only if it is not the one it was told."""
     if s.erp is None or (s.placed is not None and s.erp.site == s.told_site):
         return s.placed.site if s.placed else old.site
     return s.erp.site
 
 
-def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list[Wish]:
+def _wishes(line: Line, s: LineSources, r: LineQuantities, allocation: LineAllocation | None) -> list[LineRequest]:
     """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
     old, wanted = line.wish, r.wish_milli
     reported = _reported(line, s)
-    wish = Wish(
+    request = LineRequest(
         item=r.item,
         wanted_milli=wanted,
         uom=None if r.unit.is_base else r.unit.uom,
@@ -220,18 +220,18 @@ def _wishes(line: Line, s: Sources, r: Reckoning, answer: Answer | None) -> list
     )
     if old is None:
         # A channel's line is asked for even if it is cancelled by now: the answer names the units the warehouse may report in.
-        return [wish] if wanted > 0 or s.placed is not None else []
-    if old.item != wish.item:
+        return [request] if wanted > 0 or s.placed is not None else []
+    if old.item != request.item:
         withdrawn = [replace(old, wanted_milli=0)] if old.wanted_milli > 0 else []
-        return [*withdrawn, wish] if wanted > 0 else withdrawn
+        return [*withdrawn, request] if wanted > 0 else withdrawn
     if wanted == 0:
-        return [wish] if old.wanted_milli > 0 else []
-    stands = answer.wanted_milli if answer and answer.revision == line.revision else None
+        return [request] if old.wanted_milli > 0 else []
+    stands = allocation.wanted_milli if allocation and allocation.revision == line.revision else None
     is_same = wanted == _now(r.unit, old) or (wanted == stands and r.unit.is_base)
-    return [] if is_same and _terms(old) == _terms(wish) else [wish]
+    return [] if is_same and _terms(old) == _terms(request) else [request]
 
 
-def _reported(line: Line, s: Sources) -> int:
+def _reported(line: Line, s: LineSources) -> int:
     """What the ERP says has shipped, unless it says so because it was told what the warehouse shipped."""
     if s.erp is None:
         return 0
@@ -239,42 +239,46 @@ def _reported(line: Line, s: Sources) -> int:
     return 0 if is_echo else s.erp.shipped_milli
 
 
-def _terms(wish: Wish) -> tuple[object, ...]:
+def _terms(request: LineRequest) -> tuple[object, ...]:
     return (
-        wish.site,
-        wish.requested_on,
-        wish.priority,
-        wish.is_firm,
-        wish.allow_partial,
-        wish.allow_backorder,
-        wish.shipped_milli,
+        request.site,
+        request.requested_on,
+        request.priority,
+        request.is_firm,
+        request.allow_partial,
+        request.allow_backorder,
+        request.shipped_milli,
     )
 
 
-def _now(unit: Unit, wish: Wish) -> int | None:
+def _now(unit: LineUnit, request: LineRequest) -> int | None:
     """What a wish asked for, in the unit the line stands in now."""
-    return wish.wanted_milli if wish.uom is None or wish.uom == unit.uom else in_base(unit, wish.wanted_milli, wish.uom)
+    return (
+        request.wanted_milli
+        if request.uom is None or request.uom == unit.uom
+        else in_base(unit, request.wanted_milli, request.uom)
+    )
 
 
-def _stand(r: Reckoning, answer: Answer | None, *, is_current: bool) -> tuple[int, int, int]:
+def _stand(r: LineQuantities, allocation: LineAllocation | None, *, is_current: bool) -> tuple[int, int, int]:
     """Wanted, allocated and backordered by the newest answer. One for an older wish still tells where units are."""
-    if answer is None or _is_refusal(r, answer):
+    if allocation is None or _is_refusal(r, allocation):
         return r.wish_milli, 0, 0
     wanted = r.wish_milli
     if is_current:
         # A cancellation that lost the race against a pick is answered with what stays.
-        wanted = max(min(r.ordered_milli, answer.wanted_milli), r.kept_milli)
+        wanted = max(min(r.ordered_milli, allocation.wanted_milli), r.kept_milli)
     open_milli = max(0, wanted - r.picked_milli)
-    allocated = min(max(0, answer.allocated_milli + answer.shipped_milli - r.picked_milli), open_milli)
-    return wanted, allocated, min(answer.backordered_milli, open_milli - allocated)
+    allocated = min(max(0, allocation.allocated_milli + allocation.shipped_milli - r.picked_milli), open_milli)
+    return wanted, allocated, min(allocation.backordered_milli, open_milli - allocated)
 
 
-def _is_refusal(r: Reckoning, answer: Answer | None) -> bool:
+def _is_refusal(r: LineQuantities, allocation: LineAllocation | None) -> bool:
     """Nothing of the line is to be had. What the warehouse picked all the same goes on; then only the rest is not."""
-    return answer is not None and answer.refused is not None and answer.wanted_milli == 0 and r.picked_milli == 0
+    return allocation is not None and allocation.refused is not None and allocation.wanted_milli == 0 and r.picked_milli == 0
 
 
-def _shortfall(r: Reckoning, state: State) -> str | None:
+def _shortfall(r: LineQuantities, state: State) -> str | None:
     if state is State.SHORT:
         return "the units were not found, and the order takes no backorder"
     return "not all of it is available, and the order takes no backorder" if r.declined_milli else None

@@ -16,10 +16,10 @@ from schemas.orders import SitePart
 from tables.orders.emits import OrderEmit
 from tables.orders.lifecycle import path
 from tables.orders.line_exceptions import conditions
-from tables.orders.line_quantities import Sources, work_out
-from tables.orders.process_state import PutOff
+from tables.orders.line_quantities import LineSources, work_out
+from tables.orders.process_state import DeferredProcess
 from tables.orders.returns import returned_milli
-from tables.orders.state import ErpLine, InvoiceLine, Line, Order, OrderTables, Wish
+from tables.orders.state import ErpLine, InvoicedLine, Line, LineRequest, Order, OrderTables
 
 ERP_EXTRA = 1_000_000
 """An ERP line that no channel line matches keeps its number; if a channel line has that number, this is added."""
@@ -87,7 +87,9 @@ def settle_erp_line(t: OrderTables, order_id: str, order_no: str, erp_line_no: i
         yield from settle_line(t, order_id, erp.line, cause)
     elif (order_id,) in t.placements:
         if t.orders[(order_id,)].is_large():  # matching looks at all lines: once for many
-            t.put_offs[(order_id,)] = replace(t.put_offs.get((order_id,)) or PutOff(cause.recorded_at_ms), is_unmatched=True)
+            t.put_offs[(order_id,)] = replace(
+                t.put_offs.get((order_id,)) or DeferredProcess(cause.recorded_at_ms), is_unmatched=True
+            )
         else:
             yield from settle(t, order_id, cause, is_header_same=True)
     else:
@@ -106,13 +108,13 @@ def _settle(
     others = [other for _, other in t.substitutes.under(order_id, number)]
     shipped = sum(other.serves(other.shipped_milli) for other in others)
     placed = t.placed.get((order_id, number))
-    held = t.lines.get((order_id, number))
-    if held is None:
+    current = t.lines.get((order_id, number))
+    if current is None:
         fresh = t.orders[(order_id,)]
         t.orders[(order_id,)] = replace(fresh, line_count=fresh.line_count + 1)
-    old = held or Line()
+    old = current or Line()
     returned = returned_milli(t, order_id, number, old, max(0, erp.shipped_milli - shipped) if erp else 0)
-    sources = Sources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced)
+    sources = LineSources(order, placed, erp, erp_line_no, is_listed, shipped, returned, invoiced)
     instructed: list[SitePart] = []
     if (order_id,) in t.processes:
         sources, instructed = _run(t, order_id, number, old, sources)
@@ -126,7 +128,7 @@ def _settle(
     yield from conditions(order_id, number, old, new, cause)
 
 
-def _invoiced(t: OrderTables, order_id: str, number: int, bills: list[InvoiceLine]) -> int:
+def _invoiced(t: OrderTables, order_id: str, number: int, bills: list[InvoicedLine]) -> int:
     """What bills say of a line: a substitute is billed as what it is, and counts by what it serves."""
     by_item: dict[str, int] = {}
     for bill in bills:
@@ -135,7 +137,7 @@ def _invoiced(t: OrderTables, order_id: str, number: int, bills: list[InvoiceLin
     return sum([qty if (other := others[item]) is None else other.serves(qty) for item, qty in by_item.items()])
 
 
-def _run(t: OrderTables, order_id: str, number: int, line: Line, s: Sources) -> tuple[Sources, list[SitePart]]:
+def _run(t: OrderTables, order_id: str, number: int, line: Line, s: LineSources) -> tuple[LineSources, list[SitePart]]:
     """What an order's run adds to a line's sources: what other systems were told. And units instructed by site.
 
     Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a wish that took them
@@ -148,13 +150,13 @@ def _run(t: OrderTables, order_id: str, number: int, line: Line, s: Sources) -> 
         known = replace(handoff, short_milli=shorts.get(site, 0))
         told_milli += max(0, known.instructed_milli - known.withdrawn_milli - known.short_milli)
         committed += known.committed_milli()
-    told = t.told.get((order_id, number if s.erp_line_no is None else s.erp_line_no))
+    posted = t.told.get((order_id, number if s.erp_line_no is None else s.erp_line_no))
     run = replace(
         s,
         instructed_milli=told_milli,
         committed_milli=committed,
         known_short_milli=sum(shorts.values()),
-        told_site=told.site if told else None,
+        told_site=posted.site if posted else None,
     )
     return run, instructed
 
@@ -163,7 +165,7 @@ def _request(
     order_id: str,
     order: Order,
     number: int,
-    wish: Wish,
+    request: LineRequest,
     revision: int,
     erp: ErpLine | None,
     instructed: list[SitePart],
@@ -176,22 +178,22 @@ def _request(
         occurred_at_ms=cause.occurred_at_ms,
         recorded_at_ms=cause.recorded_at_ms,
         trace_id=cause.trace_id,
-        item=wish.item,
+        item=request.item,
         order_id=order_id,
         line=number,
         revision=revision,
-        wanted_milli=wish.wanted_milli,
-        uom=wish.uom,
-        site=wish.site,
-        requested_on=wish.requested_on,
+        wanted_milli=request.wanted_milli,
+        uom=request.uom,
+        site=request.site,
+        requested_on=request.requested_on,
         channel=order.channel,
         customer=order.customer,
-        priority=wish.priority,
+        priority=request.priority,
         placed_at_ms=order.placed_at_ms,
-        is_firm=wish.is_firm,
-        allow_partial=wish.allow_partial,
-        allow_backorder=wish.allow_backorder,
-        shipped_milli=wish.shipped_milli,
+        is_firm=request.is_firm,
+        allow_partial=request.allow_partial,
+        allow_backorder=request.allow_backorder,
+        shipped_milli=request.shipped_milli,
         commit_position=erp.commit_position if erp else 0,
         instructed=instructed,
     )

@@ -18,7 +18,7 @@ HOUR_MS = 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class MilestoneDue:
     """A milestone and how long after the one before (the first: after the order was placed) it is due."""
 
     name: str
@@ -26,11 +26,11 @@ class Stage:
 
 
 STAGES = (
-    Stage("order_accepted", 15 * MINUTE_MS),  # every line is answered, and at least one goes on; no check is left
-    Stage("allocation_confirmed", 4 * HOUR_MS),  # every open line is allocated in full
-    Stage("pick_released", 24 * HOUR_MS),
-    Stage("shipment_posted", 24 * HOUR_MS),  # the first one
-    Stage("invoice_generated", 24 * HOUR_MS),  # the first one
+    MilestoneDue("order_accepted", 15 * MINUTE_MS),  # every line is answered, and at least one goes on; no check is left
+    MilestoneDue("allocation_confirmed", 4 * HOUR_MS),  # every open line is allocated in full
+    MilestoneDue("pick_released", 24 * HOUR_MS),
+    MilestoneDue("shipment_posted", 24 * HOUR_MS),  # the first one
+    MilestoneDue("invoice_generated", 24 * HOUR_MS),  # the first one
 )
 _ON_ACCEPTANCE = frozenset({"order_accepted", "allocation_confirmed"})  # not before the order's checks are done
 _CLOSED = frozenset({State.CANCELLED, State.SHORT, State.REFUSED})
@@ -64,7 +64,7 @@ def _is_reached(name: str, lines: list[Line]) -> bool:
     return any(line.invoiced_milli > 0 for line in lines)
 
 
-def _reached(t: OrderTables, order_id: str, stage: Stage, cause: Event) -> Iterator[Milestone | ExceptionNoted]:
+def _reached(t: OrderTables, order_id: str, stage: MilestoneDue, cause: Event) -> Iterator[Milestone | ExceptionNoted]:
     at_ms = bounded_ms(cause.occurred_at_ms)
     earlier = []
     for other in STAGES[: STAGES.index(stage)]:

@@ -36,7 +36,7 @@ from tables.orders.references import (
 )
 from tables.orders.references import others as others_under
 from tables.orders.restatements import restate
-from tables.orders.state import ErpLine, ErpOrder, InvoiceLine, OpenChange, Order, OrderTables, Placed, Placement, SeenFact
+from tables.orders.state import ChannelLine, ErpLine, ErpOrder, InvoicedLine, OpenChange, Order, OrderTables, Placement, SeenFact
 
 MAX_SEEN = 10_000
 """Ids of facts remembered an order. An order of 500 lines has some 2,000 facts."""
@@ -47,16 +47,16 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[OrderEmit]:
     else it is noted and changes nothing. Another customer's order under the same reference is another order.
     """
     key = (e.order_id,)
-    held = t.placements.get(key)
+    current = t.placements.get(key)
     others = pass_on_order(t, e)
     if others is not None:
         yield others
         return
-    if held is not None:
-        if held.content_hash == e.content_hash:
+    if current is not None:
+        if current.content_hash == e.content_hash:
             raise AlreadyApplied
         if e.is_restated:
-            yield from restate(t, e, held)
+            yield from restate(t, e, current)
             yield from _refresh(t, e.order_id, e)
             return
         sentence = f"Order {e.order_id} was sent again with another content; the first one stands."
@@ -79,7 +79,7 @@ def order_placed(t: OrderTables, e: OrderPlaced) -> Iterator[OrderEmit]:
         stated_at_ms=e.stated_at_ms,
     )
     for line in e.lines:
-        t.placed[e.order_id, line.line] = Placed(
+        t.placed[e.order_id, line.line] = ChannelLine(
             item=line.item,
             qty_milli=line.qty_milli,
             most_milli=line.qty_milli,
@@ -186,7 +186,7 @@ def _no_line(t: OrderTables, order_id: str, line: int) -> tuple[str, str]:
     return f"Order {order_id} has no line {line}.", f"Send the change for one of its lines: {known}"
 
 
-def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: Placed) -> Placed | None:
+def _changed(t: OrderTables, e: OrderQuantityChangeRequested, placed: ChannelLine) -> ChannelLine | None:
     """The line with the quantity asked for; none for a unit it does not have. Raises `NotYet` while its units are not known."""
     qty, most, uom = e.qty_milli, placed.most_milli, placed.uom
     if qty < 0:
@@ -210,13 +210,13 @@ def erp_order_changed(t: OrderTables, e: ErpOrderChanged) -> Iterator[OrderEmit]
         yield from pass_on_header(t, e, to)
         return
     key = (e.order_id, e.order_no)
-    held = t.erp_orders.get(key)
-    if held is not None and e.revision <= held.revision:
+    current = t.erp_orders.get(key)
+    if current is not None and e.revision <= current.revision:
         raise AlreadyApplied
     if e.is_deleted:
-        if held is None:
+        if current is None:
             return
-        t.erp_orders[key] = replace(held, revision=e.revision, is_deleted=True)
+        t.erp_orders[key] = replace(current, revision=e.revision, is_deleted=True)
     else:
         t.erp_orders[key] = ErpOrder(
             revision=e.revision,
@@ -238,11 +238,13 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[O
         yield replace(e, order_id=to)
         return
     key = (e.order_id, e.order_no, e.line_no)
-    held = t.erp_lines.get(key)
-    if held is not None and e.revision <= held.revision:
+    current = t.erp_lines.get(key)
+    if current is not None and e.revision <= current.revision:
         raise AlreadyApplied
-    new = replace(held, revision=e.revision, is_deleted=True) if held is not None and e.is_deleted else _erp_line(held, e)
-    t.erp_lines[key] = heard(t, e.order_id, e.order_no, e.line_no, held, new)
+    new = (
+        replace(current, revision=e.revision, is_deleted=True) if current is not None and e.is_deleted else _erp_line(current, e)
+    )
+    t.erp_lines[key] = heard(t, e.order_id, e.order_no, e.line_no, current, new)
     order = t.orders.get((e.order_id,))
     if order is None or order.erp_order_no != e.order_no:
         return
@@ -250,12 +252,12 @@ def erp_order_line_changed(t: OrderTables, e: ErpOrderLineChanged) -> Iterator[O
     yield from conclude(t, e.order_id, e)
 
 
-def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
+def _erp_line(current: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
     first_item, most_milli, changed_at_ms = e.first_item or e.item, max(e.most_milli, e.ordered_milli), e.changed_at_ms
-    if held is not None:
-        first_item, most_milli = held.first_item, max(held.most_milli, most_milli)
-        is_same = held.ordered_milli == e.ordered_milli
-        changed_at_ms = held.changed_at_ms if is_same else changed_at_ms or e.occurred_at_ms
+    if current is not None:
+        first_item, most_milli = current.first_item, max(current.most_milli, most_milli)
+        is_same = current.ordered_milli == e.ordered_milli
+        changed_at_ms = current.changed_at_ms if is_same else changed_at_ms or e.occurred_at_ms
     return ErpLine(
         revision=e.revision,
         first_item=first_item,
@@ -268,7 +270,7 @@ def _erp_line(held: ErpLine | None, e: ErpOrderLineChanged) -> ErpLine:
         line_status=e.line_status,
         commit_position=e.commit_position,
         is_deleted=e.is_deleted,
-        line=held.line if held else None,
+        line=current.line if current else None,
         own_milli=e.ordered_milli,
     )
 
@@ -280,10 +282,10 @@ def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[OrderE
         yield replace(e, order_id=to)
         return
     key = (e.order_id, e.order_no, e.order_line_no, e.invoice_no, e.invoice_line)
-    held = t.invoice_lines.get(key)
-    if held is not None and e.revision <= held.revision:
+    current = t.invoice_lines.get(key)
+    if current is not None and e.revision <= current.revision:
         raise AlreadyApplied
-    t.invoice_lines[key] = InvoiceLine(e.revision, e.qty_milli, e.is_void, e.item, e.amount, e.posted_at_ms)
+    t.invoice_lines[key] = InvoicedLine(e.revision, e.qty_milli, e.is_void, e.item, e.amount, e.posted_at_ms)
     order = t.orders.get((e.order_id,))
     erp = t.erp_lines.get((e.order_id, e.order_no, e.order_line_no))
     if order is None or order.erp_order_no != e.order_no or erp is None or erp.line is None:
@@ -294,11 +296,11 @@ def invoice_line_posted(t: OrderTables, e: InvoiceLinePosted) -> Iterator[OrderE
 
 def erp_order_recalled(t: OrderTables, e: ErpOrderRecalled) -> Iterator[OrderEmit]:
     """The ERP's order is a copy of one a channel has placed: all that is known of it goes there, and nothing of it stays here."""
-    held = t.erp_orders.get((e.order_id, e.order_no))
-    if held is None:
+    current = t.erp_orders.get((e.order_id, e.order_no))
+    if current is None:
         raise AlreadyApplied
     yield ErpOrderChanged(
-        event_id=f"erp:order:{e.order_no}:{held.revision}",
+        event_id=f"erp:order:{e.order_no}:{current.revision}",
         source="orders",
         source_position=e.source_position,
         occurred_at_ms=e.occurred_at_ms,
@@ -306,17 +308,17 @@ def erp_order_recalled(t: OrderTables, e: ErpOrderRecalled) -> Iterator[OrderEmi
         trace_id=e.trace_id,
         order_id=e.to,
         order_no=e.order_no,
-        revision=held.revision,
-        channel=held.channel,
-        customer=held.customer,
-        status=held.status,
-        requested_on=held.requested_on,
-        created_at_ms=held.created_at_ms,
-        priority=held.priority,
-        is_deleted=held.is_deleted,
+        revision=current.revision,
+        channel=current.channel,
+        customer=current.customer,
+        status=current.status,
+        requested_on=current.requested_on,
+        created_at_ms=current.created_at_ms,
+        priority=current.priority,
+        is_deleted=current.is_deleted,
     )
     yield from hand_over_facts(t, e, e.to)
-    t.erp_orders[e.order_id, e.order_no] = replace(held, is_deleted=True)
+    t.erp_orders[e.order_id, e.order_no] = replace(current, is_deleted=True)
     yield from _refresh(t, e.order_id, e)
 
 

@@ -33,7 +33,7 @@ class RunPolicy:
     sites: Policy
 
 
-class Run:
+class OrderProcess:
     """An order's process, open for change. `now_ms`: the instant it is worked on, by its cause."""
 
     __slots__ = ("cause", "lines", "now_ms", "order", "order_id", "policy", "process", "t")

@@ -35,8 +35,8 @@ from tables.orders.invoicing import bill, credit, unbill, uncredit
 from tables.orders.lines import settle, settle_line
 from tables.orders.milestones import reach
 from tables.orders.order_events import conclude, remember
-from tables.orders.process import Run, RunPolicy
-from tables.orders.process_state import OrderDeadline, PutOff, Task
+from tables.orders.process import OrderProcess, RunPolicy
+from tables.orders.process_state import DeferredProcess, OrderDeadline, Task
 from tables.orders.sla import keep_stages
 from tables.orders.state import Order, OrderTables
 from tables.orders.status import status_word
@@ -84,13 +84,13 @@ def _is_put_off(t: OrderTables, e: Event, order: Order) -> bool:
     first: what an order costs rises with its lines, not with their square.
     """
     key = (e.order_id,)  # type: ignore[attr-defined]
-    held = t.put_offs.get(key)
-    due_ms = held.due_ms if held is not None and held.events else e.recorded_at_ms + PUT_OFF_MS + order.line_count // 4
-    events = held.events + 1 if held is not None else 1
-    t.put_offs[key] = PutOff(
+    current = t.put_offs.get(key)
+    due_ms = current.due_ms if current is not None and current.events else e.recorded_at_ms + PUT_OFF_MS + order.line_count // 4
+    events = current.events + 1 if current is not None else 1
+    t.put_offs[key] = DeferredProcess(
         due_ms,
         events,
-        held is not None and held.is_unmatched,
+        current is not None and current.is_unmatched,
         e.event_id,
         e.source,
         e.source_position,
@@ -105,12 +105,12 @@ def _is_put_off(t: OrderTables, e: Event, order: Order) -> bool:
 
 def _take_up_put_off(t: OrderTables, order_id: str, cause: Event) -> Iterator[OrderEmit]:
     """A large order is brought on: what was left for that, of all its lines at once."""
-    held = t.put_offs.get((order_id,))
-    if held is not None:
+    current = t.put_offs.get((order_id,))
+    if current is not None:
         del t.put_offs[(order_id,)]
-        if (held.due_ms, _PUT_OFF, order_id) in t.deadlines:
-            del t.deadlines[held.due_ms, _PUT_OFF, order_id]
-        if held.is_unmatched:
+        if (current.due_ms, _PUT_OFF, order_id) in t.deadlines:
+            del t.deadlines[current.due_ms, _PUT_OFF, order_id]
+        if current.is_unmatched:
             yield from settle(t, order_id, cause, is_header_same=True)
     yield from reach(t, order_id, cause)
 
@@ -122,7 +122,7 @@ def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_
         yield from _take_up_put_off(t, order_id, cause)
     if policy.orders.erp is None or (order_id,) not in t.placements:
         return
-    run = Run(policy, t, order_id, cause, max(now_ms, t.orders[(order_id,)].as_of_ms))
+    run = OrderProcess(policy, t, order_id, cause, max(now_ms, t.orders[(order_id,)].as_of_ms))
     before = run.process
     t.processes[(order_id,)] = run.process
     yield from ask_credit(run)
@@ -141,7 +141,7 @@ def advance(policy: RunPolicy, t: OrderTables, order_id: str, cause: Event, now_
     yield from _notify(run)
 
 
-def _notify(run: Run) -> Iterator[ObligationRaised]:
+def _notify(run: OrderProcess) -> Iterator[ObligationRaised]:
     """Tell whoever wants to know that the order has another status."""
     status = status_word(run.t, run.order_id)
     if status is None or status == run.process.status:
@@ -169,14 +169,14 @@ def _notify(run: Run) -> Iterator[ObligationRaised]:
 def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[OrderEmit]:
     """The newest answer of the customers fold stands."""
     key = (e.order_id,)
-    held = t.credits.get(key)
-    if held is None or (e.revision, e.answer) <= (held.answered_revision, held.answer):
+    current = t.credits.get(key)
+    if current is None or (e.revision, e.answer) <= (current.answered_revision, current.answer):
         raise AlreadyApplied
     t.credits[key] = replace(
-        held,
+        current,
         answered_revision=e.revision,
         answer=e.answer,
-        good_for=held.amount if e.revision == held.revision else held.good_for,
+        good_for=current.amount if e.revision == current.revision else current.good_for,
         verdict=e.verdict,
         reason=e.reason,
         sentence=e.sentence,
@@ -189,10 +189,10 @@ def credit_answered(t: OrderTables, e: CreditAnswered) -> Iterator[OrderEmit]:
 def price_checked(t: OrderTables, e: PriceChecked) -> Iterator[OrderEmit]:
     """The answer to the newest question stands."""
     key = (e.order_id, e.line)
-    held = t.price_checks.get(key)
-    if held is None or e.revision != held.revision or held.is_match is not None:
+    current = t.price_checks.get(key)
+    if current is None or e.revision != current.revision or current.is_match is not None:
         raise AlreadyApplied
-    t.price_checks[key] = replace(held, is_match=e.is_match, reference=e.reference, listed_in=tuple(e.listed_in))
+    t.price_checks[key] = replace(current, is_match=e.is_match, reference=e.reference, listed_in=tuple(e.listed_in))
     yield from conclude(t, e.order_id, e)
 
 
@@ -206,7 +206,7 @@ def release_hold(policy: RunPolicy, t: OrderTables, e: ReleaseHold) -> Iterator[
         sentence = f"Order {e.order_id} is not held here: crossdock does not run it."
         yield from refuse(t, e, e.order_id, "release", None, sentence, "See in the ERP what it waits for")
         return
-    run = Run(policy, t, e.order_id, e, e.recorded_at_ms)
+    run = OrderProcess(policy, t, e.order_id, e, e.recorded_at_ms)
     refused = [reason for reason, _ in process.refusals if e.reason in ("", reason)]
     standing = [reason for reason in causes(run) if e.reason in ("", reason)]
     if not refused and not standing:
@@ -290,17 +290,19 @@ def order_tick(policy: RunPolicy, t: OrderTables, e: OrderTick) -> Iterator[Orde
     for order_id in sorted({key[2] for key in due}):
         if order_id in waited:
             yield from expire(t, order_id, e, e.occurred_at_ms)
-        held = t.put_offs.get((order_id,))
-        yield from advance(policy, t, order_id, _newest(held) if held is not None and held.events else e, e.occurred_at_ms)
+        current = t.put_offs.get((order_id,))
+        yield from advance(
+            policy, t, order_id, _newest(current) if current is not None and current.events else e, e.occurred_at_ms
+        )
 
 
-def _newest(held: PutOff) -> Event:
+def _newest(current: DeferredProcess) -> Event:
     """The event that a large order is brought on for."""
     return Event(
-        event_id=held.event_id,
-        source=held.source,
-        source_position=held.source_position,
-        occurred_at_ms=held.occurred_at_ms,
-        recorded_at_ms=held.recorded_at_ms,
-        trace_id=held.trace_id,
+        event_id=current.event_id,
+        source=current.source,
+        source_position=current.source_position,
+        occurred_at_ms=current.occurred_at_ms,
+        recorded_at_ms=current.recorded_at_ms,
+        trace_id=current.trace_id,
     )

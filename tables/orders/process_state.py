@@ -30,7 +30,7 @@ class Process(Frozen, frozen=True):
     bill_at_ms: int | None = None
 
 
-class Credit(Frozen, frozen=True):
+class CreditCheck(Frozen, frozen=True):
     """What the customers fold was asked last, and what it answered last.
 
     `released_amount`: up to this amount a person lets the order go on, none if nobody does; `is_released`: it was told so.
@@ -73,14 +73,14 @@ class PriceCheck(Frozen, frozen=True):
         return (is_open or self.is_match is False) and self.reference is None and len(self.listed_in) > 0
 
 
-class Posted(Frozen, frozen=True):
+class PostedQuantity(Frozen, frozen=True):
     """A quantity the ERP was told in a revision."""
 
     revision: int
     qty_milli: int
 
 
-class Told(Frozen, frozen=True):
+class PostedLine(Frozen, frozen=True):
     """What the ERP was told of a line. `pending`: quantities its change feed has not shown yet, oldest first.
 
     `shown_milli`: the one it has shown last.
@@ -88,7 +88,7 @@ class Told(Frozen, frozen=True):
 
     site: str
     shown_milli: int = 0
-    pending: tuple[Posted, ...] = ()
+    pending: tuple[PostedQuantity, ...] = ()
 
 
 class Handoff(Frozen, frozen=True):
@@ -123,7 +123,7 @@ class Handoff(Frozen, frozen=True):
         return self.committed_milli() - self.taken_milli()
 
 
-class Billed(Frozen, frozen=True):
+class RequestedInvoice(Frozen, frozen=True):
     """Units the ERP was asked to bill, adding up."""
 
     requested_milli: int
@@ -157,13 +157,13 @@ class Wait(Frozen, frozen=True):
     mark: int
 
 
-class Concern(Frozen, frozen=True):
+class OpenException(Frozen, frozen=True):
     """An exception that is open. `sentence`: as it was noted."""
 
     sentence: str
 
 
-class PutOff(Frozen, frozen=True):
+class DeferredProcess(Frozen, frozen=True):
     """A large order's process is to be brought on, at `due_ms` at the latest: what the newest event about it was.
 
     `events`: how many since it was brought on last. `is_unmatched`: lines of the ERP are still to be matched to its own.

@@ -24,13 +24,13 @@ from schemas.orders import (
     OrderQuantityChangeRequested,
 )
 from tables.orders.emits import OrderEmit
-from tables.orders.state import OrderTables, PassedOn, Twin
+from tables.orders.state import ForwardedOrder, OrderTables, SameReference
 
 ERP = "erp"
 MOST_NAMED = 20
 
 
-class Elsewhere(Frozen, frozen=True):
+class OtherOrder(Frozen, frozen=True):
     """The order an event is about is another one: its id."""
 
     order_id: str
@@ -61,7 +61,7 @@ def pass_on_order(t: OrderTables, e: OrderPlaced) -> OrderPlaced | None:
     if e.is_restated or not is_anothers(t, e.order_id, e.customer):
         return None  # a shop's own numbers are unique in the shop: another customer there is a change
     target = twin_id(e.order_id, e.customer)
-    t.twins[e.order_id, e.customer] = Twin(target)
+    t.twins[e.order_id, e.customer] = SameReference(target)
     return replace(e, order_id=target)
 
 
@@ -106,9 +106,9 @@ def _has_living(t: OrderTables, order_id: str) -> bool:
 def pass_on_header(t: OrderTables, e: ErpOrderChanged, to: str) -> Iterator[OrderEmit]:
     """The ERP's header goes to the order it is; its lines follow it."""
     if (e.order_id, e.order_no) not in t.passed_on:
-        t.passed_on[e.order_id, e.order_no] = PassedOn(to, e.customer)
+        t.passed_on[e.order_id, e.order_no] = ForwardedOrder(to, e.customer)
         if to != f"{ERP}:{e.order_no}":
-            t.twins[e.order_id, e.customer] = Twin(to)
+            t.twins[e.order_id, e.customer] = SameReference(to)
     yield replace(e, order_id=to)
 
 

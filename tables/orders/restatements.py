@@ -14,24 +14,24 @@ from schemas.orders import OrderPlaced, PlacedLine
 from tables.common.raise_exception import note
 from tables.orders.change_requests import answer, begin, refuse, wanted_milli
 from tables.orders.emits import OrderEmit
-from tables.orders.state import OpenChange, OrderTables, Placed, Placement, Stated
+from tables.orders.state import ChannelLine, OpenChange, OrderTables, Placement, PriorContent
 
 _NEWER = "Send when it was changed (updated_at) with each order, or send the change itself"
 
 
-class Difference(Frozen, frozen=True):
+class OrderDifference(Frozen, frozen=True):
     """Lines of a restated order by their number here: as they stand now, new ones among them, and those that are gone."""
 
     now: dict[int, PlacedLine]
     gone: list[int]
 
 
-def restate(t: OrderTables, e: OrderPlaced, held: Placement) -> Iterator[OrderEmit]:
+def restate(t: OrderTables, e: OrderPlaced, current: Placement) -> Iterator[OrderEmit]:
     """Apply what differs. A statement from before the one that stands is a repetition, and changes nothing.
 
     Without an instant nobody can tell the repetition of an older statement from a change back to it: a person is asked.
     """
-    if e.stated_at_ms and e.stated_at_ms <= held.stated_at_ms:
+    if e.stated_at_ms and e.stated_at_ms <= current.stated_at_ms:
         raise AlreadyApplied
     order_id, was = e.order_id, t.stated.get((e.order_id, e.content_hash))
     if was is not None and not e.stated_at_ms:
@@ -39,15 +39,15 @@ def restate(t: OrderTables, e: OrderPlaced, held: Placement) -> Iterator[OrderEm
         yield note(e, "order_restated_older", f"order_restated_older:{order_id}", f"{sentence} {_NEWER}.", order_id=order_id)
         yield from refuse(t, e, order_id, "restate", None, sentence, _NEWER)
         return
-    t.stated[order_id, held.content_hash] = Stated(held.stated_at_ms)
-    if e.customer != held.customer:
-        sentence = f"Order {order_id} was placed by customer {held.customer} and cannot become an order of {e.customer}."
+    t.stated[order_id, current.content_hash] = PriorContent(current.stated_at_ms)
+    if e.customer != current.customer:
+        sentence = f"Order {order_id} was placed by customer {current.customer} and cannot become an order of {e.customer}."
         hint = "Cancel it and place a new order for the other customer"
         yield from answer(
             t, e, order_id, f"{e.content_hash}.{e.source_position}/customer", "restate", None, "refused", sentence, hint
         )
     t.placements[(order_id,)] = replace(
-        held,
+        current,
         requested_on=e.requested_on,
         priority=e.priority,
         allow_partial=e.allow_partial,
@@ -59,7 +59,7 @@ def restate(t: OrderTables, e: OrderPlaced, held: Placement) -> Iterator[OrderEm
     yield from _apply(t, e, difference(t, e))
 
 
-def difference(t: OrderTables, e: OrderPlaced) -> Difference:
+def difference(t: OrderTables, e: OrderPlaced) -> OrderDifference:
     """Which of the order's lines each line of the statement is."""
     open_ = {n: placed for (_, n), placed in t.placed.under(e.order_id) if placed.cancel_reason is None}
     taken = {n for (_, n), _ in t.placed.under(e.order_id)}
@@ -87,10 +87,10 @@ def difference(t: OrderTables, e: OrderPlaced) -> Difference:
             number, following = following, following + 1
         taken.add(number)
         now[number] = line
-    return Difference(now, sorted(open_))
+    return OrderDifference(now, sorted(open_))
 
 
-def _apply(t: OrderTables, e: OrderPlaced, found: Difference) -> Iterator[OrderEmit]:
+def _apply(t: OrderTables, e: OrderPlaced, found: OrderDifference) -> Iterator[OrderEmit]:
     order_id = e.order_id
     order = t.orders[(order_id,)]
     is_over = order.cancel_reason is not None
@@ -120,9 +120,9 @@ def _begin(t: OrderTables, e: OrderPlaced, row: OpenChange) -> Iterator[OrderEmi
     yield from begin(t, e, e.order_id, f"{e.content_hash}.{e.source_position}/{row.line}", row)
 
 
-def _placed(held: Placed | None, line: PlacedLine, e: OrderPlaced) -> Placed:
-    if held is None:
-        return Placed(
+def _placed(current: ChannelLine | None, line: PlacedLine, e: OrderPlaced) -> ChannelLine:
+    if current is None:
+        return ChannelLine(
             item=line.item,
             qty_milli=line.qty_milli,
             most_milli=line.qty_milli,
@@ -134,10 +134,10 @@ def _placed(held: Placed | None, line: PlacedLine, e: OrderPlaced) -> Placed:
             unit_price=line.unit_price,
             currency=line.currency,
         )
-    priced = replace(held, unit_price=line.unit_price, currency=line.currency, site=line.site)
-    if (held.qty_milli, held.uom) == (line.qty_milli, line.uom):
+    priced = replace(current, unit_price=line.unit_price, currency=line.currency, site=line.site)
+    if (current.qty_milli, current.uom) == (line.qty_milli, line.uom):
         return priced
-    most = max(held.most_milli, line.qty_milli) if held.uom == line.uom else line.qty_milli
+    most = max(current.most_milli, line.qty_milli) if current.uom == line.uom else line.qty_milli
     at_ms = e.stated_at_ms or e.recorded_at_ms
     return replace(
         priced,

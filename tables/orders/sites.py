@@ -13,8 +13,8 @@ from tables.orders.state import KnownSite, OrderTables
 
 def site_changed(t: OrderTables, e: OrderSiteChanged) -> Iterator[OrderEmit]:
     """Keeps that the ERP has the site, newest wins."""
-    held = t.sites.get((e.site,))
-    version = next_version(held.version if held else None, e)
+    current = t.sites.get((e.site,))
+    version = next_version(current.version if current else None, e)
     if version is None:
         raise AlreadyApplied(f"{e.event_id}: this site has it, or a newer change, already")
     t.sites[(e.site,)] = KnownSite(version, e.is_deleted)

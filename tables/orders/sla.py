@@ -12,8 +12,8 @@ from tables.common.calendars import to_day
 from tables.common.raise_exception import cleared, note, several
 from tables.orders.acceptance import DAY_MS, words
 from tables.orders.invoicing import unbilled
-from tables.orders.process import Run, is_current
-from tables.orders.process_state import Concern, OrderDeadline, Wait
+from tables.orders.process import OrderProcess, is_current
+from tables.orders.process_state import OpenException, OrderDeadline, Wait
 from tables.orders.state import Line
 from tables.orders.warehouse_release import handoffs, release_again_ms
 
@@ -40,7 +40,7 @@ _HELD = {
 }
 
 
-class Waited(Frozen, frozen=True):
+class PlannedWait(Frozen, frozen=True):
     """A wait as it should stand: from now for so long, or until an instant. `mark` as in `Wait`."""
 
     mark: int
@@ -48,7 +48,7 @@ class Waited(Frozen, frozen=True):
     until_ms: int | None = None
 
 
-def keep_stages(run: Run) -> Iterator[ExceptionNoted | ExceptionCleared]:
+def keep_stages(run: OrderProcess) -> Iterator[ExceptionNoted | ExceptionCleared]:
     """Bring waits, deadlines and exceptions to how things are."""
     wanted = _waits(run)
     t, order_id = run.t, run.order_id
@@ -68,40 +68,40 @@ def keep_stages(run: Run) -> Iterator[ExceptionNoted | ExceptionCleared]:
                 t.deadlines[due, what, order_id] = OrderDeadline(order_id)
         if wait.due_ms <= run.now_ms and what in LATE:
             late.append(what)
-    yield from _tell(run, late)
+    yield from _note(run, late)
 
 
-def _waits(run: Run) -> dict[str, Waited]:
+def _waits(run: OrderProcess) -> dict[str, PlannedWait]:
     p = run.policy.orders
     live = run.live()
-    found: dict[str, Waited] = {}
+    found: dict[str, PlannedWait] = {}
     if live and (run.process.decision == "checking" or not all(is_current(line) for _, line in live)):
-        found["check"] = Waited(0, p.check_ms)
+        found["check"] = PlannedWait(0, p.check_ms)
     post = run.task("post_order")
     if post is not None and _is_unconfirmed(run, live):
-        found["confirm"] = Waited(post.number, p.confirm_ms)
+        found["confirm"] = PlannedWait(post.number, p.confirm_ms)
     release = run.task("release_order")
     if release is not None and any(_is_untouched(run, number, line) for number, line in run.lines):
-        found["release"] = Waited(release.number, p.release_ms)
+        found["release"] = PlannedWait(release.number, p.release_ms)
     going = [line for _, line in live if line.wanted_milli > line.shipped_milli + line.backordered_milli]
     if going and run.process.is_accepted and run.order.erp_order_no is not None:
-        found["ship"] = Waited(release.number if release else 0, p.ship_ms)
+        found["ship"] = PlannedWait(release.number if release else 0, p.ship_ms)
     if run.process.bill_at_ms is not None:
-        found["bill"] = Waited(run.process.bill_at_ms, until_ms=run.process.bill_at_ms)
+        found["bill"] = PlannedWait(run.process.bill_at_ms, until_ms=run.process.bill_at_ms)
     invoice = run.task("request_invoice")
     if invoice is not None and not invoice.is_refused and (invoice.is_waiting or _is_uninvoiced(run)):
-        found["invoice"] = Waited(invoice.number, p.invoice_ms)
+        found["invoice"] = PlannedWait(invoice.number, p.invoice_ms)
     again_ms = min(release_again_ms(run), default=None)
     if again_ms is not None:
-        found["again"] = Waited(again_ms, until_ms=again_ms)
+        found["again"] = PlannedWait(again_ms, until_ms=again_ms)
     days = [line.answer.promised_on for _, line in live if line.backordered_milli and line.answer and line.answer.promised_on]
     if days:
         first = to_day(min(days))
-        found["backorder"] = Waited(first, until_ms=(first + 1) * DAY_MS)
+        found["backorder"] = PlannedWait(first, until_ms=(first + 1) * DAY_MS)
     return found
 
 
-def _is_unconfirmed(run: Run, live: list[tuple[int, Line]]) -> bool:
+def _is_unconfirmed(run: OrderProcess, live: list[tuple[int, Line]]) -> bool:
     post = run.task("post_order")
     if post is not None and post.is_waiting:
         return True
@@ -110,7 +110,7 @@ def _is_unconfirmed(run: Run, live: list[tuple[int, Line]]) -> bool:
     return bool(live) and run.order.erp_order_no is None and not run.process.holds
 
 
-def _is_untouched(run: Run, number: int, line: Line) -> bool:
+def _is_untouched(run: OrderProcess, number: int, line: Line) -> bool:
     """Whether the warehouse was told of units it has said nothing of yet."""
     sites = handoffs(run, number).values()
     told = sum(row.instructed_milli - row.withdrawn_milli for row in sites)
@@ -118,7 +118,7 @@ def _is_untouched(run: Run, number: int, line: Line) -> bool:
     return told > max(done.released_milli, done.picked_milli, done.shipped_milli) + done.short_milli
 
 
-def _is_uninvoiced(run: Run) -> bool:
+def _is_uninvoiced(run: OrderProcess) -> bool:
     """Whether the ERP was asked to bill units of which it has shown no invoice yet."""
     billed = [(run.t.billed.get((run.order_id, number)), line) for number, line in run.lines]
     return any(row is not None and row.requested_milli > line.invoiced_milli for row, line in billed)
@@ -127,7 +127,7 @@ def _is_uninvoiced(run: Run) -> bool:
 # --- exceptions ----------------------------------------------------------------------------------------------------------
 
 
-def _tell(run: Run, late: list[str]) -> Iterator[ExceptionNoted | ExceptionCleared]:
+def _note(run: OrderProcess, late: list[str]) -> Iterator[ExceptionNoted | ExceptionCleared]:
     """Note exceptions that have come up, or read otherwise now, and clear those that are over."""
     t, order_id = run.t, run.order_id
     wanted = {f"{code}:{order_id}": (code, sentence) for code, sentence in _concerns(run, late)}
@@ -138,13 +138,13 @@ def _tell(run: Run, late: list[str]) -> Iterator[ExceptionNoted | ExceptionClear
             del t.concerns[order_id, fingerprint]
             yield cleared(run.cause, fingerprint)
     for fingerprint, (code, sentence) in sorted(wanted.items()):
-        held = t.concerns.get((order_id, fingerprint))
-        if held is None or held.sentence != sentence:
-            t.concerns[order_id, fingerprint] = Concern(sentence)
+        current = t.concerns.get((order_id, fingerprint))
+        if current is None or current.sentence != sentence:
+            t.concerns[order_id, fingerprint] = OpenException(sentence)
             yield note(run.cause, code, fingerprint, sentence, order_id=order_id)
 
 
-def _concerns(run: Run, late: list[str]) -> Iterator[tuple[str, str]]:
+def _concerns(run: OrderProcess, late: list[str]) -> Iterator[tuple[str, str]]:
     order_id = run.order_id
     for what in late:
         code, sentence = LATE[what]

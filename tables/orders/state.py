@@ -18,16 +18,16 @@ from tables.common.row_version import Version
 from tables.common.table import Table
 from tables.orders.lifecycle import State
 from tables.orders.process_state import (
-    Billed,
-    Concern,
-    Credit,
+    CreditCheck,
+    DeferredProcess,
     Handoff,
+    OpenException,
     OrderDeadline,
+    PostedLine,
     PriceCheck,
     Process,
-    PutOff,
+    RequestedInvoice,
     Task,
-    Told,
     Wait,
 )
 
@@ -84,7 +84,7 @@ class Order(Frozen, frozen=True):
         return self.line_count > LARGE
 
 
-class Placed(Frozen, frozen=True):
+class ChannelLine(Frozen, frozen=True):
     """The channel's line. `qty_milli` thousandths of `uom` (base unit if none); `most_milli` is the largest ever asked for.
 
     `unit_price` is per `uom`. `changed_at_ms`: when the channel last changed the quantity, 0 if never; `change_position` orders
@@ -148,7 +148,7 @@ class ErpLine(Frozen, frozen=True):
         return 0 if self.is_deleted or self.line_status == "X" else self.ordered_milli
 
 
-class InvoiceLine(Frozen, frozen=True):
+class InvoicedLine(Frozen, frozen=True):
     """What one ERP invoice line bills."""
 
     revision: int
@@ -159,20 +159,20 @@ class InvoiceLine(Frozen, frozen=True):
     posted_at_ms: int = 0
 
 
-class Twin(Frozen, frozen=True):
+class SameReference(Frozen, frozen=True):
     """Another order under the same channel and reference."""
 
     order_id: str
 
 
-class PassedOn(Frozen, frozen=True):
+class ForwardedOrder(Frozen, frozen=True):
     """An ERP order under this reference is another order: its id, and whose it is."""
 
     to: str
     customer: str
 
 
-class Recent(Frozen, frozen=True):
+class RecentChanges(Frozen, frozen=True):
     """The newest requests for change of an order, how many are not settled yet, and how many could not be begun (`early`)."""
 
     outcomes: tuple[ChangeOutcome, ...] = ()
@@ -196,7 +196,7 @@ class EarlyChange(Frozen, frozen=True):
         return self.quantity
 
 
-class Stated(Frozen, frozen=True):
+class PriorContent(Frozen, frozen=True):
     """A content the order had before its channel changed it: as of when, 0 if it did not say."""
 
     stated_at_ms: int
@@ -216,7 +216,7 @@ class OpenChange(Frozen, frozen=True):
     under: str = ""
 
 
-class Wish(Frozen, frozen=True):
+class LineRequest(Frozen, frozen=True):
     """What the promise fold was last asked for the line (see `schemas.inventory.RequestAllocation`)."""
 
     item: str
@@ -231,7 +231,7 @@ class Wish(Frozen, frozen=True):
     shipped_milli: int
 
 
-class Answer(Frozen, frozen=True):
+class LineAllocation(Frozen, frozen=True):
     """The newest answer of the promise fold (see `schemas.orders.LineAnswered`). `allocated_milli` includes staged units."""
 
     revision: int
@@ -247,7 +247,7 @@ class Answer(Frozen, frozen=True):
     backorder_site: str | None = None
 
 
-class Executed(Frozen, frozen=True):
+class ExecutedLine(Frozen, frozen=True):
     """What the warehouse reported of a line, in base units, adding up over facts. Shipments and returns: of its own item."""
 
     released_milli: int = 0
@@ -258,7 +258,7 @@ class Executed(Frozen, frozen=True):
     returned_milli: int = 0
 
 
-class Unit(Frozen, frozen=True):
+class LineUnit(Frozen, frozen=True):
     """The unit of a line's quantities: the item's base unit once the promise fold has named it (`is_base`), else as placed.
 
     A `pack_uom` holds `pack_milli` thousandths of the base unit.
@@ -280,17 +280,17 @@ class Line(Frozen, frozen=True):
 
     item: str = ""
     site: str | None = None
-    unit: Unit = Unit()
+    unit: LineUnit = LineUnit()
     erp_line_no: int | None = None
     is_listed: bool = False
     has_moved: bool = False
     state: State = State.RECEIVED
     revision: int = 0
-    wish: Wish | None = None
-    answer: Answer | None = None
+    wish: LineRequest | None = None
+    answer: LineAllocation | None = None
     declined_milli: int = 0
     declined_of_milli: int = 0
-    executed: Executed = Executed()
+    executed: ExecutedLine = ExecutedLine()
     ordered_milli: int = 0
     desired_milli: int = 0
     wanted_milli: int = 0
@@ -327,7 +327,7 @@ class Substitute(Frozen, frozen=True):
         return qty_milli * self.served_milli // self.substitute_milli if self.substitute_milli else qty_milli
 
 
-class ShippedLine(Frozen, frozen=True):
+class ShipmentLineFact(Frozen, frozen=True):
     """What the newest message says of a line of a shipment."""
 
     qty_milli: int
@@ -342,7 +342,7 @@ class KnownSite(Frozen, frozen=True):
     is_deleted: bool
 
 
-class Lot(Frozen, frozen=True):
+class LineLot(Frozen, frozen=True):
     """Units of a line's item that left as a lot, and came back as it."""
 
     shipped_milli: int = 0
@@ -369,32 +369,34 @@ class OrderTables:
 
     orders: Table[tuple[str], Order]
     placements: Table[tuple[str], Placement]
-    placed: Table[tuple[str, int], Placed]  # order id, line
+    placed: Table[tuple[str, int], ChannelLine]  # order id, line
     lines: Table[tuple[str, int], Line]  # order id, line
     substitutes: Table[tuple[str, int, str], Substitute]  # order id, line, item
     erp_orders: Table[tuple[str, str], ErpOrder]  # order id, ERP order number
     erp_lines: Table[tuple[str, str, int], ErpLine]  # order id, ERP order number, ERP line
-    lots: Table[tuple[str, int, str, str], Lot]  # order id, line, item, lot ("": none was named)
-    credited: Table[tuple[str, int], Billed]  # order id, line: of its own item
-    twins: Table[tuple[str, str], Twin]  # order id, customer
-    passed_on: Table[tuple[str, str], PassedOn]  # order id, ERP order number
-    recent_changes: Table[tuple[str], Recent]
-    stated: Table[tuple[str, str], Stated]  # order id, content hash
+    lots: Table[tuple[str, int, str, str], LineLot]  # order id, line, item, lot ("": none was named)
+    credited: Table[tuple[str, int], RequestedInvoice]  # order id, line: of its own item
+    twins: Table[tuple[str, str], SameReference]  # order id, customer
+    passed_on: Table[tuple[str, str], ForwardedOrder]  # order id, ERP order number
+    recent_changes: Table[tuple[str], RecentChanges]
+    stated: Table[tuple[str, str], PriorContent]  # order id, content hash
     early_changes: Table[tuple[str, str], EarlyChange]  # order id, event id
     open_changes: Table[tuple[str, str], OpenChange]  # order id, change
-    invoice_lines: Table[tuple[str, str, int, str, int], InvoiceLine]  # order id, ERP order number, ERP line, invoice, line
-    shipment_lines: Table[tuple[str, int, str, str, str, str, int], ShippedLine]  # order, line, site, shipment, item, lot, part
+    invoice_lines: Table[tuple[str, str, int, str, int], InvoicedLine]  # order id, ERP order number, ERP line, invoice, line
+    shipment_lines: Table[
+        tuple[str, int, str, str, str, str, int], ShipmentLineFact
+    ]  # order, line, site, shipment, item, lot, part
     seen: Table[tuple[str, str], SeenFact]  # order id, event id
     milestones: Table[tuple[str, str], Reached]  # order id, milestone
     processes: Table[tuple[str], Process]
-    credits: Table[tuple[str], Credit]
+    credits: Table[tuple[str], CreditCheck]
     price_checks: Table[tuple[str, int], PriceCheck]  # order id, line
-    told: Table[tuple[str, int], Told]  # order id, line number in the ERP
+    told: Table[tuple[str, int], PostedLine]  # order id, line number in the ERP
     handoffs: Table[tuple[str, int, str], Handoff]  # order id, line, site
-    billed: Table[tuple[str, int], Billed]  # order id, line
+    billed: Table[tuple[str, int], RequestedInvoice]  # order id, line
     tasks: Table[tuple[str, str], Task]  # order id, kind of obligation
     waits: Table[tuple[str, str], Wait]  # order id, what is waited for
-    concerns: Table[tuple[str, str], Concern]  # order id, fingerprint
-    put_offs: Table[tuple[str], PutOff]
+    concerns: Table[tuple[str, str], OpenException]  # order id, fingerprint
+    put_offs: Table[tuple[str], DeferredProcess]
     sites: Table[tuple[str], KnownSite]  # site
     deadlines: Table[tuple[int, str, str], OrderDeadline]  # due at ms, what, order id

@@ -6,9 +6,9 @@ from schemas.orders import LineStatus, OrderStatus, SubstituteStatus
 from tables.orders.lifecycle import LineTally, status_of
 from tables.orders.process_state import Process
 from tables.orders.references import others
-from tables.orders.state import Executed, Line, Order, OrderTables, Substitute
+from tables.orders.state import ExecutedLine, Line, Order, OrderTables, Substitute
 
-_NOTHING_DONE = Executed()
+_NOTHING_DONE = ExecutedLine()
 
 
 def order_status(t: OrderTables, order_id: str, version: int) -> OrderStatus | None:

@@ -28,7 +28,7 @@ from tables.orders.line_quantities import in_base
 from tables.orders.lines import settle_line
 from tables.orders.order_events import conclude, remember
 from tables.orders.sites import check_site
-from tables.orders.state import Answer, Executed, Line, Lot, OrderTables, ShippedLine, Substitute, Unit
+from tables.orders.state import ExecutedLine, Line, LineAllocation, LineLot, LineUnit, OrderTables, ShipmentLineFact, Substitute
 from tables.orders.warehouse_release import record
 
 
@@ -41,9 +41,9 @@ def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[OrderEmit]:
     held = line.answer
     if e.item != line.item or (held and (e.revision, e.answer) <= (held.revision, held.answer)):
         raise AlreadyApplied
-    unit = line.unit if line.unit.is_base or not e.uom else Unit(e.uom, True, e.pack_uom, e.pack_milli)
+    unit = line.unit if line.unit.is_base or not e.uom else LineUnit(e.uom, True, e.pack_uom, e.pack_milli)
     allows_backorder = t.orders[(e.order_id,)].allow_backorder
-    answer = Answer(
+    allocation = LineAllocation(
         revision=e.revision,
         answer=e.answer,
         wanted_milli=e.wanted_milli,
@@ -58,7 +58,7 @@ def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[OrderEmit]:
     )
     short = sum(x.short_milli for x in e.gone) if (e.order_id,) in t.processes else line.executed.short_milli
     lost = 0 if allows_backorder else short
-    line = _decline(replace(line, unit=unit, answer=answer), line.unit.uom, e, lost)
+    line = _decline(replace(line, unit=unit, answer=allocation), line.unit.uom, e, lost)
     t.lines[key] = line
     yield from settle_line(t, e.order_id, e.line, e)
     yield from conclude(t, e.order_id, e)
@@ -110,7 +110,7 @@ def line_substituted(t: OrderTables, e: LineSubstituted) -> Iterator[OrderEmit]:
     )
     after = replace(done, picked_milli=done.picked_milli + qty, substituted_milli=done.substituted_milli + qty)
     yield from _apply(t, e, after)
-    yield from _tell_of_substitute(t, e, e.substitute_item)
+    yield from _note_substitute(t, e, e.substitute_item)
 
 
 def _unknown(t: OrderTables, e: LineExecution) -> Substitute:
@@ -119,7 +119,7 @@ def _unknown(t: OrderTables, e: LineExecution) -> Substitute:
     return Substitute(is_accepted=placement is None or placement.allow_substitute)
 
 
-def _tell_of_substitute(t: OrderTables, e: LineExecution, item: str) -> Iterator[ExceptionNoted]:
+def _note_substitute(t: OrderTables, e: LineExecution, item: str) -> Iterator[ExceptionNoted]:
     """A person hears of one that is not allowed. Where the order is run, it is a hold as well (see
     `tables.orders.acceptance`).
     """
@@ -145,28 +145,28 @@ def line_shipped(t: OrderTables, e: LineShipped) -> Iterator[OrderEmit]:
         key = (e.order_id, e.line, e.item)
         other = t.substitutes.get(key) or _unknown(t, e)
         t.substitutes[key] = replace(other, shipped_milli=other.shipped_milli + more)
-    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or Lot()
+    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or LineLot()
     t.lots[e.order_id, e.line, e.item, e.lot or ""] = replace(lot, shipped_milli=lot.shipped_milli + more)
     yield from _apply(t, e, done)
     if not is_own:
-        yield from _tell_of_substitute(t, e, e.item)
+        yield from _note_substitute(t, e, e.item)
 
 
 def _more_shipped(t: OrderTables, e: LineShipped, qty: int) -> int:
     """By how much a message changes what is known of its line of the shipment."""
     key = (e.order_id, e.line, e.site, e.shipment, e.item, e.lot or "", e.part)
-    held = t.shipment_lines.get(key)
-    if held is not None and (e.occurred_at_ms, e.source_position) <= (held.told_at_ms, held.told_position):
+    current = t.shipment_lines.get(key)
+    if current is not None and (e.occurred_at_ms, e.source_position) <= (current.told_at_ms, current.told_position):
         raise AlreadyApplied
-    t.shipment_lines[key] = ShippedLine(qty, e.occurred_at_ms, e.source_position)
-    return qty - (held.qty_milli if held else 0)
+    t.shipment_lines[key] = ShipmentLineFact(qty, e.occurred_at_ms, e.source_position)
+    return qty - (current.qty_milli if current else 0)
 
 
 def line_returned(t: OrderTables, e: LineReturned) -> Iterator[OrderEmit]:
     """Units came back. No more than had left counts, in all and of a lot (see `tables.orders.returns`)."""
     line, done, qty = _applicable(t, e)
     is_own = _is_own(t, e, line)
-    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or Lot()
+    lot = t.lots.get((e.order_id, e.line, e.item, e.lot or "")) or LineLot()
     more = qty if is_own else e.qty_milli
     t.lots[e.order_id, e.line, e.item, e.lot or ""] = replace(lot, returned_milli=lot.returned_milli + more)
     if is_own:
@@ -184,7 +184,7 @@ def _is_own(t: OrderTables, e: LineExecution, line: Line) -> bool:
     return e.item == line.item or (placed is not None and e.item == placed.item)
 
 
-def _applicable(t: OrderTables, e: LineExecution) -> tuple[Line, Executed, int]:
+def _applicable(t: OrderTables, e: LineExecution) -> tuple[Line, ExecutedLine, int]:
     line = t.lines.get((e.order_id, e.line))
     if line is None or (e.order_id,) not in t.orders:
         raise NotYet(f"line {e.line} of order {e.order_id} has not arrived; {type(e).__name__} waits for it")
@@ -210,7 +210,7 @@ def _measure(line: Line, e: LineExecution, qty_milli: int) -> int:
     raise NotYet(f"the base unit of {line.item} is not known yet; {type(e).__name__} waits for the promise fold's answer")
 
 
-def _apply(t: OrderTables, e: LineExecution, executed: Executed) -> Iterator[OrderEmit]:
+def _apply(t: OrderTables, e: LineExecution, executed: ExecutedLine) -> Iterator[OrderEmit]:
     key = (e.order_id, e.line)
     remember(t, e.order_id, e)
     t.lines[key] = replace(t.lines[key], executed=executed)

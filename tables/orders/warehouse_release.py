@@ -13,7 +13,7 @@ from schemas.deliveries import ObligationRaised
 from schemas.frozen import replace
 from schemas.obligations import ObligedLine, ReleaseOrder, ReleaseWithdrawn, RequestCount, WithdrawRelease
 from schemas.orders import LineExecution, LinePicked, LineShipped, LineShorted, LineSubstituted
-from tables.orders.process import Run, is_current
+from tables.orders.process import OrderProcess, is_current
 from tables.orders.process_state import Handoff, Task, TaskLine
 from tables.orders.state import Line, OrderTables
 
@@ -23,29 +23,29 @@ def record(t: OrderTables, e: LineExecution, qty: int, short: int) -> None:
     if (e.order_id,) not in t.processes:
         return
     key = (e.order_id, e.line, e.site)
-    held = t.handoffs.get(key) or Handoff()
+    current = t.handoffs.get(key) or Handoff()
     match e:
         case LinePicked():
-            held = replace(held, picked_milli=held.picked_milli + qty)
+            current = replace(current, picked_milli=current.picked_milli + qty)
         case LineShorted():
-            short_at_ms = held.short_at_ms if qty else max(held.short_at_ms, e.recorded_at_ms)
-            shorted = held.short_milli + short
-            held = replace(held, picked_milli=held.picked_milli + qty, short_milli=shorted, short_at_ms=short_at_ms)
+            short_at_ms = current.short_at_ms if qty else max(current.short_at_ms, e.recorded_at_ms)
+            shorted = current.short_milli + short
+            current = replace(current, picked_milli=current.picked_milli + qty, short_milli=shorted, short_at_ms=short_at_ms)
         case LineSubstituted():
-            held = replace(held, substituted_milli=held.substituted_milli + qty)
+            current = replace(current, substituted_milli=current.substituted_milli + qty)
         case LineShipped():
-            held = replace(held, shipped_milli=held.shipped_milli + qty)
+            current = replace(current, shipped_milli=current.shipped_milli + qty)
         case _:
             return
-    t.handoffs[key] = held
+    t.handoffs[key] = current
 
 
-def handoffs(run: Run, number: int) -> dict[str, Handoff]:
+def handoffs(run: OrderProcess, number: int) -> dict[str, Handoff]:
     """A line's handoffs by site."""
     return {site: row for (_, _, site), row in run.t.handoffs.under(run.order_id, number)}
 
 
-def hand_over(run: Run) -> Iterator[ObligationRaised]:
+def hand_over(run: OrderProcess) -> Iterator[ObligationRaised]:
     """The warehouse's next obligation: give back what is not desired any more, else ship what may be shipped."""
     endpoint = run.policy.orders.wms
     if endpoint is None or run.is_waiting("release_order", "withdraw_release"):
@@ -71,18 +71,18 @@ def hand_over(run: Run) -> Iterator[ObligationRaised]:
         yield run.begin(endpoint, body_out, rows)
 
 
-def _obliged(run: Run, row: TaskLine) -> ObligedLine:
+def _obliged(run: OrderProcess, row: TaskLine) -> ObligedLine:
     line = run.t.lines[run.order_id, row.line]
     return ObligedLine(row.line, line.item, row.site, row.qty_milli, line.unit.uom or "")
 
 
 def _instruct(t: OrderTables, order_id: str, row: TaskLine, qty: int) -> None:
     key = (order_id, row.line, row.site)
-    held = t.handoffs.get(key) or Handoff()
-    t.handoffs[key] = replace(held, instructed_milli=held.instructed_milli + qty)
+    current = t.handoffs.get(key) or Handoff()
+    t.handoffs[key] = replace(current, instructed_milli=current.instructed_milli + qty)
 
 
-def ask_counts(run: Run) -> Iterator[ObligationRaised]:
+def ask_counts(run: OrderProcess) -> Iterator[ObligationRaised]:
     """Have a warehouse count what it did not find, once for each time: its books or its shelf are wrong."""
     endpoint = run.policy.orders.wms
     if endpoint is None:
@@ -99,7 +99,7 @@ def ask_counts(run: Run) -> Iterator[ObligationRaised]:
 # --- withdrawing ---------------------------------------------------------------------------------------------------------
 
 
-def _surplus(run: Run) -> tuple[TaskLine, ...]:
+def _surplus(run: OrderProcess) -> tuple[TaskLine, ...]:
     """Units warehouses may still take beyond what is desired of their line."""
     rows = []
     for (_, number), line in run.t.lines.under(run.order_id):
@@ -125,11 +125,11 @@ def give_back(t: OrderTables, order_id: str, task: Task, answer: ReleaseWithdraw
     for row in task.lines:
         key = (order_id, row.line, row.site)
         units = max(0, min(row.qty_milli, given.get((row.line, row.site), 0)))
-        held = t.handoffs[key]
-        held = replace(held, withdrawn_milli=held.withdrawn_milli + units)
+        current = t.handoffs[key]
+        current = replace(current, withdrawn_milli=current.withdrawn_milli + units)
         if units < row.qty_milli:
-            held = replace(held, sure_milli=held.instructed_milli - held.withdrawn_milli)
-        t.handoffs[key] = held
+            current = replace(current, sure_milli=current.instructed_milli - current.withdrawn_milli)
+        t.handoffs[key] = current
     return {row.line for row in task.lines}
 
 
@@ -143,7 +143,7 @@ def take_back(t: OrderTables, order_id: str, task: Task) -> set[int]:
 # --- releasing -----------------------------------------------------------------------------------------------------------
 
 
-def _releasable(run: Run) -> tuple[TaskLine, ...]:
+def _releasable(run: OrderProcess) -> tuple[TaskLine, ...]:
     if run.process.decision != "accepted":
         return ()
     live = run.live()
@@ -156,35 +156,35 @@ def _is_covered(line: Line) -> bool:
     return is_current(line) and line.picked_milli + line.allocated_milli >= line.wanted_milli
 
 
-def _line_releases(run: Run, number: int, line: Line) -> Iterator[TaskLine]:
+def _line_releases(run: OrderProcess, number: int, line: Line) -> Iterator[TaskLine]:
     """Units allocated at warehouses that they were not told of, as far as they are desired and the ERP has confirmed them."""
-    erp, answer = run.erp_line(line), line.answer
-    if answer is None or not is_current(line) or not line.unit.is_base:
+    erp, allocation = run.erp_line(line), line.answer
+    if allocation is None or not is_current(line) or not line.unit.is_base:
         return  # while a wish is under way, units may be on their way to another site
     confirmed = 0 if erp is None or run.order.is_erp_cancelled else erp.stands_milli()
     sites = handoffs(run, number)
     committed = max(line.picked_milli, sum(row.committed_milli() for row in sites.values()))
     room = min(line.desired_milli, confirmed) - committed
-    gone = {row.site: row.shipped_milli + row.short_milli for row in answer.gone}
-    for part in answer.parts:
+    gone = {row.site: row.shipped_milli + row.short_milli for row in allocation.gone}
+    for part in allocation.parts:
         if run.policy.sites.site(part.site).physical_owner != "wms":
             continue
-        held = sites.get(part.site) or Handoff()
-        if run.now_ms < _rests_until_ms(run, held):
+        current = sites.get(part.site) or Handoff()
+        if run.now_ms < _rests_until_ms(run, current):
             continue
-        told = held.instructed_milli - held.withdrawn_milli
+        told = current.instructed_milli - current.withdrawn_milli
         units = min(room, part.qty_milli, part.qty_milli + gone.get(part.site, 0) - told)
         if units > 0:
             yield TaskLine(number, part.site, units)
             room -= units
 
 
-def _rests_until_ms(run: Run, held: Handoff) -> int:
+def _rests_until_ms(run: OrderProcess, current: Handoff) -> int:
     """A warehouse that found nothing is not sent again at once: what is promised may have yet to arrive."""
-    return held.short_at_ms + run.policy.orders.short_pause_ms if held.short_at_ms else 0
+    return current.short_at_ms + run.policy.orders.short_pause_ms if current.short_at_ms else 0
 
 
-def release_again_ms(run: Run) -> Iterator[int]:
+def release_again_ms(run: OrderProcess) -> Iterator[int]:
     """When warehouses that found nothing may be sent again."""
     for number, line in run.live():
         if line.allocated_milli:

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from streams.engine.log import Fenced, Member, Outgoing, StoreId, TopicPartition, Transaction
+from streams.engine.log import Fenced, GroupMembership, Outgoing, StoreId, TopicPartition, Transaction
 from tests.support.log_harness import (
     Harness,
     alone,
@@ -249,7 +249,7 @@ def test_no_record_is_lost_or_processed_twice(harness: Harness) -> None:
         harness.log.append(numbered(inbox.name, partition, range(40)))
     members = [member_of(harness.log, group, inbox)]
 
-    def step(member: Member) -> None:
+    def step(member: GroupMembership) -> None:
         batch = member.poll(6, 0.01)
         copied = [Outgoing(out.name, record.partition, record.key, record.value) for record in batch]
         try:

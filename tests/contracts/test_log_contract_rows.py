@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.engine.log import Member, Outgoing, ReadableLog, Store, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.log import GroupMembership, Outgoing, ReadableLog, Store, StoreId, TopicPartition, Transaction, Unavailable
 from tests.support.log_harness import Harness, alone, at, fresh, member_of, numbered, settle, take, topic, until, values
 
 ROWS: list[tuple[bytes, bytes | None]] = [(b"a", b"1"), (b"b", b"2")]
@@ -22,7 +22,7 @@ def rows_of(log: ReadableLog, which: StoreId) -> list[tuple[bytes, bytes]]:
     return list(store.range(b"", None))
 
 
-def is_at_end(log: ReadableLog, group: str, member: Member, partition: TopicPartition) -> bool:
+def is_at_end(log: ReadableLog, group: str, member: GroupMembership, partition: TopicPartition) -> bool:
     """After the member was given the time to see to it."""
     assert member.poll(100, 0.1) == []
     position, end = log.progress(group, [partition])[partition]

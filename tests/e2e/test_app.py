@@ -69,8 +69,8 @@ def test_a_hold_expires_by_itself(server: Server) -> None:
 
 
 def test_a_cancellation_sent_before_its_order_tells_its_sender_what_becomes_of_it(server: Server) -> None:
-    wish = {"channel": "web", "external_ref": "E/1", "change": "cancel", "change_id": "c1", "reason": "not wanted"}
-    sent = server.client.post("/v1/orders", json=wish)
+    request = {"channel": "web", "external_ref": "E/1", "change": "cancel", "change_id": "c1", "reason": "not wanted"}
+    sent = server.client.post("/v1/orders", json=request)
     assert (sent.status_code, sent.headers["location"]) == (202, "/v1/orders/web:E%2F1/changes/c1")
     said = _outcome(server, sent.headers["location"], "pending")
     assert "has not arrived" in said["sentence"]

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streams.cli import app
-from streams.cli.output import Failed, Mistake
+from streams.cli.output import CommandFailed, UserError
 from tests.support.app import ITEM, Server, count, master
 
 RUNNER = CliRunner()
@@ -61,13 +61,13 @@ def test_reconcile_reads_the_servers_tables(server: Server, tmp_path: Path) -> N
     (tmp_path / "site.json").write_text(json.dumps(rows))
     assert answered(server, "reconcile", str(tmp_path), "--only", "site")["is_equal"] is True
     (tmp_path / "site.json").write_text(json.dumps([rows[0] | {"name": "Two"}]))
-    assert isinstance(run(server, "reconcile", str(tmp_path)).exception, Failed)
+    assert isinstance(run(server, "reconcile", str(tmp_path)).exception, CommandFailed)
 
 
 def test_what_needs_the_directory_itself_says_who_holds_it(server: Server) -> None:
     for command in (("verify",), ("run",), ("demo", "--once")):
         error = run(server, *command).exception
-        assert isinstance(error, Mistake)
+        assert isinstance(error, UserError)
         assert server.url in str(error)
 
 

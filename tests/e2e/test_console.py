@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from connectors.api.console.ports import Held
+from connectors.api.console.ports import InvariantState
 from schemas.frozen import replace
 from tests.support.api_fakes import ORDER, Fake
 from tests.support.app import ITEM, Server, count, master, reserve
@@ -243,7 +243,7 @@ def test_a_server_that_comes_back_is_taken_up_again(browser: Browser, tmp_path: 
 def test_what_is_wrong_is_said_in_words_and_the_buttons_that_cause_it_work_by_keyboard(browser: Browser, theme: Any) -> None:
     live, demo = FakeLive(), FakeDemo()
     live.now = dataclasses.replace(
-        NUMBERS, invariants=[Held("Never oversold", False, "promised beyond stock: X")], halted={"clock": "it broke"}
+        NUMBERS, invariants=[InvariantState("Never oversold", False, "promised beyond stock: X")], halted={"clock": "it broke"}
     )
     with served(live, demo, Fake()) as url:
         viewer = Viewer(browser, url, color_scheme=theme)

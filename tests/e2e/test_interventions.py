@@ -15,7 +15,7 @@ from connectors.api.app import create_api
 from schemas.errors import BrokenInvariant
 from schemas.inventory import StockCounted
 from streams.cli import app as cli
-from streams.commands.file_ingest import Intake
+from streams.commands.file_ingest import MessageRouter
 from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.flow import Fold
 from streams.runtime.app import App
@@ -40,7 +40,7 @@ class Running:
         self.client = Client(create_api(self.app.ports))
 
     def send(self, source: str, messages: list[bytes]) -> None:
-        intake = Intake(self.log, self.settings.channels)
+        intake = MessageRouter(self.log, self.settings.channels)
         self.log.append([intake.outgoing(source, message) for message in messages])
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.partitions import partition_of
 from streams.engine.worker import Worker
 from streams.flows.deliveries import deliveries_fold
-from streams.flows.ticks import Clock
+from streams.flows.ticks import TickClock
 from streams.queries.deliveries import is_unanswered
 from streams.queries.published import Published
 from streams.queries.table_views import TableView
@@ -51,7 +51,7 @@ class Plant:
         self.halted: list[str] = []
         self._stop = threading.Event()
         self._worker = Worker(self.log, [self.fold], CODEC)
-        self._clock = Clock(self.log, CODEC, now_ms, [self.fold])
+        self._clock = TickClock(self.log, CODEC, now_ms, [self.fold])
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._work, self._tick)]
         for thread in self._threads:
             thread.start()
@@ -145,10 +145,10 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, endpoint: Endpoint) -> Iterator[Plant]:
-    plant = Plant(tmp_path, endpoint.url)
-    yield plant
-    plant.close()
+def system(tmp_path: Path, endpoint: Endpoint) -> Iterator[Plant]:
+    system = Plant(tmp_path, endpoint.url)
+    yield system
+    system.close()
 
 
 def sequences(endpoint: Endpoint) -> dict[str, list[int]]:
@@ -159,27 +159,27 @@ def sequences(endpoint: Endpoint) -> dict[str, list[int]]:
     return found
 
 
-def check_all_told(plant: Plant, endpoint: Endpoint, orders: int, notices: int) -> None:
+def check_all_told(system: Plant, endpoint: Endpoint, orders: int, notices: int) -> None:
     """Every notice took effect once, in its order, and its order heard of it once."""
-    status = plant.wait_until_settled(orders * notices)
+    status = system.wait_until_settled(orders * notices)
     assert sequences(endpoint) == {f"web:W{n}": list(range(notices)) for n in range(orders)}
-    names = plant.settled_names(orders * notices)
+    names = system.settled_names(orders * notices)
     assert sorted(names) == sorted(f"web:W{n}/{k}" for n in range(orders) for k in range(notices))
     assert (status.circuit, status.waiting, status.in_flight, status.exhausted) == ("closed", 0, 0, 0)
 
 
-def owe_all(plant: Plant, orders: int, notices: int) -> None:
+def owe_all(system: Plant, orders: int, notices: int) -> None:
     for number in range(notices):
         for order in range(orders):
-            plant.owe(f"web:W{order}", number)
+            system.owe(f"web:W{order}", number)
 
 
-def test_what_is_owed_is_delivered_signed_in_order_and_within_the_window(plant: Plant, endpoint: Endpoint) -> None:
+def test_what_is_owed_is_delivered_signed_in_order_and_within_the_window(system: Plant, endpoint: Endpoint) -> None:
     endpoint.slow_s = 0.01
-    registry = plant.hire()
-    owe_all(plant, orders=20, notices=3)
-    check_all_told(plant, endpoint, 20, 3)
-    assert 1 < endpoint.most_at_once <= plant.settings.window
+    registry = system.hire()
+    owe_all(system, orders=20, notices=3)
+    check_all_told(system, endpoint, 20, 3)
+    assert 1 < endpoint.most_at_once <= system.settings.window
     assert len(endpoint.calls) == 60
     labels = {"endpoint": NAME, "outcome": "done"}
     assert registry.get_sample_value("crossdock_calls_total", labels) == 60
@@ -188,32 +188,32 @@ def test_what_is_owed_is_delivered_signed_in_order_and_within_the_window(plant: 
     assert registry.get_sample_value("crossdock_call_seconds_count", {"endpoint": NAME}) == sum(counted)
 
 
-def test_what_the_endpoint_refuses_is_told_and_the_next_goes_on(plant: Plant, endpoint: Endpoint) -> None:
+def test_what_the_endpoint_refuses_is_told_and_the_next_goes_on(system: Plant, endpoint: Endpoint) -> None:
     endpoint.respond = lambda request: Answer(422, {"reason": "no"}) if request.key.endswith("/0") else Answer(200)
-    plant.hire()
-    owe_all(plant, orders=3, notices=2)
-    status = plant.wait_until_settled(6)
+    system.hire()
+    owe_all(system, orders=3, notices=2)
+    status = system.wait_until_settled(6)
     assert (status.done, status.refused) == (3, 3)
-    assert {s.answer for s in plant.settled() if s.outcome == "refused"} == {"no"}
+    assert {s.answer for s in system.settled() if s.outcome == "refused"} == {"no"}
 
 
-def test_an_endpoint_that_was_down_gets_its_queue_when_it_returns(plant: Plant, endpoint: Endpoint) -> None:
+def test_an_endpoint_that_was_down_gets_its_queue_when_it_returns(system: Plant, endpoint: Endpoint) -> None:
     endpoint.is_down = True
-    plant.hire()
-    owe_all(plant, orders=30, notices=2)
+    system.hire()
+    owe_all(system, orders=30, notices=2)
     until = time.monotonic() + 10
-    while (status := plant.status()) is None or status.circuit == "closed":
+    while (status := system.status()) is None or status.circuit == "closed":
         assert time.monotonic() < until
         time.sleep(0.01)
     assert status.last_error == "503 down for maintenance"
     time.sleep(0.5)
     calls_while_down = len(endpoint.calls)
     endpoint.is_down = False
-    check_all_told(plant, endpoint, 30, 2)
+    check_all_told(system, endpoint, 30, 2)
     assert calls_while_down < 30
 
 
-def test_lost_replies_and_slow_answers_repeat_nothing(plant: Plant, endpoint: Endpoint) -> None:
+def test_lost_replies_and_slow_answers_repeat_nothing(system: Plant, endpoint: Endpoint) -> None:
     seen: set[str] = set()
     lock = threading.Lock()
 
@@ -226,62 +226,62 @@ def test_lost_replies_and_slow_answers_repeat_nothing(plant: Plant, endpoint: En
         return is_first and request.key.endswith("/0")
 
     endpoint.lose = lose_first
-    plant.hire()
-    owe_all(plant, orders=4, notices=3)
-    check_all_told(plant, endpoint, 4, 3)
+    system.hire()
+    owe_all(system, orders=4, notices=3)
+    check_all_told(system, endpoint, 4, 3)
     assert len(endpoint.calls) == 4 * 3 + 4 * 2
 
 
 def test_agents_that_are_stopped_and_begun_again_lose_nothing_and_repeat_only_what_the_key_absorbs(
-    plant: Plant, endpoint: Endpoint
+    system: Plant, endpoint: Endpoint
 ) -> None:
     endpoint.slow_s = 0.02
-    plant.hire()
-    owe_all(plant, orders=20, notices=3)
+    system.hire()
+    owe_all(system, orders=20, notices=3)
     for _ in range(5):
         time.sleep(0.1)
-        plant.dismiss()
-        plant.hire()
-    check_all_told(plant, endpoint, 20, 3)
+        system.dismiss()
+        system.hire()
+    check_all_told(system, endpoint, 20, 3)
 
 
-def test_agents_that_were_away_go_on_with_what_is_still_leased(plant: Plant, endpoint: Endpoint) -> None:
-    owe_all(plant, orders=3, notices=1)
+def test_agents_that_were_away_go_on_with_what_is_still_leased(system: Plant, endpoint: Endpoint) -> None:
+    owe_all(system, orders=3, notices=1)
     until = time.monotonic() + 5
-    while (status := plant.status()) is None or status.in_flight < 3:
+    while (status := system.status()) is None or status.in_flight < 3:
         assert time.monotonic() < until
         time.sleep(0.01)
-    plant.hire()
-    check_all_told(plant, endpoint, 3, 1)
-    plant.dismiss()
+    system.hire()
+    check_all_told(system, endpoint, 3, 1)
+    system.dismiss()
     calls = len(endpoint.calls)
-    plant.hire()
-    plant.owe("web:W0", 1)
-    plant.wait_until_settled(4)
+    system.hire()
+    system.owe("web:W0", 1)
+    system.wait_until_settled(4)
     assert len(endpoint.calls) == calls + 1, "what is answered is not made again"
 
 
-def test_an_endpoint_nobody_serves_is_told_of(plant: Plant) -> None:
-    plant.hire({"another": plant.settings})
-    owe_all(plant, orders=1, notices=1)
+def test_an_endpoint_nobody_serves_is_told_of(system: Plant) -> None:
+    system.hire({"another": system.settings})
+    owe_all(system, orders=1, notices=1)
     until = time.monotonic() + 5
-    while (status := plant.status()) is None or status.circuit == "closed":
+    while (status := system.status()) is None or status.circuit == "closed":
         assert time.monotonic() < until
         time.sleep(0.01)
     assert status.last_error == "there is no [endpoint.portal] in the settings"
 
 
-def test_agents_wait_for_a_log_that_cannot_take_their_answers(plant: Plant, endpoint: Endpoint) -> None:
-    append, failures = plant.log.append, iter([True, True])
+def test_agents_wait_for_a_log_that_cannot_take_their_answers(system: Plant, endpoint: Endpoint) -> None:
+    append, failures = system.log.append, iter([True, True])
 
     def stubborn(records: list[Outgoing]) -> list[int]:
-        if threading.current_thread() not in (threading.main_thread(), *plant._threads) and next(failures, False):
+        if threading.current_thread() not in (threading.main_thread(), *system._threads) and next(failures, False):
             raise Unavailable("not now")
         return append(records)
 
-    plant.log.append = stubborn  # type: ignore[assignment,method-assign]
-    plant.hire()
-    owe_all(plant, orders=1, notices=1)
-    check_all_told(plant, endpoint, 1, 1)
+    system.log.append = stubborn  # type: ignore[assignment,method-assign]
+    system.hire()
+    owe_all(system, orders=1, notices=1)
+    check_all_told(system, endpoint, 1, 1)
     assert len(endpoint.calls) == 1
     assert next(failures, None) is None

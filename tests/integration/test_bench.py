@@ -11,7 +11,7 @@ import pytest
 
 from infra.bench import bench_fold, bench_reserve
 from infra.bench import traffic as bench_traffic
-from infra.bench.fold import Bench
+from infra.bench.fold import FoldRig
 from streams.engine.partition import Limits
 
 _CODE = (type, types.ModuleType, types.FunctionType, types.CodeType)
@@ -35,7 +35,7 @@ def _held(*roots: Any) -> int:
 def test_what_the_fold_holds_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times the events, each order with an id of its own: worker, log and traffic hold no more than before."""
     monkeypatch.setattr(bench_traffic, "OPEN_LINES", 20)
-    bench = Bench(tmp_path, 10, seed=1, limits=Limits(cache_rows=32))
+    bench = FoldRig(tmp_path, 10, seed=1, limits=Limits(cache_rows=32))
     bench.log.append(bench.outgoing(bench.traffic.masters()))
     held = []
     for _ in range(24):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra.bench.peers import jobs
-from infra.bench.peers.plan import Bench, Plan
+from infra.bench.peers.plan import MeasurementPlan, PeersBench
 from infra.bench.peers.report import chart, markdown
-from infra.bench.peers.traffic import Sums, Warehouse
+from infra.bench.peers.traffic import Sums, WarehouseTraffic
 
 OURS = [engine for engine in jobs.ENGINES if engine.name in ("ceiling", "crossdock")]
 
@@ -25,7 +25,7 @@ def result(engine: str, rate: float, wrong: str = "") -> dict[str, object]:
 
 def test_the_load_is_the_same_again() -> None:
     """From one seed come the same messages, and each day's nets and units are never below what was promised."""
-    first, second = (Warehouse(50, 7, is_keyed=False) for _ in range(2))
+    first, second = (WarehouseTraffic(50, 7, is_keyed=False) for _ in range(2))
     assert list(first.messages(3_000)) == list(second.messages(3_000))
     assert all(site.usable >= 0 and site.staged >= 0 and site.atp(first.today) >= 0 for site in first.expected.values())
     sums = Sums(10, 7)
@@ -44,7 +44,7 @@ def test_the_report_compares_medians_and_leaves_out_wrong_runs() -> None:
 
 
 def test_slow_engines_get_fewer_events() -> None:
-    plan = Plan(repeats=2)
+    plan = MeasurementPlan(repeats=2)
     runs = plan.throughput()
     assert len(runs) == 2 * 2 * 2 * len([engine for engine in jobs.ENGINES if "throughput" in engine.measures])
     assert {run.events for run in runs if run.engine.name == "faust" and run.workload == "a"} == {105_000}
@@ -54,10 +54,10 @@ def test_slow_engines_get_fewer_events() -> None:
 @pytest.mark.kafka
 def test_small_runs_are_exact(tmp_path: Path) -> None:
     """crossdock on both workloads, and the bare loop; done again, nothing is left to do."""
-    plan = Plan(workloads=("a",), measures=("throughput",), keys=(200,), engines=OURS, events=2_000, repeats=1)
+    plan = MeasurementPlan(workloads=("a",), measures=("throughput",), keys=(200,), engines=OURS, events=2_000, repeats=1)
     plans = [plan, replace(plan, workloads=("b",), engines=[engine for engine in OURS if engine.name == "crossdock"])]
     for one in plans:
-        bench = Bench(one, tmp_path)
+        bench = PeersBench(one, tmp_path)
         bench.run(lambda what, behind, total: None)
         assert bench.failed == [] and bench.left() == []
     found = {(r["engine"], r["workload"]): r for r in bench.results()}

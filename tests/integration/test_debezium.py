@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.erp.database import TABLES, connected
 from infra.erp.extract import extract
-from infra.erp.load import Load, ask_snapshot
+from infra.erp.load import ErpLoad, ask_snapshot
 from infra.erp.seed import NotEmpty, seed
 from schemas.codec import Codec
 from schemas.topics import RAW_ERP
@@ -86,9 +86,9 @@ def folding(log: KafkaLog, settings: Settings) -> Iterator[tuple[Worker, TableVi
 
 
 @contextmanager
-def at_work(url: str) -> Iterator[Load]:
+def at_work(url: str) -> Iterator[ErpLoad]:
     """The ERP's people, until the end of the block."""
-    people = Load(url, seed=1, rate=25, seconds=40)
+    people = ErpLoad(url, seed=1, rate=25, seconds=40)
     working = Thread(target=people.run)
     working.start()
     try:
@@ -146,7 +146,7 @@ def shown(compared: Reconciliation) -> str:
     return f"{dict(columns)} differ, like {example}; not compared: {compared.not_compared}"
 
 
-def require_a_day(people: Load, compared: Reconciliation) -> None:
+def require_a_day(people: ErpLoad, compared: Reconciliation) -> None:
     """It was worth comparing: all kinds of work were done, and all tables were compared."""
     assert {"place_order", "receive", "renumber_item", "drop_line", "import_prices", "think_long"} <= set(people.report.committed)
     assert people.report.rolled_back["change_mind"] > 0

@@ -17,7 +17,7 @@ from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded.files import FORMAT_KEY, Files
 from streams.engine.embedded.log import CannotOpen, EmbeddedLog
-from streams.engine.log import Fenced, Member, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
+from streams.engine.log import Fenced, GroupMembership, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
 from streams.engine.scans import scan_keys, scan_values
 
 ROOT = Path(__file__).parents[2]
@@ -343,7 +343,7 @@ def test_trimming_looks_for_what_to_delete_without_the_write_lock(log: EmbeddedL
     """Who writes waits for the write alone; a group that joins meanwhile loses nothing."""
     log.create([topic("delete", retention_ms=100)])
     log.append([record(timestamp_ms=0) for _ in range(10)])
-    joined: list[Member] = []
+    joined: list[GroupMembership] = []
 
     def looked(*args: object) -> Iterator[bytes]:
         with ThreadPoolExecutor(1) as pool:  # another thread can have the lock

@@ -13,7 +13,7 @@ from schemas.topics import PROMISE_INBOX
 from streams.commands.file_ingest import ingest_file
 from streams.engine.fates import NAMESPACE, EngineTables
 from streams.engine.log import StoreId, Unavailable
-from streams.engine.memory.log import NO_FAULTS, Crash, Faults, MemoryLog
+from streams.engine.memory.log import NO_FAULTS, Crash, LogFaults, MemoryLog
 from streams.engine.table import FoldTables, Journal
 from streams.engine.worker import Worker
 from streams.queries.reconcile import reconcile
@@ -24,7 +24,9 @@ from streams.settings.settings import Settings, load
 from tests.support.erp_driver import CAPTURE, FINAL
 
 NOW_MS = 1_795_500_000_000
-TROUBLE = Faults(before_commit=0.1, after_commit=0.1, unavailable=0.1, reassign=0.05, small_batch=0.2, delay=0.2, interleave=True)
+TROUBLE = LogFaults(
+    before_commit=0.1, after_commit=0.1, unavailable=0.1, reassign=0.05, small_batch=0.2, delay=0.2, interleave=True
+)
 ERP_SITES = ("EU1", "DC2")
 
 
@@ -68,7 +70,7 @@ def _stepped(worker: Worker) -> bool:
 
 
 @pytest.mark.parametrize("faults", [NO_FAULTS, TROUBLE], ids=["undisturbed", "killed again and again"])
-def test_the_whole_capture(given: Settings, faults: Faults) -> None:
+def test_the_whole_capture(given: Settings, faults: LogFaults) -> None:
     """Tables, open supply and the stock of sites the ERP owns are the database's; nothing is refused, and nothing waits but what
     the database says of items that it does not have.
     """

@@ -24,7 +24,7 @@ from schemas import topics
 from schemas.deliveries import DeliveryTick, ObligationRaised, ObligationSettled
 from schemas.obligations import NotifyStatus, to_json
 from streams.agents.dispatch_run import GRACE_S
-from streams.agents.faust_app import COMMIT_S, ActApp
+from streams.agents.faust_app import COMMIT_S, FaustApp
 from streams.agents.faust_host import FaustHost, Timer
 from streams.engine.kafka.log import KafkaLog
 from streams.engine.log import Fenced, Outgoing, TopicPartition, Unavailable
@@ -151,21 +151,21 @@ def emptied(broker: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def plant(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def system(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     emptied(broker)
-    plant = Plant(broker, tmp_path_factory.mktemp("faust"))
-    yield plant
-    plant.close()
+    system = Plant(broker, tmp_path_factory.mktemp("faust"))
+    yield system
+    system.close()
 
 
 class Process:
     """A process of agents; `ticks` counts how often its timer ran."""
 
-    def __init__(self, plant: Plant) -> None:
-        directory = plant.directory / f"act{next(_names)}"
-        program = [sys.executable, "-m", "tests.support.faust_agents", plant.broker, str(directory), plant.endpoint.url]
+    def __init__(self, system: Plant) -> None:
+        directory = system.directory / f"act{next(_names)}"
+        program = [sys.executable, "-m", "tests.support.faust_agents", system.broker, str(directory), system.endpoint.url]
         self.process = subprocess.Popen(
-            [*program, plant.group], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*program, system.group], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.said: list[str] = []
         self.errors: list[str] = []
@@ -204,8 +204,8 @@ class Process:
 
 
 @contextmanager
-def processes(plant: Plant, count: int) -> Iterator[list[Process]]:
-    made = [Process(plant) for _ in range(count)]
+def processes(system: Plant, count: int) -> Iterator[list[Process]]:
+    made = [Process(system) for _ in range(count)]
     try:
         yield made
     finally:
@@ -217,59 +217,59 @@ def processes(plant: Plant, count: int) -> Iterator[list[Process]]:
                 pipe.close()
 
 
-def test_killed_agents_lose_nothing_and_their_timers_go_on_elsewhere(plant: Plant) -> None:
+def test_killed_agents_lose_nothing_and_their_timers_go_on_elsewhere(system: Plant) -> None:
     """kill -9 in the middle of calls, one process after the other; the last one does what is left."""
-    plant.endpoint.slow_s = 0.1
-    with processes(plant, 2) as both:
+    system.endpoint.slow_s = 0.1
+    with processes(system, 2) as both:
         wait(lambda: any(one.ticks for one in both), 60)
-        owed = plant.owe(orders=24, notices=4)
-        wait(lambda: plant.done(owed) > 10, 60)
+        owed = system.owe(orders=24, notices=4)
+        wait(lambda: system.done(owed) > 10, 60)
         leader, other = sorted(both, key=lambda one: -one.ticks)
         leader.kill()
-        assert plant.done(owed) < len(owed)
-        plant.check_all_told(owed)
+        assert system.done(owed) < len(owed)
+        system.check_all_told(owed)
         wait(lambda: other.ticks > 0, 60)
         other.end()
 
 
-def test_what_the_dead_had_in_hand_is_made_again_before_its_lease_runs_out(plant: Plant) -> None:
+def test_what_the_dead_had_in_hand_is_made_again_before_its_lease_runs_out(system: Plant) -> None:
     """Whoever gets a partition looks back at what is leased and not answered: the attempts stay the first ones."""
-    plant.endpoint.slow_s = 6.0
-    with processes(plant, 1) as (first,):
-        owed = plant.owe(orders=6, notices=2, endpoints=["patient"])
-        wait(lambda: plant.endpoint.at_once == 6, 60)
+    system.endpoint.slow_s = 6.0
+    with processes(system, 1) as (first,):
+        owed = system.owe(orders=6, notices=2, endpoints=["patient"])
+        wait(lambda: system.endpoint.at_once == 6, 60)
         time.sleep(2 * COMMIT_S)  # for Faust they are done with
         first.kill()
-    assert plant.done(owed) == 0
-    plant.endpoint.slow_s = 0.0
-    with processes(plant, 1) as (second,):
-        settled = plant.check_all_told(owed)
+    assert system.done(owed) == 0
+    system.endpoint.slow_s = 0.0
+    with processes(system, 1) as (second,):
+        settled = system.check_all_told(owed)
         second.end()
     assert {event.attempts for event in settled} == {1}
 
 
-def test_stopped_past_their_session_and_continued_they_repeat_nothing_and_work_on(plant: Plant) -> None:
+def test_stopped_past_their_session_and_continued_they_repeat_nothing_and_work_on(system: Plant) -> None:
     """SIGSTOP is a long pause of the machine: another has the partitions meanwhile, and the zombie finds its place again."""
-    plant.endpoint.slow_s = 0.1
-    with processes(plant, 1) as (zombie,):
-        owed = plant.owe(orders=16, notices=3)
-        wait(lambda: plant.done(owed) > 5, 60)
+    system.endpoint.slow_s = 0.1
+    with processes(system, 1) as (zombie,):
+        owed = system.owe(orders=16, notices=3)
+        wait(lambda: system.done(owed) > 5, 60)
         zombie.signal(signal.SIGSTOP)
-        with processes(plant, 1) as (other,):
-            plant.check_all_told(owed)
-            more = plant.owe(orders=16, notices=3)
+        with processes(system, 1) as (other,):
+            system.check_all_told(owed)
+            more = system.owe(orders=16, notices=3)
             zombie.signal(signal.SIGCONT)
-            plant.check_all_told(more)
+            system.check_all_told(more)
             other.end()
-        plant.check_all_told(plant.owe(orders=16, notices=1))
+        system.check_all_told(system.owe(orders=16, notices=1))
         zombie.end()
 
 
 class Hosted:
     """Hosts of agents in this process; for each, how often its timer ran (`ticks`), and its crontab (`chimes`)."""
 
-    def __init__(self, plant: Plant, apps: list[ActApp]) -> None:
-        self.plant = plant
+    def __init__(self, system: Plant, apps: list[FaustApp]) -> None:
+        self.plant = system
         self.apps = apps
         self.halted: list[str] = []
         self.ticks: Counter[int] = Counter()
@@ -278,7 +278,7 @@ class Hosted:
         self.registries: list[CollectorRegistry] = []
 
     def hire(self, tick: Any = None) -> FaustHost:
-        plant, n = self.plant, len(self.hosts)
+        system, n = self.plant, len(self.hosts)
 
         def count() -> None:
             self.ticks[n] += 1
@@ -289,7 +289,7 @@ class Hosted:
             Timer("tick", 0.2, count),
             Timer("chime", 60, lambda: self.chimes.update([n]), at="* * * * * */1", timezone="America/Chicago"),
         ]
-        made, registry = host(plant.log, settings(plant.broker), plant.endpoint.url, plant.group, self.halted.append, timers)
+        made, registry = host(system.log, settings(system.broker), system.endpoint.url, system.group, self.halted.append, timers)
         made.start()
         self.hosts.append(made)
         self.registries.append(registry)
@@ -302,29 +302,29 @@ class Hosted:
 
 
 @pytest.fixture
-def apps(monkeypatch: pytest.MonkeyPatch) -> list[ActApp]:
+def apps(monkeypatch: pytest.MonkeyPatch) -> list[FaustApp]:
     """The Faust apps, as they are begun."""
-    begun: list[ActApp] = []
+    begun: list[FaustApp] = []
 
-    def noted(self: ActApp, *args: Any) -> None:
+    def noted(self: FaustApp, *args: Any) -> None:
         original(self, *args)
         begun.append(self)
 
-    original: Any = ActApp.__init__
-    monkeypatch.setattr(ActApp, "__init__", noted)
+    original: Any = FaustApp.__init__
+    monkeypatch.setattr(FaustApp, "__init__", noted)
     return begun
 
 
 @pytest.fixture
-def hosted(plant: Plant, apps: list[ActApp]) -> Iterator[Hosted]:
-    plant.endpoint.slow_s = 0.0
-    hosted = Hosted(plant, apps)
+def hosted(system: Plant, apps: list[FaustApp]) -> Iterator[Hosted]:
+    system.endpoint.slow_s = 0.0
+    hosted = Hosted(system, apps)
     yield hosted
     for one in hosted.hosts:
         one.stop()
 
 
-def test_a_consumer_that_stops_delivering_is_found_and_replaced(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+def test_a_consumer_that_stops_delivering_is_found_and_replaced(system: Plant, hosted: Hosted, apps: list[FaustApp]) -> None:
     """Faust's known way to fail: a member in good standing that asks for records and gets none."""
 
     async def fetch_nothing(consumer: Any, *_: Any, **__: Any) -> dict[Any, Any]:
@@ -333,48 +333,50 @@ def test_a_consumer_that_stops_delivering_is_found_and_replaced(plant: Plant, ho
         return {}
 
     hosted.hire()
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
     (app,) = apps
     time.sleep(GRACE_S + 1)  # the look at earlier dispatches, which every life begins with, would find these too
     app.consumer._thread._fetch_records = fetch_nothing  # type: ignore[attr-defined]
     time.sleep(2)  # for a fetch under way to end
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
     assert hosted.lives(0) == 2
     assert not hosted.halted
 
 
-def test_a_crash_of_faust_begins_a_new_life_and_calls_in_flight_go_on(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
-    plant.endpoint.slow_s = 0.5
+def test_a_crash_of_faust_begins_a_new_life_and_calls_in_flight_go_on(
+    system: Plant, hosted: Hosted, apps: list[FaustApp]
+) -> None:
+    system.endpoint.slow_s = 0.5
     hosted.hire()
-    owed = plant.owe(orders=4, notices=2, endpoints=["patient"])
-    wait(lambda: plant.endpoint.at_once > 0, 60)
+    owed = system.owe(orders=4, notices=2, endpoints=["patient"])
+    wait(lambda: system.endpoint.at_once > 0, 60)
     (app,) = apps
     crash = app.crash(RuntimeError("as if its producer had failed"))
     app.loop.call_soon_threadsafe(lambda: app.add_future(crash))
-    settled = plant.check_all_told(owed)
+    settled = system.check_all_told(owed)
     assert {event.attempts for event in settled} == {1}
-    assert len([call for call in plant.endpoint.calls if call.key in owed]) == len(owed)
+    assert len([call for call in system.endpoint.calls if call.key in owed]) == len(owed)
     wait(lambda: hosted.lives(0) == 2, 60)
     assert not hosted.halted
 
 
-def test_an_event_loop_that_hung_finds_its_place_again(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+def test_an_event_loop_that_hung_finds_its_place_again(system: Plant, hosted: Hosted, apps: list[FaustApp]) -> None:
     """Its client goes on saying that all is well, from a thread of its own: that it asks for nothing gives it away."""
     hosted.hire()
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
     hangs = threading.Event()
     apps[0].loop.call_soon_threadsafe(hangs.wait)
     try:
         hosted.hire()
-        plant.check_all_told(plant.owe(orders=8, notices=1))
+        system.check_all_told(system.owe(orders=8, notices=1))
         wait(lambda: hosted.ticks[1] > 0, 60)
     finally:
         hangs.set()
     hosted.hosts[1].stop()
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
 
 
-def test_a_spare_that_had_nothing_to_do_for_long_takes_over(plant: Plant, hosted: Hosted, apps: list[ActApp]) -> None:
+def test_a_spare_that_had_nothing_to_do_for_long_takes_over(system: Plant, hosted: Hosted, apps: list[FaustApp]) -> None:
     """aiokafka sends a member without partitions away for its idleness, for good. One process ticks."""
     for _ in range(topics.DISPATCH.partitions + 1):
         hosted.hire()
@@ -387,17 +389,17 @@ def test_a_spare_that_had_nothing_to_do_for_long_takes_over(plant: Plant, hosted
     for n, one in enumerate(hosted.hosts):
         if n != spare:
             one.stop()
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
     assert hosted.lives(spare) == 1
 
 
 def test_what_is_undone_is_not_acted_on_what_is_garbled_is_passed_over_and_any_compression_is_read(
-    plant: Plant, hosted: Hosted
+    system: Plant, hosted: Hosted
 ) -> None:
     """A dispatch in a transaction that was aborted was never made. Nobody answers here: no fold knows of these."""
     hosted.hire()
-    plant.check_all_told(plant.owe(orders=8, notices=1))
-    undone = Producer({"bootstrap.servers": plant.broker, "transactional.id": fresh("undone")})
+    system.check_all_told(system.owe(orders=8, notices=1))
+    undone = Producer({"bootstrap.servers": system.broker, "transactional.id": fresh("undone")})
     undone.init_transactions()
     undone.begin_transaction()
     sent = record_of(dispatch("undone", "portal1"))
@@ -407,16 +409,16 @@ def test_what_is_undone_is_not_acted_on_what_is_garbled_is_passed_over_and_any_c
     undone.abort_transaction()
     kinds = ["none", "gzip", "snappy", "lz4", "zstd"]
     for kind in kinds:
-        producer = Producer({"bootstrap.servers": plant.broker, "compression.type": kind})
+        producer = Producer({"bootstrap.servers": system.broker, "compression.type": kind})
         made = record_of(dispatch(f"made-{kind}" + "x" * 500, "portal1"))
         producer.produce(made.topic, b"not one of ours" * 50, made.key, made.partition)
         producer.produce(made.topic, made.value, made.key, made.partition)
         producer.flush()
-    wait(lambda: len([r for r in plant.endpoint.calls if r.key.startswith("made-")]) == len(kinds), 60)
-    assert "undone" not in {request.key for request in plant.endpoint.calls}
+    wait(lambda: len([r for r in system.endpoint.calls if r.key.startswith("made-")]) == len(kinds), 60)
+    assert "undone" not in {request.key for request in system.endpoint.calls}
 
 
-def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(plant: Plant, hosted: Hosted) -> None:
+def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(system: Plant, hosted: Hosted) -> None:
     """A log that cannot serve is waited for; a defect is told as long as it lasts, and the timer tried again."""
     failures: list[Exception] = [Unavailable("not now"), ValueError("a defect")]
 
@@ -429,7 +431,7 @@ def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(plant: Plant, hosted
     keeper = hosted.hire(fail)._keeper
     wait(lambda: "timer tick" in keeper.down(), 60)
     assert keeper.down()["timer tick"] == "ValueError: a defect"
-    plant.check_all_told(plant.owe(orders=8, notices=1))
+    system.check_all_told(system.owe(orders=8, notices=1))
     assert "timer tick" in keeper.down()
     failures.clear()
     wait(lambda: not keeper.down(), 60)
@@ -437,23 +439,23 @@ def test_a_timer_that_fails_is_told_of_and_the_agents_go_on(plant: Plant, hosted
     assert hosted.lives(0) == 1
 
 
-def test_a_broker_that_goes_and_comes_back_takes_nothing_with_it(tmp_path: Path, apps: list[ActApp]) -> None:
+def test_a_broker_that_goes_and_comes_back_takes_nothing_with_it(tmp_path: Path, apps: list[FaustApp]) -> None:
     directory = tmp_path / "broker"
     start, stop = [SCRIPTS / "start.sh", directory], [SCRIPTS / "stop.sh", directory]
     began = subprocess.run(start, capture_output=True, text=True, check=True, timeout=120)
     try:
-        plant = Plant(began.stdout.strip(), tmp_path)
-        hosted = Hosted(plant, apps)
-        plant.endpoint.slow_s = 0.1
+        system = Plant(began.stdout.strip(), tmp_path)
+        hosted = Hosted(system, apps)
+        system.endpoint.slow_s = 0.1
         hosted.hire()
-        owed = plant.owe(orders=24, notices=4)
-        wait(lambda: plant.done(owed) > 5, 60)
+        owed = system.owe(orders=24, notices=4)
+        wait(lambda: system.done(owed) > 5, 60)
         subprocess.run(stop, capture_output=True, check=True, timeout=60)
         time.sleep(4)
         subprocess.run(start, capture_output=True, check=True, timeout=120)
-        plant.check_all_told(owed | plant.owe(orders=8, notices=2), 120)
+        system.check_all_told(owed | system.owe(orders=8, notices=2), 120)
         assert not hosted.halted
         hosted.hosts[0].stop()
-        plant.close()
+        system.close()
     finally:
         subprocess.run(stop, capture_output=True, check=False, timeout=60)

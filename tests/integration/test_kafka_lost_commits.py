@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from schemas.records import Record
 from streams.engine.kafka.log import KafkaLog
-from streams.engine.log import Member, StoreId, Transaction, Unavailable
+from streams.engine.log import GroupMembership, StoreId, Transaction, Unavailable
 from tests.support.kafka_worker import settings
 from tests.support.log_harness import Owned, alone, at, everything, fresh, member_of, numbered, topic, until
 
@@ -96,13 +96,13 @@ class Changelog:
         future.result(10)
 
 
-def polled(member: Member, owned: Owned, wanted: set[int]) -> bool:
+def polled(member: GroupMembership, owned: Owned, wanted: set[int]) -> bool:
     with suppress(Unavailable):
         member.poll(10, 0.1)
     return {partition.partition for partition in owned.partitions} >= wanted
 
 
-def work_on(log: KafkaLog, changelog: Changelog, wanted: set[int]) -> tuple[Member, Owned]:
+def work_on(log: KafkaLog, changelog: Changelog, wanted: set[int]) -> tuple[GroupMembership, Owned]:
     member, owned = member_of(log, changelog.group, changelog.topic)
     until(lambda: polled(member, owned, wanted))
     return member, owned

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from schemas.topics import Topic
-from streams.engine.kafka.commits import Anchor
+from streams.engine.kafka.commits import CommitAnchor
 from streams.engine.kafka.log import KafkaLog
 from streams.engine.kafka.store import KafkaStore, Lease, Row, open_store, row_prefix
 from streams.engine.kafka.topics import KafkaTopics
-from streams.engine.log import Kept, Member, ReadableLog, StoreId, Transaction, Unavailable
+from streams.engine.log import GroupMembership, LocalProgress, ReadableLog, StoreId, Transaction, Unavailable
 from tests.support.kafka_worker import settings
 from tests.support.log_harness import alone, fresh, member_of, settle, topic, until
 
@@ -53,7 +53,7 @@ class Group:
     def keep(self, log: KafkaLog) -> None:
         log.keep(self.name, [self.name], [self.topic.name])
 
-    def write(self, member: Member, count: int, *, each: int = 10) -> None:
+    def write(self, member: GroupMembership, count: int, *, each: int = 10) -> None:
         """So many new rows, in commits of a few."""
         numbers = range(len(self.rows), len(self.rows) + count)
         for first in range(0, count, each):
@@ -71,7 +71,7 @@ class Group:
         except Unavailable:
             return None
 
-    def kept(self, log: ReadableLog) -> Kept:
+    def kept(self, log: ReadableLog) -> LocalProgress:
         (kept,) = log.kept()
         return kept
 
@@ -232,10 +232,10 @@ def test_a_damaged_standby_is_made_again(
     assert group.kept(two).remade == 1
 
 
-def other_history(store: KafkaStore) -> Anchor:
+def other_history(store: KafkaStore) -> CommitAnchor:
     """The last record in a store, as if it had been another one."""
     assert store.anchor is not None
-    return Anchor(store.anchor.offset, bytes(16))
+    return CommitAnchor(store.anchor.offset, bytes(16))
 
 
 def test_a_store_that_fails_while_it_is_followed_is_made_again(machine: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from streams.engine.kafka import member as kafka_member
 from streams.engine.kafka.clients import MAX_RECORD_BYTES, KafkaSettings
 from streams.engine.kafka.log import KafkaLog
 from streams.engine.kafka.store import KafkaStore
-from streams.engine.log import Fenced, Member, Outgoing, StoreId, Transaction, Unavailable
+from streams.engine.log import Fenced, GroupMembership, Outgoing, StoreId, Transaction, Unavailable
 from tests.support.kafka_worker import settings
 from tests.support.log_harness import alone, at, everything, fresh, member_of, numbered, settle, take, topic, until, values
 
@@ -182,15 +182,15 @@ def test_a_store_that_fails_while_it_is_restored_is_made_again(log: KafkaLog, mo
         applying(store, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(KafkaStore, "apply", apply)
-    shelf = log._shelf(group, {t.name: 1})
-    shelf.take(0, "followed").store.wipe()
+    stores = log._shelf(group, {t.name: 1})
+    stores.take(0, "followed").store.wipe()
     member, owned = member_of(log, group, t)
     until(lambda: owned.partitions or polled(member))
     assert failed
     assert member.store(StoreId(group, 0)).get(b"a") == b"1"
 
 
-def polled(member: Member) -> bool:
+def polled(member: GroupMembership) -> bool:
     """Like a worker: it comes back after a failure."""
     with suppress(Unavailable):
         member.poll(10, 0.1)
@@ -337,7 +337,7 @@ def names_in(broker: str, group: str) -> set[str | None]:
     return {member.group_instance_id for member in found.members}
 
 
-def is_well(member: Member, seen: list[bytes | None]) -> bool:
+def is_well(member: GroupMembership, seen: list[bytes | None]) -> bool:
     try:
         seen += values(member.poll(10, 0.1))
     except Unavailable:

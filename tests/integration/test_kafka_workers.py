@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.chaos.points import INSIDE
 from schemas import topics
-from streams.engine.kafka.commits import Anchor
+from streams.engine.kafka.commits import CommitAnchor
 from streams.engine.kafka.log import KafkaLog
 from streams.engine.kafka.store import open_store, row_prefix
 from streams.engine.kafka.topics import KafkaTopics
@@ -132,6 +132,6 @@ def put_ahead(stores: list[Path], identity: str, by: int) -> None:
     for path in stores:
         store = open_store(path, identity)
         assert store.anchor is not None
-        anchor = Anchor(store.anchor.offset, bytes(16))
+        anchor = CommitAnchor(store.anchor.offset, bytes(16))
         store.apply([(row_prefix("promise") + b"never", b"was")], store.position + by, anchor=anchor)
         store.close()

@@ -25,7 +25,7 @@ from schemas.codec import Codec
 from schemas.inventory import Atp
 from schemas.topics import ATP
 from streams.cli import app
-from streams.cli.output import Failed, Mistake
+from streams.cli.output import CommandFailed, UserError
 from tests.support.any_events import instances
 from tests.support.registry import plain, reader_of
 
@@ -60,7 +60,7 @@ def pushed(registry: str) -> str:
 def crossdock(*arguments: str) -> tuple[dict[str, Any], BaseException | None]:
     """What a command prints as JSON, and how it ends."""
     result = RUNNER.invoke(app, ["schemas", *arguments, "--json"])
-    assert result.exception is None or isinstance(result.exception, Failed), result.exception
+    assert result.exception is None or isinstance(result.exception, CommandFailed), result.exception
     return json.loads(result.stdout), result.exception
 
 
@@ -74,7 +74,7 @@ def changed(version: int, edit: dict[str, Any]) -> CommittedSchema:
 def test_push_twice_then_check(registry: str) -> None:
     """Each schema gets our id; a second push finds all there; check agrees with both."""
     before, error = crossdock("check", "--registry", registry)
-    assert isinstance(error, Failed)
+    assert isinstance(error, CommandFailed)
     assert before["counts"] == {"new": len(catalog())}
     tried, error = crossdock("push", "--registry", registry, "--dry-run")
     assert (error, tried["counts"]) == (None, {"new": len(catalog())})
@@ -124,7 +124,7 @@ def test_ids_of_others_stop_a_push_before_it_changes_anything(pushed: str) -> No
 def test_a_lax_subject_is_found_and_mended(pushed: str) -> None:
     httpx.put(f"{pushed}/config/crossdock.Atp", json={"compatibility": "NONE"}).raise_for_status()
     found, error = crossdock("check", "--registry", pushed)
-    assert isinstance(error, Failed)
+    assert isinstance(error, CommandFailed)
     lax = [schema for schema in found["schemas"] if schema["result"] == "lax"]
     assert {schema["subject"] for schema in lax} == {"crossdock.Atp"}
     assert f"holds it to NONE, not {COMPATIBILITY}" in lax[0]["says"]
@@ -135,7 +135,7 @@ def test_a_lax_subject_is_found_and_mended(pushed: str) -> None:
 def test_what_is_no_registry_is_told(registry: str) -> None:
     for url in (registry.removesuffix("/apis/ccompat/v7"), f"{registry}/subjects"):
         result = RUNNER.invoke(app, ["schemas", "check", "--registry", url])
-        assert isinstance(result.exception, Mistake)
+        assert isinstance(result.exception, UserError)
         assert "Apicurio's is below /apis/ccompat/v7" in str(result.exception)
 
 

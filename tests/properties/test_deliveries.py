@@ -15,7 +15,7 @@ from schemas.errors import AlreadyApplied
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from tables.common.policy import EndpointPolicy
 from tables.deliveries.dispatcher import EXHAUSTED, given_up_fingerprint
-from tables.deliveries.state import Circuit, Stage
+from tables.deliveries.state import Circuit, ObligationState
 from tests.support.deliveries import ENDPOINT, Counter
 
 RAISE = st.tuples(st.just("raise"), st.integers(0, 4))
@@ -143,7 +143,7 @@ class World:
 
     def given_up(self) -> list[tuple[str, str]]:
         rows = self.counter.t.obligations.under(ENDPOINT)
-        return [(key[1], row.obligation_id) for key, row in rows if row.stage is Stage.EXHAUSTED]
+        return [(key[1], row.obligation_id) for key, row in rows if row.stage is ObligationState.EXHAUSTED]
 
     def retry(self, aggregate: str, name: str) -> None:
         header = self.counter.header("person")
@@ -155,7 +155,7 @@ class World:
         t = self.counter.t
         rows = dict(t.obligations.under(ENDPOINT))
         stages = Count(row.stage for row in rows.values())
-        in_flight = Count(key[1] for key, row in rows.items() if row.stage is Stage.IN_FLIGHT)
+        in_flight = Count(key[1] for key, row in rows.items() if row.stage is ObligationState.IN_FLIGHT)
         assert all(count == 1 for count in in_flight.values()), "two of an aggregate in flight"
         assert in_flight.total() <= self.policy.window
         names = [name for mine in self.raised.values() for name in mine]
@@ -171,19 +171,19 @@ class World:
         if names:
             self.check_counts(stages, in_flight.total(), len(rows))
 
-    def check_counts(self, stages: Count[Stage], in_flight: int, kept: int) -> None:
+    def check_counts(self, stages: Count[ObligationState], in_flight: int, kept: int) -> None:
         t, status = self.counter.t, self.counter.status()
         assert (status.waiting, status.in_flight) == (kept, in_flight)
-        assert status.exhausted == stages[Stage.EXHAUSTED]
+        assert status.exhausted == stages[ObligationState.EXHAUSTED]
         assert status.done + status.refused == len(self.raised_names()) - kept
         rows = dict(t.obligations.under(ENDPOINT))
         heads = {min(k for k in rows if k[1] == aggregate) for aggregate in {k[1] for k in rows}}
-        live = {key[2] for key in heads if rows[key].stage is not Stage.EXHAUSTED}
+        live = {key[2] for key in heads if rows[key].stage is not ObligationState.EXHAUSTED}
         assert {seq for (_, seq), _ in t.heads.under(ENDPOINT)} == live
-        ready = {key[2] for key in heads if rows[key].stage is Stage.QUEUED}
+        ready = {key[2] for key in heads if rows[key].stage is ObligationState.QUEUED}
         assert {seq for (_, seq), _ in t.ready.under(ENDPOINT)} == ready
         waits = {k[4] for k, _ in t.deadlines.under() if k[1] in ("lease", "retry")}
-        assert waits == {key[2] for key in heads if rows[key].stage in (Stage.IN_FLIGHT, Stage.RETRYING)}
+        assert waits == {key[2] for key in heads if rows[key].stage in (ObligationState.IN_FLIGHT, ObligationState.RETRYING)}
         if status.circuit == Circuit.CLOSED:
             assert not ready or in_flight == self.policy.window, "somebody could go"
         if status.circuit == Circuit.HALF_OPEN:

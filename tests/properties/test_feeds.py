@@ -14,12 +14,12 @@ from schemas.records import FeedPosition
 from schemas.topics import ROUTES, WMS
 from tables.common.table import in_memory
 from tables.operations import feed_sequence
-from tables.operations.feed_sequence import FeedTables, admit
+from tables.operations.feed_sequence import FeedLedgerTables, admit
 
 DUPLICATE: list[Any] = ["duplicate"]
 
 
-def hear(t: FeedTables, sequence: int, at_ms: int | None = None) -> list[Any]:
+def hear(t: FeedLedgerTables, sequence: int, at_ms: int | None = None) -> list[Any]:
     """The events of an admitted message, or `DUPLICATE`."""
     try:
         return list(admit(t, FeedPosition("wms", sequence, sequence * 10 if at_ms is None else at_ms)))
@@ -44,7 +44,7 @@ def test_each_sequence_is_admitted_exactly_once_and_gaps_end_empty(delivery: tup
     heard = list(unique)
     for sequence, place in repeated:
         heard.insert(place, sequence)
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     admitted: list[int] = []
     events: list[object] = []
     for sequence in heard:
@@ -69,7 +69,7 @@ def test_each_sequence_is_admitted_exactly_once_and_gaps_end_empty(delivery: tup
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=80))
 def test_gaps_and_counts_agree_with_a_set(heard: list[int]) -> None:
     """The ledger's gaps are exactly the numbers between the lowest and the highest that were not heard."""
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     for n, sequence in enumerate(heard):
         hear(t, sequence, at_ms=0)
         seen = set(heard[: n + 1])
@@ -83,7 +83,7 @@ def test_gaps_and_counts_agree_with_a_set(heard: list[int]) -> None:
 def test_memory_is_bounded_and_merging_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every second message lost the gaps stay at the limit, and a person is told."""
     monkeypatch.setattr(feed_sequence, "MAX_GAPS", 10)
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     notes = [e for s in range(0, 1000, 2) for e in hear(t, s) if isinstance(e, ExceptionNoted)]
     assert len(list(t.gaps.under("wms"))) == t.feeds[("wms",)].gaps == 10
     assert any("now counts as one" in note.sentence for note in notes)
@@ -93,7 +93,7 @@ def test_memory_is_bounded_and_merging_is_noted(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_gap_is_noted_in_words_and_cleared_when_its_last_message_comes() -> None:
     """The sentence names the missing numbers; filling a part does not clear it."""
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     assert hear(t, 1026) == []
     (note,) = hear(t, 1030)
     assert isinstance(note, ExceptionNoted)
@@ -108,7 +108,7 @@ def test_a_gap_is_noted_in_words_and_cleared_when_its_last_message_comes() -> No
 
 def test_a_source_that_was_reset_is_refused_and_told_what_to_do() -> None:
     """An old number on a message newer than all before is no repetition: dropping it would lose stock."""
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     for sequence in range(100, 105):
         hear(t, sequence)
     for sequence in (3, 102):
@@ -121,7 +121,7 @@ def test_a_source_that_was_reset_is_refused_and_told_what_to_do() -> None:
 
 def test_sources_are_kept_apart() -> None:
     """Two feeds with numberings of their own do not disturb each other."""
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     for source in ("wms", "wms:EU", "wm"):
         assert list(admit(t, FeedPosition(source, 5, 0))) == []
     for source in ("wms", "wms:EU", "wm"):
@@ -129,7 +129,7 @@ def test_sources_are_kept_apart() -> None:
             list(admit(t, FeedPosition(source, 5, 0)))
 
 
-def say(t: FeedTables, sequence: int, event_id: str, content: str = "c", at_ms: int = 0) -> str:
+def say(t: FeedLedgerTables, sequence: int, event_id: str, content: str = "c", at_ms: int = 0) -> str:
     """What becomes of a message."""
     try:
         found = [type(e).__name__ for e in admit(t, FeedPosition("wms", sequence, at_ms, event_id, content))]
@@ -140,7 +140,7 @@ def say(t: FeedTables, sequence: int, event_id: str, content: str = "c", at_ms: 
 
 def test_another_message_under_a_number_that_was_used_is_no_repetition() -> None:
     """Two warehouses that count alike lose nothing: each event is taken once, and a person told; a changed one is refused."""
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     assert [say(t, n, f"A-{n}") for n in (1, 2, 3)] == ["taken"] * 3
     assert say(t, 2, "B-2", at_ms=9) == "taken ExceptionNoted"
     assert [say(t, 2, "A-2"), say(t, 2, "B-2", at_ms=9)] == ["AlreadyApplied"] * 2
@@ -150,7 +150,7 @@ def test_another_message_under_a_number_that_was_used_is_no_repetition() -> None
 
 def test_what_messages_said_is_remembered_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_sequence, "REMEMBERED", 10)
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     for n in range(100):
         say(t, n, f"A-{n}")
     assert len(list(t.heard.under("wms"))) == 10

@@ -12,14 +12,14 @@ from typing import Any
 from hypothesis import Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
-from infra.simulation.observe import System
+from infra.simulation.observe import CommittedState
 from infra.simulation.system_under_test import all_flows, all_topics
 from schemas import topics
 from schemas.base import Tick
 from schemas.codec import Codec
-from streams.engine.fates import NAMESPACE, ONE, Fates
+from streams.engine.fates import NAMESPACE, ONE, InputFates
 from streams.engine.log import Outgoing, TopicPartition
-from streams.engine.memory.log import Faults, MemoryLog
+from streams.engine.memory.log import LogFaults, MemoryLog
 from streams.engine.partition import store_id
 from streams.engine.partitions import partition_of
 from streams.engine.table import EngineTable, Journal
@@ -109,7 +109,7 @@ class Run:
     """All flows over a log in memory, in one worker."""
 
     def __init__(self, batch: int) -> None:
-        self.log = MemoryLog(1, Faults(), lambda: NOW_MS)
+        self.log = MemoryLog(1, LogFaults(), lambda: NOW_MS)
         self.log.create(all_topics())
         self.flows = all_flows(POLICY, ORDERS)
         pace = Pace(max_batch=batch, min_batch=batch, poll_s=0.0)
@@ -159,20 +159,20 @@ class Run:
         for name, flow in flows.items():
             for n in range(self.log.partitions(name)):
                 at = TopicPartition(name, n)
-                rows = EngineTable[tuple[str], Fates](
-                    NAMESPACE + "fates", (str,), Fates, self.log.store(store_id(flow, at)), Journal()
+                rows = EngineTable[tuple[str], InputFates](
+                    NAMESPACE + "fates", (str,), InputFates, self.log.store(store_id(flow, at)), Journal()
                 )
-                fates = rows.get(ONE) or Fates()
+                fates = rows.get(ONE) or InputFates()
                 assert fates.inputs == self.log.bounds(at)[1], at
                 assert min(fates.applied, fates.duplicate, fates.ignored, fates.dead_lettered, fates.parked) >= 0, (at, fates)
 
     def letters(self) -> list[str]:
         """Why each dead letter is one."""
-        return [letter.reason for letter in System(self.log, CODEC, POLICY).records(topics.DEAD_LETTERS)]
+        return [letter.reason for letter in CommittedState(self.log, CODEC, POLICY).records(topics.DEAD_LETTERS)]
 
     def numbers(self, family: str) -> dict[str, Any]:
         """What is published of a family."""
-        system = System(self.log, CODEC, POLICY)
+        system = CommittedState(self.log, CODEC, POLICY)
         atp = {name: (row.promise_milli, row.atp_milli, row.sites, row.suspects) for name, row in system.atp().items()}
         orders = {name: (row.status, row.lines, row.holds, row.decision) for name, row in system.order_status().items()}
         return {name: row for name, row in {**atp, **orders}.items() if name.split(":")[-1].startswith(f"{family}-")}

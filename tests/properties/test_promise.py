@@ -17,8 +17,8 @@ from streams.queries.atp_quotes import Quotes
 from tables.common.calendars import day_at
 from tables.common.policy import ChannelPolicy, Policy
 from tables.inventory.atp_record import series
-from tables.inventory.demand_line import LineBook
-from tables.inventory.site_position import SiteBook, lowest
+from tables.inventory.demand_line import DemandLine
+from tables.inventory.site_position import SitePosition, lowest
 from tests.support.promises import NOON, Bench
 
 SITES = ("DC1", "DC2")
@@ -95,7 +95,7 @@ def check_sums(b: Bench) -> None:
                 days[(d.backorder_site, d.promised_day)] = days.get((d.backorder_site, d.promised_day), 0) + d.backordered_milli
         assert d.backordered_milli >= 0 and all(part.qty_milli > 0 for part in d.parts)
         if d.revision and d.refused is None:
-            line = LineBook("", 0, d)
+            line = DemandLine("", 0, d)
             assert line.allocated() + d.backordered_milli == max(0, d.wanted_milli - line.served())
     reserved = dict.fromkeys(SITES, 0)
     for _, r in b.t.reservations.under("SKU-1"):
@@ -225,7 +225,7 @@ def test_short_form_of_lookahead_equals_the_definition(actions: list[Any]) -> No
     today = day_at(NOON + b.minute * 60_000, "UTC")
     for past_due in (None, 3):
         for _, row in b.t.stock.under("SKU-1"):
-            assert lowest(SiteBook(row), today, past_due, 0) == series("lookahead", row, 0, today, past_due, 1)[0]
+            assert lowest(SitePosition(row), today, past_due, 0) == series("lookahead", row, 0, today, past_due, 1)[0]
 
 
 @st.composite

@@ -14,7 +14,7 @@ from schemas.inventory import DemandSubstituted
 from tables.common.policy import ChannelPolicy, Policy, SitePolicy
 from tables.inventory import allocation
 from tables.inventory.allocation import candidates, channel_room
-from tables.inventory.item_ledger import Book
+from tables.inventory.item_ledger import ItemLedger
 from tests.support.promises import Bench
 
 ORDERS = ("web:0", "web:1", "edi:2", "edi:3")
@@ -72,14 +72,14 @@ def perform(b: Bench, n: int, step: Any) -> None:
 
 def waits_in_vain(b: Bench) -> list[str]:
     """Orders that wait for units nobody else was promised and that they may have: a part, or the whole if they take no part."""
-    book = Book(b.policy, b.t, "SKU-1", Tick(**b.head(source="clock")))
+    ledger = ItemLedger(b.policy, b.t, "SKU-1", Tick(**b.head(source="clock")))
     found = []
     for (_, order_id, _), d in b.t.demands.under("SKU-1"):
         if d.backordered_milli:
-            sites = candidates(book, d.site, d.channel)
-            there = book.free(sites, 0)
+            sites = candidates(ledger, d.site, d.channel)
+            there = ledger.free(sites, 0)
             free = there.promise(sites)
-            room = channel_room(book, d.channel, sites, there)
+            room = channel_room(ledger, d.channel, sites, there)
             if min(free, free if room is None else room) >= (1 if d.allow_partial else d.backordered_milli):
                 found.append(order_id)
     return found

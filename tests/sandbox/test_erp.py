@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from infra.sandbox.erp import Erp, ErpOptions
+from infra.sandbox.erp import ErpOptions, SandboxErp
 from infra.sandbox.store import MemoryStore
 from tests.support.sandbox import DAY_MS, MASTER, NOW, as_erp_event, bill, order
 
 
-def an_erp(**options: Any) -> Erp:
-    return Erp(MemoryStore(), MASTER, 1, ErpOptions(**options))
+def an_erp(**options: Any) -> SandboxErp:
+    return SandboxErp(MemoryStore(), MASTER, 1, ErpOptions(**options))
 
 
-def put(erp: Erp, key: str, body: dict[str, Any], now: int = NOW) -> tuple[int, dict[str, Any]]:
+def put(erp: SandboxErp, key: str, body: dict[str, Any], now: int = NOW) -> tuple[int, dict[str, Any]]:
     answer = erp.put_order(key, "web", "W1", body, now)
     return answer.status, answer.body
 
 
-def lines(erp: Erp) -> dict[str, tuple[str, ...]]:
+def lines(erp: SandboxErp) -> dict[str, tuple[str, ...]]:
     found = erp.state()["orders"]["WEB/W1"]["lines"]
     return {n: (row["ordered"], row["shipped"], row["invoiced"], row["status"]) for n, row in found.items()}
 
 
-def status(erp: Erp) -> str:
+def status(erp: SandboxErp) -> str:
     return str(erp.state()["orders"]["WEB/W1"]["status"])
 
 
@@ -175,7 +175,7 @@ def test_what_has_shipped_stays_ordered() -> None:
 def test_its_own_people_change_orders_each_seed_its_own_way() -> None:
     outcomes = set()
     for seed in range(40):
-        erp = Erp(MemoryStore(), MASTER, seed, ErpOptions(own_changes=1.0, confirm_ms=0, own_change_ms=100))
+        erp = SandboxErp(MemoryStore(), MASTER, seed, ErpOptions(own_changes=1.0, confirm_ms=0, own_change_ms=100))
         put(erp, "k1", order((1, "A", "4")))
         erp.advance(NOW)
         (after,) = [row[2:] for row in rows(erp.advance(NOW + 1_000), "status", "requested_ship_date") if row[0] == "sales_order"]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.sandbox.erp import Erp, ErpOptions
-from infra.sandbox.store import Busy, MemoryStore, SqliteStore, Store
-from infra.sandbox.values import Answer
-from infra.sandbox.wms import Wms, WmsOptions
+from infra.sandbox.erp import ErpOptions, SandboxErp
+from infra.sandbox.store import FilesInUse, MemoryStore, SandboxStore, SqliteStore
+from infra.sandbox.values import HttpAnswer
+from infra.sandbox.wms import SandboxWms, WmsOptions
 from tests.support.sandbox import MASTER, NOW, bill, order, release, withdrawal
 
-Core = Erp | Wms
+Core = SandboxErp | SandboxWms
 Step = tuple[Any, ...]
 QTY = st.sampled_from(["0", "1", "2", "2.5", "7", "40"])
 LINE = st.integers(1, 3)
@@ -45,28 +45,30 @@ WMS_STEPS = st.lists(
 )
 
 
-def an_erp(store: Store) -> Erp:
-    return Erp(store, MASTER, 5, ErpOptions(own_changes=0.4, own_change_ms=1_500))
+def an_erp(store: SandboxStore) -> SandboxErp:
+    return SandboxErp(store, MASTER, 5, ErpOptions(own_changes=0.4, own_change_ms=1_500))
 
 
-def a_wms(store: Store) -> Wms:
-    wms = Wms(store, MASTER, 5, WmsOptions(50_000, 500, 500, 500, 900, short=0.3, substituted=0.3, split=0.3, returned=0.3))
+def a_wms(store: SandboxStore) -> SandboxWms:
+    wms = SandboxWms(
+        store, MASTER, 5, WmsOptions(50_000, 500, 500, 500, 900, short=0.3, substituted=0.3, split=0.3, returned=0.3)
+    )
     wms.announce(NOW)
     return wms
 
 
-def ask(core: Core, step: Step, now: int) -> Answer:
+def ask(core: Core, step: Step, now: int) -> HttpAnswer:
     """One call of a step's kind."""
     match core, step:
-        case Erp(), ("put", key, revision, lines):
+        case SandboxErp(), ("put", key, revision, lines):
             return core.put_order(f"put-{key}", "web", f"W{key % 3}", order(*lines, revision=revision), now)
-        case Erp(), ("bill", key, lines):
+        case SandboxErp(), ("bill", key, lines):
             return core.post_invoice(f"bill-{key}", f"SO-{900_001 + key % 3}", bill(*lines), now)
-        case Wms(), ("release", key, substitute, lines):
+        case SandboxWms(), ("release", key, substitute, lines):
             return core.release(f"release-{key}", release(*lines, order_id=f"web:W{key % 3}", substitute=substitute), now)
-        case Wms(), ("withdraw", key, lines):
+        case SandboxWms(), ("withdraw", key, lines):
             return core.withdraw(f"withdraw-{key}", withdrawal(*lines, order_id=f"web:W{key % 3}"))
-        case Wms(), ("receive", item, qty):
+        case SandboxWms(), ("receive", item, qty):
             return core.receive({"site": "DC1", "item": item, "qty": qty}, now)
     raise AssertionError(step)
 
@@ -74,7 +76,7 @@ def ask(core: Core, step: Step, now: int) -> Answer:
 class Starter:
     """Starts a core once, in memory."""
 
-    def __init__(self, make: Callable[[Store], Core]) -> None:
+    def __init__(self, make: Callable[[SandboxStore], Core]) -> None:
         self.make = make
         self.core = make(MemoryStore())
 
@@ -86,7 +88,7 @@ class Starter:
 class Restarter(Starter):
     """Starts the core anew on its file for each step."""
 
-    def __init__(self, make: Callable[[Store], Core], path: Path) -> None:
+    def __init__(self, make: Callable[[SandboxStore], Core], path: Path) -> None:
         super().__init__(make)
         self.path = path
 
@@ -112,7 +114,7 @@ def history(starter: Starter, steps: list[Step]) -> list[Any]:
     return found
 
 
-def on_files(make: Callable[[Store], Core], steps: list[Step]) -> list[Any]:
+def on_files(make: Callable[[SandboxStore], Core], steps: list[Step]) -> list[Any]:
     """The history of a core that is started anew for each step."""
     with tempfile.TemporaryDirectory() as directory:
         return history(Restarter(make, Path(directory) / "core.sqlite"), steps)
@@ -195,7 +197,7 @@ def test_the_wmss_events_have_no_gaps_and_add_up_to_its_stock(steps: list[Step])
 
 def test_rows_are_scanned_alike_in_memory_and_on_files(tmp_path: Path) -> None:
     kept = SqliteStore(tmp_path / "a.sqlite")
-    stores: list[Store] = [MemoryStore(), kept]
+    stores: list[SandboxStore] = [MemoryStore(), kept]
     seen = []
     for store in stores:
         rows = store.rows("r", int)
@@ -226,7 +228,7 @@ def test_a_transaction_is_kept_whole_or_not_at_all_and_a_file_has_one_owner(tmp_
         raise KeyError
     with store.transaction():
         rows.put("y", 2)
-    with pytest.raises(Busy, match="another sandbox"):
+    with pytest.raises(FilesInUse, match="another sandbox"):
         SqliteStore(tmp_path / "a.sqlite")
     store.close()
     again = SqliteStore(tmp_path / "a.sqlite")

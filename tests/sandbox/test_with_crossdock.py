@@ -97,8 +97,8 @@ def test_an_order_is_followed_to_its_invoice(sandbox: Sandbox, server: Server) -
     server.send("erp", master())
     assert sandbox.client.post("/control", json={"crossdock": server.url}).status_code == 200
     server.wait_for_stock(50)
-    wish = {"channel": "web", "external_ref": "W1", "customer": "C-17", "lines": [{"line": 1, "item": ITEM, "qty": "3"}]}
-    assert server.client.post("/v1/orders", json=wish).status_code == 202
+    request = {"channel": "web", "external_ref": "W1", "customer": "C-17", "lines": [{"line": 1, "item": ITEM, "qty": "3"}]}
+    assert server.client.post("/v1/orders", json=request).status_code == 202
 
     def reaches(status: str) -> None:
         wait_for(lambda: server.client.get("/v1/orders/web:W1").json().get("status") == status)

@@ -9,21 +9,21 @@ import pytest
 
 from infra.sandbox.master import Master
 from infra.sandbox.store import MemoryStore
-from infra.sandbox.wms import Wms, WmsOptions
+from infra.sandbox.wms import SandboxWms, WmsOptions
 from tests.support.sandbox import MASTER, NOW, as_wms_events, book, release, told, withdrawal, withdrawn, worked
 
 CALM: dict[str, Any] = {"short": 0.0, "substituted": 0.0, "split": 0.0, "returned": 0.0}
 
 
-def a_wms(master: Master = MASTER, seed: int = 1, **options: Any) -> Wms:
-    wms = Wms(MemoryStore(), master, seed, WmsOptions(**CALM | options))
+def a_wms(master: Master = MASTER, seed: int = 1, **options: Any) -> SandboxWms:
+    wms = SandboxWms(MemoryStore(), master, seed, WmsOptions(**CALM | options))
     wms.announce(NOW)
     wms.advance(NOW)
     return wms
 
 
 def test_it_announces_its_stock_once() -> None:
-    wms = Wms(MemoryStore(), MASTER, 1, WmsOptions(stock_milli=2_211))
+    wms = SandboxWms(MemoryStore(), MASTER, 1, WmsOptions(stock_milli=2_211))
     wms.announce(NOW)
     wms.announce(NOW)
     messages = wms.advance(NOW)
@@ -161,7 +161,7 @@ def test_some_comes_back() -> None:
 
 
 def test_crossdock_reads_every_kind_of_event() -> None:
-    wms = Wms(MemoryStore(), MASTER, 3, WmsOptions(short=0.3, substituted=0.3, split=0.3, returned=0.5))
+    wms = SandboxWms(MemoryStore(), MASTER, 3, WmsOptions(short=0.3, substituted=0.3, split=0.3, returned=0.5))
     wms.announce(NOW)
     now, messages = NOW, list[dict[str, Any]]()
     for n in range(40):

@@ -14,8 +14,8 @@ from schemas.deliveries import Dispatch, ObligationSettled
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
 from streams.agents import delivery
-from tables.deliveries.dispatcher import Desk
-from tables.deliveries.state import Stage
+from tables.deliveries.dispatcher import Dispatcher
+from tables.deliveries.state import ObligationState
 from tables.orders import erp_posting, invoicing, lines, process_manager, warehouse_release
 from tables.orders.state import ErpLine, OrderTables
 from tests.support.found import assert_found, set_rule
@@ -156,24 +156,24 @@ def _given_back_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def _leases_never_end(patch: pytest.MonkeyPatch) -> None:
     """What was lost with an agent is waited for in vain."""
-    real = Desk.come_due
+    real = Dispatcher.come_due
 
-    def come_due(self: Desk, at: Any) -> None:
+    def come_due(self: Dispatcher, at: Any) -> None:
         held = self.tables.obligations[self.name, at.aggregate, at.seq]
-        if held.stage is not Stage.IN_FLIGHT:
+        if held.stage is not ObligationState.IN_FLIGHT:
             real(self, at)
 
-    patch.setattr(Desk, "come_due", come_due)
+    patch.setattr(Dispatcher, "come_due", come_due)
 
 
 def _given_up_in_silence(patch: pytest.MonkeyPatch) -> None:
     """Nobody is told of an obligation that is given up."""
-    real = Desk._exhaust
+    real = Dispatcher._exhaust
 
-    def exhaust(self: Desk, *what: Any) -> Iterator[Any]:
+    def exhaust(self: Dispatcher, *what: Any) -> Iterator[Any]:
         return (event for event in real(self, *what) if isinstance(event, ObligationSettled))
 
-    patch.setattr(Desk, "_exhaust", exhaust)
+    patch.setattr(Dispatcher, "_exhaust", exhaust)
 
 
 BROKEN: tuple[Callable[[pytest.MonkeyPatch], None], ...] = (

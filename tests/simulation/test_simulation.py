@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import streams.flows.promise
-from connectors.erp.known import Known
+from connectors.erp.known import FeedState
 from infra.simulation.history import play
 from infra.simulation.oracle import Oracle
 from infra.simulation.run import SimulationReport, begin, simulate, simulate_many
-from infra.simulation.world import OpenLine, World
+from infra.simulation.world import OpenLine, SimulatedWorld
 from schemas import topics
 from schemas.errors import AlreadyApplied
 from schemas.frozen import replace
@@ -31,7 +31,7 @@ from tables.common import row_version
 from tables.common.calendars import to_day
 from tables.inventory import demand, stock_movements
 from tables.inventory import item_ledger as book
-from tables.inventory.demand_line import LineBook
+from tables.inventory.demand_line import DemandLine
 from tables.inventory.safety_stock import Free
 from tables.inventory.site_position import USABLE
 from tables.inventory.state import PromiseTables
@@ -109,7 +109,7 @@ def test_the_proof_of_the_command_line_agrees() -> None:
 def test_the_world_and_its_database_agree() -> None:
     """The oracle's ERP, from delivered messages alone, ends as the simulated database."""
     for seed in range(30):
-        world = World(seed)
+        world = SimulatedWorld(seed)
         oracle = Oracle(world.erp_sites)
         for step in play(world, _Nobody()):
             for message in step.messages:
@@ -143,7 +143,7 @@ def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
     """What is promised already is not looked at."""
-    patch.setattr(book.Book, "free", lambda self, sites, safety: Free({s: self.page(s).hand[USABLE] for s in sites}, 0))
+    patch.setattr(book.ItemLedger, "free", lambda self, sites, safety: Free({s: self.page(s).hand[USABLE] for s in sites}, 0))
 
 
 def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def _broken_is_applied(patch: pytest.MonkeyPatch) -> None:
 
 def _one_history(patch: pytest.MonkeyPatch) -> None:
     """Positions are compared whatever database they are of."""
-    patch.setattr(Known, "epoch", property(lambda self: 1))
+    patch.setattr(FeedState, "epoch", property(lambda self: 1))
     patch.setattr("tables.common.cdc_tables.rank", lambda table, history, ms, told_ms: len(table.starts) - 1)
 
 
@@ -211,7 +211,7 @@ def _truncated_is_there(patch: pytest.MonkeyPatch) -> None:
 
 def _packs_change_documents(patch: pytest.MonkeyPatch) -> None:
     """What was ordered in packs becomes more when packs become larger."""
-    patch.setattr(LineBook, "measured", lambda self, item: units_of(item))
+    patch.setattr(DemandLine, "measured", lambda self, item: units_of(item))
 
 
 def _events_are_parcels(patch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,18 @@ from prometheus_client import CollectorRegistry
 
 from connectors.api.ports import (
     Accepted,
-    Answer,
     AtpQuery,
     AuditPage,
     AuditQuery,
     Busy,
     CheckAnswer,
     CheckLine,
+    CommandResponse,
     ContactFact,
     CustomerView,
     Halted,
     HeldOrder,
+    Interruptions,
     Invalid,
     KeyReused,
     LimitsShown,
@@ -34,11 +35,10 @@ from connectors.api.ports import (
     Quote,
     QuoteDay,
     Readiness,
-    Replayed,
+    ReplayResult,
     ReserveCommand,
     SiteQuote,
     SourceFreshness,
-    Standing,
     UnknownFieldShown,
     Unsigned,
     WaitingFor,
@@ -157,7 +157,7 @@ class Fake:
         self.order = ORDER
         self.entries = [(1, entry(0, 30_000)), (2, entry(30_000, 24_211)), (3, entry(0, 3_000, "demand"))]
         self.commands: list[ReserveCommand] = []
-        self.answer: Answer | Exception = Answer(201, {"reservation_id": "r1", "item": "A/1"})
+        self.answer: CommandResponse | Exception = CommandResponse(201, {"reservation_id": "r1", "item": "A/1"})
         self.taken: list[tuple[str, list[bytes]]] = []
         self.worked: list[tuple[str, str, str, str]] = []
         self.readiness = Readiness(is_ready=True, is_live=True, checks={"workers": "running"})
@@ -205,14 +205,14 @@ class Fake:
 
         return audited(forward, item, query, 2**42, is_fenced=False)
 
-    async def reserve(self, command: ReserveCommand) -> Answer:
+    async def reserve(self, command: ReserveCommand) -> CommandResponse:
         self.commands.append(command)
         return self._answered()
 
-    async def release(self, reservation_id: str) -> Answer:
-        return Answer(200, {"state": "released"})
+    async def release(self, reservation_id: str) -> CommandResponse:
+        return CommandResponse(200, {"state": "released"})
 
-    def _answered(self) -> Answer:
+    def _answered(self) -> CommandResponse:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -266,10 +266,10 @@ class Fake:
             raise NotKnown("There is no such exception.")
         self.worked.append((fingerprint, action, person, note))
 
-    def replay(self, exception_id: str, person: str = "") -> Replayed:
+    def replay(self, exception_id: str, person: str = "") -> ReplayResult:
         if exception_id != "f1":
             raise Invalid("Nothing was quarantined for it", is_conflict=True)
-        return Replayed(["raw.wms/0/4"])
+        return ReplayResult(["raw.wms/0/4"])
 
     def names(self) -> Sequence[str]:
         return ("promise.items",)
@@ -349,11 +349,11 @@ class FakeInterventions:
     def __init__(self) -> None:
         self.done: list[tuple[str, str, str]] = []
 
-    def standing(self) -> Standing:
+    def standing(self) -> Interruptions:
         limits = LimitsShown(1_000, 0.5, 3_600, 10_000, {"wms": (50, 0.5)})
         halted = Halted("promise", "promise.inbox.v1/2/7", "StockReceived W-1 of A", "no", 0, "crossdock skip ...")
         paused = Paused("wms", "translate.wms", "raw.wms/0/9", "10 of 10", 1_000)
-        return Standing([halted], [paused], [WaitingFor("promise", "site DC-9", 3, 2_000, "unknown")], [], limits)
+        return Interruptions([halted], [paused], [WaitingFor("promise", "site DC-9", 3, 2_000, "unknown")], [], limits)
 
     def skip(self, record: str, person: str, reason: str) -> None:
         if record != "promise.inbox.v1/2/7":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connectors.api.console.ports import Changes, DemoAction, Feed, Held, ItemPage, Latency, Numbers, Only
+from connectors.api.console.ports import Changes, DemoAction, FeedProgress, InvariantState, ItemPage, Latency, Numbers, Only
 from connectors.api.ports import NotKnown
 from schemas.operations import ExceptionRow
 from schemas.orders import OrderStatus
@@ -15,14 +15,14 @@ NUMBERS = Numbers(
     is_reading=False,
     events_per_s=12,
     backlog_records=3,
-    feeds=[Feed("wms", 3, None)],
+    feeds=[FeedProgress("wms", 3, None)],
     latency=Latency(5, 9, 100),
     orders={"allocated": 2, "held": 1},
     items=1,
     item_warnings=0,
     exceptions={"critical": 1},
     endpoints=[ENDPOINT],
-    invariants=[Held("Never oversold", True, "1 item")],
+    invariants=[InvariantState("Never oversold", True, "1 item")],
 )
 
 

@@ -17,7 +17,7 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.deliveries import Dispatch, DispatchAnswered
 from schemas.obligations import NotifyStatus, to_json
-from streams.agents.faust_host import FaustHost, Patience, Timer
+from streams.agents.faust_host import FaustHost, FaustTimeouts, Timer
 from streams.agents.host import Leases
 from streams.engine.kafka.log import KafkaLog, KafkaSettings
 from streams.engine.log import Log, Outgoing, TopicPartition
@@ -28,7 +28,7 @@ from streams.settings.sections import EndpointSettings
 CODEC = Codec()
 QUICK = {"timeout_s": 1.5, "lease_s": 4.0, "retry_s": 0.1, "retry_most_s": 0.5, "pause_s": 0.2, "pause_most_s": 0.5}
 SLOW_TO_LAPSE = {**QUICK, "timeout_s": 30.0, "lease_s": 300.0}
-PATIENCE = Patience(stuck_s=4, away_s=3)
+PATIENCE = FaustTimeouts(stuck_s=4, away_s=3)
 
 
 def now_ms() -> int:

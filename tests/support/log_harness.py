@@ -13,7 +13,7 @@ from schemas.records import Record
 from schemas.topics import Cleanup, Topic
 from streams.engine.embedded.log import EmbeddedLog
 from streams.engine.kafka.log import KafkaLog, KafkaSettings
-from streams.engine.log import Follower, Log, Member, Outgoing, ReadableLog, Reader, TopicPartition
+from streams.engine.log import Follower, GroupMembership, Log, Outgoing, ReadableLog, Reader, TopicPartition
 from streams.engine.memory.log import MemoryLog
 from tests.support.kafka_broker import KAFKA
 
@@ -114,7 +114,7 @@ def until(condition: Callable[[], T]) -> T:
     return value
 
 
-def take(source: Member | Follower, count: int, at_most: int = 1_000) -> list[Record]:
+def take(source: GroupMembership | Follower, count: int, at_most: int = 1_000) -> list[Record]:
     """Poll until so many records have come, and see that no more come."""
     found: list[Record] = []
 
@@ -130,7 +130,7 @@ def take(source: Member | Follower, count: int, at_most: int = 1_000) -> list[Re
     return found
 
 
-def settle(members: Iterable[tuple[Member, Owned]], log: Log, topics: Sequence[Topic]) -> list[Record]:
+def settle(members: Iterable[tuple[GroupMembership, Owned]], log: Log, topics: Sequence[Topic]) -> list[Record]:
     """Poll every member until each partition has exactly one owner. Returns what was polled on the way."""
     wanted = {TopicPartition(t.name, index) for t in topics for index in range(log.partitions(t.name))}
     members = list(members)
@@ -175,12 +175,12 @@ def values(records: list[Record]) -> list[bytes | None]:
     return [record.value for record in records]
 
 
-def member_of(log: Log, group: str, *topics: Topic) -> tuple[Member, Owned]:
+def member_of(log: Log, group: str, *topics: Topic) -> tuple[GroupMembership, Owned]:
     owned = Owned()
     return log.join(group, [t.name for t in topics], owned), owned
 
 
-def alone(log: Log, group: str, *topics: Topic) -> Member:
+def alone(log: Log, group: str, *topics: Topic) -> GroupMembership:
     """The only member of a group, owner of everything, nothing read yet."""
     member, owned = member_of(log, group, *topics)
     settle([(member, owned)], log, topics)

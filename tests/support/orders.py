@@ -270,26 +270,26 @@ class FakePromise:
         return []
 
     def _answer(self, d: Demand) -> LineAnswered:
-        wish = d.wish
-        assert wish is not None
+        request = d.wish
+        assert request is not None
         d.answers += 1
-        gone = max(sum(d.shipped.values()), wish.shipped_milli)
+        gone = max(sum(d.shipped.values()), request.shipped_milli)
         served = max(sum(d.picked.values()), gone)
-        wanted = max(wish.wanted_milli * PACKS.get(wish.uom or "", 1), served)
+        wanted = max(request.wanted_milli * PACKS.get(request.uom or "", 1), served)
         missing = wanted - served
-        there = max(0, self.stock.get(wish.item, 10**9) * 1000 - served - sum(d.short.values()))
+        there = max(0, self.stock.get(request.item, 10**9) * 1000 - served - sum(d.short.values()))
         part, refused = min(missing, there), None
         waiting = missing - part
-        if waiting and not (wish.allow_backorder or wish.is_firm):
+        if waiting and not (request.allow_backorder or request.is_firm):
             wanted, waiting, refused = served + part, 0, "not available"
         allocated = part + served - gone
         return LineAnswered(
-            **head(f"answer {wish.item} {wish.line} {wish.revision} {d.answers}"),
-            order_id=wish.order_id,
-            line=wish.line,
-            revision=wish.revision,
+            **head(f"answer {request.item} {request.line} {request.revision} {d.answers}"),
+            order_id=request.order_id,
+            line=request.line,
+            revision=request.revision,
             answer=d.answers,
-            item=wish.item,
+            item=request.item,
             uom="EA",
             wanted_milli=allocated + waiting + gone,
             shipped_milli=gone,

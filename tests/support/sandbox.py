@@ -9,10 +9,10 @@ from typing import Any
 import connectors.erp.translate
 import connectors.wms.translate
 from connectors.erp.topics import raw_topic
-from infra.sandbox.erp import Erp
+from infra.sandbox.erp import SandboxErp
 from infra.sandbox.master import Master
-from infra.sandbox.values import Answer
-from infra.sandbox.wms import Wms
+from infra.sandbox.values import HttpAnswer
+from infra.sandbox.wms import SandboxWms
 from schemas.records import Record
 
 NOW = 1_795_423_454_630
@@ -57,13 +57,13 @@ def withdrawal(*lines: tuple[int, str], order_id: str = "web:W1") -> dict[str, A
     return {"order": order_id, "lines": [{"line": n, "site": "DC1", "qty": qty} for n, qty in lines]}
 
 
-def withdrawn(answer: Answer) -> list[str]:
+def withdrawn(answer: HttpAnswer) -> list[str]:
     """The quantities a withdrawal gave back."""
     assert answer.status == 200
     return [line["qty"] for line in answer.body["withdrawn"]]
 
 
-def worked(core: Erp | Wms, until: int = NOW + DAY_MS) -> list[dict[str, Any]]:
+def worked(core: SandboxErp | SandboxWms, until: int = NOW + DAY_MS) -> list[dict[str, Any]]:
     """What a core tells while it works on, each thing at its time."""
     messages = []
     while (due := core.next_due()) is not None and due <= until:
@@ -71,12 +71,12 @@ def worked(core: Erp | Wms, until: int = NOW + DAY_MS) -> list[dict[str, Any]]:
     return messages
 
 
-def told(wms: Wms, until: int = NOW + DAY_MS) -> list[tuple[Any, ...]]:
+def told(wms: SandboxWms, until: int = NOW + DAY_MS) -> list[tuple[Any, ...]]:
     """What the WMS tells by then, in short."""
     return [(m["type"], m.get("line"), m.get("qty")) for m in worked(wms, until)]
 
 
-def book(wms: Wms, order_id: str = "web:W1") -> dict[str, Decimal]:
+def book(wms: SandboxWms, order_id: str = "web:W1") -> dict[str, Decimal]:
     """What happened to an order, all lines together, as far as it did."""
     total: dict[str, Decimal] = {}
     for row in wms.state()["orders"][order_id]:

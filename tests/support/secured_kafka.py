@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
 
 from streams.engine.kafka.log import KafkaSettings
-from streams.runtime.kafka_acls import PARTIES, Need, Party
+from streams.runtime.kafka_acls import PARTIES, Party, Permission
 from tests.support.kafka_broker import SCRIPTS
 
 Way = Literal["scram", "mtls"]
@@ -44,7 +44,7 @@ class Secured:
     administrator: str
     clients: dict[str, dict[Way, dict[str, str]]]
 
-    def allow(self, party: Party, needs: Iterable[Need]) -> None:
+    def allow(self, party: Party, needs: Iterable[Permission]) -> None:
         """As the administrator."""
         admin = AdminClient({"bootstrap.servers": self.administrator})
         for future in admin.create_acls(_bindings(f"User:{PREFIX}{party}", needs)).values():
@@ -72,7 +72,7 @@ def secured_broker() -> Iterator[Secured]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _bindings(principal: str, needs: Iterable[Need]) -> list[AclBinding]:
+def _bindings(principal: str, needs: Iterable[Permission]) -> list[AclBinding]:
     return [
         AclBinding(
             _RESOURCES[need.resource],

@@ -15,7 +15,7 @@ Only = Literal["all", "warnings", "recent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class FeedProgress:
     """A source as it is read: records that wait, and of when the newest one read is."""
 
     source: str
@@ -33,7 +33,7 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InvariantState:
     """An invariant as it stands now. `holds`: none while it cannot be told. `detail`: what it was held against, in words."""
 
     name: str
@@ -53,14 +53,14 @@ class Numbers:
     is_reading: bool
     events_per_s: int | None
     backlog_records: int
-    feeds: Sequence[Feed]
+    feeds: Sequence[FeedProgress]
     latency: Latency | None
     orders: Mapping[str, int]
     items: int
     item_warnings: int
     exceptions: Mapping[str, int]
     endpoints: Sequence[EndpointStatus]
-    invariants: Sequence[Held]
+    invariants: Sequence[InvariantState]
     halted: Mapping[str, str] = field(default_factory=dict)
     paused: Mapping[str, str] = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)

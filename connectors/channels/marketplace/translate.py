@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.channels.marketplace import wire
 from connectors.channels.orders.translate import changed, channel_of, placed
-from connectors.channels.orders.wire import Cancel, Order, OrderLine, Policy
+from connectors.channels.orders.wire import Cancel, FulfilmentPolicy, OrderDocument, OrderDocumentLine
 from connectors.edge import read_counting
 from schemas.records import Record, Translation
 
@@ -16,16 +16,16 @@ def translate(record: Record) -> Translation:
     if isinstance(m, wire.Cancelled):
         wish = Cancel(channel=channel, external_ref=m.id, change="cancel", change_id="cancelled", reason=m.reason)
         return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled}), record)], unknown=unknown)
-    order = Order.model_construct(
+    order = OrderDocument.model_construct(
         channel=channel,
         external_ref=m.id,
         customer=m.buyer.account,
         placed_at=m.purchased,
         requested_date=m.ship_by,
         priority=5,
-        policy=Policy(partial=m.partial_ok),
+        policy=FulfilmentPolicy(partial=m.partial_ok),
         lines=[
-            OrderLine.model_construct(
+            OrderDocumentLine.model_construct(
                 line=item.no,
                 item=item.sku,
                 qty=item.quantity,

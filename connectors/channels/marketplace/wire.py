@@ -23,7 +23,7 @@ class Money(Wire):
     currency: Currency
 
 
-class Item(Wire):
+class PurchasedLine(Wire):
     """One line."""
 
     no: Line
@@ -42,7 +42,7 @@ class Purchase(Wire):
     buyer: Buyer
     ship_by: Day | None = None
     partial_ok: bool = True
-    items: Annotated[list[Item], Field(min_length=1, max_length=MAX_LINES)]
+    items: Annotated[list[PurchasedLine], Field(min_length=1, max_length=MAX_LINES)]
 
     @model_validator(mode="after")
     def _numbered_once(self) -> Self:

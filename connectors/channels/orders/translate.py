@@ -26,7 +26,7 @@ def translate(record: Record) -> Translation:
             hint="send each channel's orders to its own source",
             items=items_in(record.value or b""),
         )
-    return Translation([placed(m, record) if isinstance(m, wire.Order) else changed(m, record)], unknown=unknown)
+    return Translation([placed(m, record) if isinstance(m, wire.OrderDocument) else changed(m, record)], unknown=unknown)
 
 
 def check_fields(document: Any) -> None:
@@ -41,7 +41,7 @@ def channel_of(record: Record) -> str:
     return record.topic.removeprefix(RAW)
 
 
-def placed(m: wire.Order, record: Record, *, is_restated: bool = False, stated_at_ms: int = 0) -> OrderPlaced:
+def placed(m: wire.OrderDocument, record: Record, *, is_restated: bool = False, stated_at_ms: int = 0) -> OrderPlaced:
     """The event a channel's order means, whatever format it came in. Raises `BadMessage`.
 
     `is_restated`: the channel sends an order whenever it changes, as it then stands; `stated_at_ms`: when that was, 0 if unsaid.
@@ -109,7 +109,7 @@ def _header(event_id: str, channel: str, occurred_at_ms: int, record: Record) ->
     )
 
 
-def _content(line: wire.OrderLine) -> list[Any]:
+def _content(line: wire.OrderDocumentLine) -> list[Any]:
     return [line.line, line.item, line.qty, line.uom, _price(line.unit_price), line.currency, line.site]
 
 

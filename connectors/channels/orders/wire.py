@@ -13,14 +13,14 @@ from connectors.edge import MAX_LINES, Day, Instant, Line, Name, Price, Qty, Tex
 Currency = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z]{3}$", strict=True)]
 
 
-class Message(Wire):
+class OrderMessage(Wire):
     """What every message has."""
 
     channel: Name
     external_ref: Name
 
 
-class Policy(Wire):
+class FulfilmentPolicy(Wire):
     """What the customer accepts."""
 
     partial: bool = True
@@ -28,7 +28,7 @@ class Policy(Wire):
     substitute: bool = False
 
 
-class OrderLine(Wire):
+class OrderDocumentLine(Wire):
     """One line of an order."""
 
     line: Line
@@ -47,15 +47,15 @@ def check_numbers(lines: Iterable[tuple[int, str]]) -> None:
             raise refuse(f"line {one} is there twice: {item!r} and {other_item!r}", "number the lines of an order 1, 2, 3")
 
 
-class Order(Message):
+class OrderDocument(OrderMessage):
     """An order, whole."""
 
     customer: Name
     placed_at: Instant
     requested_date: Day | None = None
     priority: Annotated[int, Field(ge=0, le=99)] = 5
-    policy: Policy = Policy()
-    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=MAX_LINES)]
+    policy: FulfilmentPolicy = FulfilmentPolicy()
+    lines: Annotated[list[OrderDocumentLine], Field(min_length=1, max_length=MAX_LINES)]
 
     @model_validator(mode="after")
     def _numbered_once(self) -> Self:
@@ -63,7 +63,7 @@ class Order(Message):
         return self
 
 
-class Change(Message):
+class ChangeMessage(OrderMessage):
     """What every change has."""
 
     customer: Name | None = None
@@ -72,20 +72,20 @@ class Change(Message):
     reason: Text = ""
 
 
-class Cancel(Change):
+class Cancel(ChangeMessage):
     """Cancel the order."""
 
     change: Literal["cancel"]
 
 
-class CancelLine(Change):
+class CancelLine(ChangeMessage):
     """Cancel one line."""
 
     change: Literal["cancel_line"]
     line: Line
 
 
-class SetQty(Change):
+class SetQty(ChangeMessage):
     """Another quantity for one line."""
 
     change: Literal["set_qty"]
@@ -101,13 +101,13 @@ def change(body: Any) -> str:
 
 
 AnyMessage = Annotated[
-    Annotated[Order, Tag("order")]
+    Annotated[OrderDocument, Tag("order")]
     | Annotated[Cancel, Tag("cancel")]
     | Annotated[CancelLine, Tag("cancel_line")]
     | Annotated[SetQty, Tag("set_qty")],
     Discriminator(change),
 ]
 ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(AnyMessage)
-MODELS: dict[str, type[Message]] = {"order": Order, "cancel": Cancel, "cancel_line": CancelLine, "set_qty": SetQty}
+MODELS: dict[str, type[OrderMessage]] = {"order": OrderDocument, "cancel": Cancel, "cancel_line": CancelLine, "set_qty": SetQty}
 """The model of each message, by what `change` says of it."""
 TYPES = ("order", "cancel", "cancel_line", "set_qty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.channels.orders.translate import changed, channel_of, placed
-from connectors.channels.orders.wire import Cancel, Order, OrderLine
+from connectors.channels.orders.wire import Cancel, OrderDocument, OrderDocumentLine
 from connectors.channels.webshop import wire
 from connectors.edge import read_counting
 from schemas.records import Record, Translation
@@ -22,7 +22,7 @@ def translate(record: Record) -> Translation:
             reason=m.cancel_reason,
         )
         return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled_at}), record)], unknown=unknown)
-    order = Order.model_construct(
+    order = OrderDocument.model_construct(
         channel=channel,
         external_ref=m.id,
         customer=m.customer.number,
@@ -31,7 +31,7 @@ def translate(record: Record) -> Translation:
         priority=5,
         policy=m.accept,
         lines=[
-            OrderLine.model_construct(
+            OrderDocumentLine.model_construct(
                 line=line.position,
                 item=line.sku,
                 qty=line.quantity,

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from connectors.channels.orders.wire import Currency, Policy, check_numbers
+from connectors.channels.orders.wire import Currency, FulfilmentPolicy, check_numbers
 from connectors.edge import MAX_LINES, Day, Instant, Line, Name, Price, Qty, Text, Wire
 
 
-class Customer(Wire):
+class ShopCustomer(Wire):
     """Who ordered."""
 
     number: Name
@@ -33,10 +33,10 @@ class ShopOrder(Wire):
     status: Literal["open", "cancelled"] = "open"
     created_at: Instant
     updated_at: Instant | None = None
-    customer: Customer
+    customer: ShopCustomer
     currency: Currency | None = None
     deliver_by: Day | None = None
-    accept: Policy = Policy()
+    accept: FulfilmentPolicy = FulfilmentPolicy()
     line_items: Annotated[list[LineItem], Field(min_length=1, max_length=MAX_LINES)]
     cancelled_at: Instant | None = None
     cancel_reason: Text = ""

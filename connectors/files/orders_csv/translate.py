@@ -10,7 +10,7 @@ from connectors.channels.orders import wire as orders
 from connectors.channels.orders.translate import channel_of, placed
 from connectors.edge import read
 from connectors.files.layout import HEADER, PLAIN, UNDECLARED, Layout, layout_of
-from connectors.files.orders_csv.wire import OrderRows, Row, orders_of, rows_of
+from connectors.files.orders_csv.wire import OrderRow, OrderRows, orders_of, rows_of
 from schemas.errors import BadMessage
 from schemas.records import Record, Translation
 
@@ -25,20 +25,20 @@ def translate(record: Record) -> Translation:
     return Translation([_order(rows, record, layout)])
 
 
-def _order(rows: list[Row], record: Record, layout: Layout) -> Any:
+def _order(rows: list[OrderRow], record: Record, layout: Layout) -> Any:
     """Raises `BadMessage`; a row that is wrong is named by its place among the rows."""
     items = tuple({row.cells["item"]: None for row in rows if "item" in row.cells})[:100]
     try:
         document = json.dumps(_document(rows, channel_of(record), layout)).encode()
         as_order = Record(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, document)
         m = read(orders.ADAPTER, as_order, orders.TYPES)
-        assert isinstance(m, orders.Order)
+        assert isinstance(m, orders.OrderDocument)
         return placed(m, record)
     except BadMessage as error:
         raise BadMessage(error.reason, hint=error.hint, items=items) from None
 
 
-def _document(rows: list[Row], channel: str, layout: Layout) -> dict[str, Any]:
+def _document(rows: list[OrderRow], channel: str, layout: Layout) -> dict[str, Any]:
     if not rows:
         raise BadMessage("there is no row", hint="send the rows of one order under the row of column names")
     first = rows[0].cells
@@ -56,7 +56,7 @@ def _document(rows: list[Row], channel: str, layout: Layout) -> dict[str, Any]:
     return {**head, **document, "lines": [_line(row, layout) for row in rows]}
 
 
-def _line(row: Row, layout: Layout) -> dict[str, Any]:
+def _line(row: OrderRow, layout: Layout) -> dict[str, Any]:
     line: dict[str, Any] = {
         name: row.cells[name] for name in ("item", "qty", "uom", "unit_price", "currency") if name in row.cells
     }
@@ -133,5 +133,5 @@ def _blamed(order: OrderRows, record: Record, layout: Layout, reason: str) -> li
     ]
 
 
-def _row(order: OrderRows, row: Row, outcome: str, reason: str) -> RowReport:
+def _row(order: OrderRows, row: OrderRow, outcome: str, reason: str) -> RowReport:
     return RowReport(row.number, order.order, row.cells.get("line", ""), outcome, reason)

@@ -17,7 +17,7 @@ MAX_FILE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OrderRow:
     """A row of the file, `number` counted from 1 with the column names' row; `cells` by column name, blank ones left out."""
 
     number: int
@@ -29,11 +29,11 @@ class OrderRows:
     """The rows of one order, and the same as a CSV text of their own."""
 
     order: str
-    rows: list[Row]
+    rows: list[OrderRow]
     text: bytes
 
 
-def rows_of(data: bytes, encoding: str | None = None) -> tuple[list[str], list[Row]]:
+def rows_of(data: bytes, encoding: str | None = None) -> tuple[list[str], list[OrderRow]]:
     """The columns and rows of a file. Raises `BadMessage` for what is no such file."""
     if len(data) > MAX_FILE_BYTES:
         raise BadMessage(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}", hint="send it in parts")
@@ -52,7 +52,7 @@ def rows_of(data: bytes, encoding: str | None = None) -> tuple[list[str], list[R
             raise BadMessage(f"row {number} has {len(cells)} cells for {len(columns)} columns", hint="put quotes around commas")
         named = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
         if named:
-            rows.append(Row(number, named))
+            rows.append(OrderRow(number, named))
     return columns, rows
 
 
@@ -80,13 +80,13 @@ def _check_columns(columns: list[str]) -> None:
 def orders_of(data: bytes, encoding: str | None = None) -> list[OrderRows]:
     """The file's orders, in the order they first appear. Raises `BadMessage` for what is no such file."""
     columns, rows = rows_of(data, encoding)
-    by_order: dict[str, list[Row]] = {}
+    by_order: dict[str, list[OrderRow]] = {}
     for row in rows:
         by_order.setdefault(row.cells.get("order", ""), []).append(row)
     return [OrderRows(order, found, _text(columns, found)) for order, found in by_order.items()]
 
 
-def _text(columns: list[str], rows: list[Row]) -> bytes:
+def _text(columns: list[str], rows: list[OrderRow]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

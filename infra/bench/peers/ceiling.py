@@ -13,7 +13,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Message, Producer
 
-from infra.bench.peers.jobs import Job
+from infra.bench.peers.jobs import EngineJob
 from streams.engine.kafka.clients import MAX_RECORD_BYTES
 from streams.engine.kafka.followers import next_messages
 from streams.engine.worker import Pace
@@ -21,7 +21,7 @@ from streams.engine.worker import Pace
 
 def main(path: str) -> None:
     """Copy until told to stop."""
-    job = Job.read(Path(path))
+    job = EngineJob.read(Path(path))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     common = {"bootstrap.servers": job.brokers}

@@ -9,14 +9,14 @@ import msgspec
 from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as Place
 
-from infra.bench.peers.cluster import CannotMeasure, Cluster, ends, reader
-from infra.bench.peers.traffic import SiteSums, Sums, Warehouse
+from infra.bench.peers.cluster import BenchCluster, CannotMeasure, ends, reader
+from infra.bench.peers.traffic import SiteSums, Sums, WarehouseTraffic
 from schemas.codec import Codec
 
 _CHUNK = 10_000
 
 
-def values(cluster: Cluster, topic: str) -> Iterator[tuple[bytes, bytes]]:
+def values(cluster: BenchCluster, topic: str) -> Iterator[tuple[bytes, bytes]]:
     """All committed records of a topic, each partition in order: key and value."""
     places = [Place(topic, place.partition, 0) for place in ends(cluster.admin, [topic])]
     consumer = reader(cluster)
@@ -44,7 +44,7 @@ class _Total(msgspec.Struct, gc=False):
     qty: int = 0
 
 
-def check_sums(cluster: Cluster, topic: str, load: Sums, *, is_copy: bool) -> tuple[int, str]:
+def check_sums(cluster: BenchCluster, topic: str, load: Sums, *, is_copy: bool) -> tuple[int, str]:
     """How many outputs there are, and what is wrong ("": nothing). `is_copy`: the outputs are the inputs (the ceiling)."""
     decode = msgspec.json.Decoder(_Total).decode
     found: dict[str, tuple[int, int]] = {}
@@ -73,7 +73,7 @@ def _first_difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
 _Site = tuple[int, int, int, dict[str, list[int]]]
 
 
-def check_promises(cluster: Cluster, topic: str, load: Warehouse, *, is_avro: bool) -> tuple[int, str]:
+def check_promises(cluster: BenchCluster, topic: str, load: WarehouseTraffic, *, is_avro: bool) -> tuple[int, str]:
     """As `check_sums`, of workload (b): each item's units, day nets and what can be promised."""
     last: dict[bytes, bytes] = {}
     outputs = 0

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from infra.bench.peers.cluster import ROOT, CannotMeasure, cpu_s
-from infra.bench.peers.jobs import STARTED_S, Engine, Job
+from infra.bench.peers.jobs import STARTED_S, Engine, EngineJob
 
 PEERS = ROOT / "infra" / "bench" / "peers"
 TOOLS = ROOT / ".tools" / "peers"
@@ -87,7 +87,7 @@ def _ends_with_us() -> list[str]:
 class Children:
     """The processes of an engine, each with a job, a directory and a log of its own."""
 
-    def __init__(self, engine: Engine, job: Job, directory: Path) -> None:
+    def __init__(self, engine: Engine, job: EngineJob, directory: Path) -> None:
         self._engine = engine
         self._job = job
         self._directory = directory
@@ -112,7 +112,7 @@ class Children:
             state = self._directory / f"state-{n}"
             state.mkdir(parents=True, exist_ok=True)
             path = self._directory / f"job-{n}.json"
-            one = Job(**{name: getattr(self._job, name) for name in Job.__slots__} | {"directory": str(state)})
+            one = EngineJob(**{name: getattr(self._job, name) for name in EngineJob.__slots__} | {"directory": str(state)})
             one.write(path)
             with log.open("ab") as to:
                 command = [*_ends_with_us(), *command_of(self._engine, path)]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.options import AsJson
-from streams.cli.output import Failed, Mistake, as_json, err, out, progress
+from streams.cli.output import CommandFailed, UserError, as_json, err, out, progress
 
 if TYPE_CHECKING:
-    from infra.bench.peers.plan import Bench, Plan
+    from infra.bench.peers.plan import MeasurementPlan, PeersBench
 
 QUICK_ENGINES = "ceiling,crossdock"
 QUICK_EVENTS = 20_000
@@ -41,9 +41,9 @@ def peers(
     crossdock bench peers --workload a --events 2000000 --only crossdock,kafka-streams
     """
     from infra.bench.peers.jobs import MEASURES, WORKLOADS  # noqa: PLC0415 - no other command needs it
-    from infra.bench.peers.plan import Bench, Plan  # noqa: PLC0415
+    from infra.bench.peers.plan import MeasurementPlan, PeersBench  # noqa: PLC0415
 
-    plan = Plan(
+    plan = MeasurementPlan(
         workloads=[known for known in WORKLOADS if known in _known(workload or ["a", "b"], WORKLOADS, "--workload")],
         measures=_known(measure or list(MEASURES), MEASURES, "--measure"),
         events=events,
@@ -56,7 +56,7 @@ def peers(
         plan = _quick(plan, are_keys_given=bool(keys))
         only = only or QUICK_ENGINES
     plan = _with_engines(plan, only)
-    bench = Bench(plan, into.resolve())
+    bench = PeersBench(plan, into.resolve())
     todo = bench.left()
     minutes = sum(run.seconds for run in todo) / 60
     err().print(
@@ -68,7 +68,7 @@ def peers(
     _report(bench, is_json=is_json)
 
 
-def _quick(plan: Plan, *, are_keys_given: bool) -> Plan:
+def _quick(plan: MeasurementPlan, *, are_keys_given: bool) -> MeasurementPlan:
     """What shows in three minutes that everything runs; its figures mean nothing."""
     return replace(
         plan,
@@ -82,7 +82,7 @@ def _quick(plan: Plan, *, are_keys_given: bool) -> Plan:
     )
 
 
-def _measure(bench: Bench) -> None:
+def _measure(bench: PeersBench) -> None:
     from infra.bench.peers.cluster import CannotMeasure  # noqa: PLC0415
 
     # Ended in whatever way, it ends its brokers and the engines.
@@ -92,10 +92,10 @@ def _measure(bench: Bench) -> None:
         try:
             bench.run(lambda what, behind, total: bar.update(task, description=what, completed=behind, total=total))
         except CannotMeasure as error:
-            raise Failed(str(error)) from None
+            raise CommandFailed(str(error)) from None
 
 
-def _report(bench: Bench, *, is_json: bool) -> None:
+def _report(bench: PeersBench, *, is_json: bool) -> None:
     from infra.bench.peers.report import write  # noqa: PLC0415
 
     results = bench.results()
@@ -106,16 +106,16 @@ def _report(bench: Bench, *, is_json: bool) -> None:
         out().print(report.read_text(), markup=False, highlight=False)
     err().print(f"{report}, {picture}; each run in {bench.runs}")
     if bench.failed:
-        raise Failed(f"{len(bench.failed)} runs do not count; the first: {bench.failed[0]}")
+        raise CommandFailed(f"{len(bench.failed)} runs do not count; the first: {bench.failed[0]}")
 
 
 def _known(given: list[str], known: tuple[str, ...], option: str) -> list[str]:
     if unknown := [name for name in given if name not in known]:
-        raise Mistake(f"{option} {unknown[0]} is unknown: it is one of {', '.join(known)}.")
+        raise UserError(f"{option} {unknown[0]} is unknown: it is one of {', '.join(known)}.")
     return given
 
 
-def _with_engines(plan: Plan, only: str) -> Plan:
+def _with_engines(plan: MeasurementPlan, only: str) -> MeasurementPlan:
     from infra.bench.peers.jobs import ENGINES  # noqa: PLC0415
 
     if not only:

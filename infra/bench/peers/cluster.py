@@ -15,7 +15,7 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from infra.bench.peers.jobs import PARTITIONS
-from infra.bench.peers.traffic import Message
+from infra.bench.peers.traffic import TrafficMessage
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "infra" / "kafka"
@@ -34,7 +34,7 @@ def client(address: str) -> dict[str, Any]:
     return {"bootstrap.servers": address, "log_level": 0}
 
 
-class Cluster:
+class BenchCluster:
     """A running broker."""
 
     def __init__(self, address: str, directory: Path) -> None:
@@ -79,7 +79,7 @@ class Cluster:
 
 
 @contextmanager
-def broker(directory: Path) -> Iterator[Cluster]:
+def broker(directory: Path) -> Iterator[BenchCluster]:
     """A broker in a directory, stopped at the end. Raises `CannotMeasure`."""
     env = os.environ | {"_JAVA_OPTIONS": AS_ON_A_SERVER}
     started = subprocess.run(  # noqa: S603 - our own script
@@ -88,7 +88,7 @@ def broker(directory: Path) -> Iterator[Cluster]:
     if started.returncode != 0:
         raise CannotMeasure(f"No broker to measure on: {started.stderr.strip()}")
     try:
-        yield Cluster(started.stdout.split()[-1], directory)
+        yield BenchCluster(started.stdout.split()[-1], directory)
     finally:
         subprocess.run([SCRIPTS / "stop.sh", directory], capture_output=True, check=False, timeout=60)  # noqa: S603 - our own
 
@@ -108,7 +108,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 class Loader:
     """Writes messages into the input topic: seen by readers of committed records all at once, at `commit`."""
 
-    def __init__(self, cluster: Cluster, topic: str) -> None:
+    def __init__(self, cluster: BenchCluster, topic: str) -> None:
         self._cluster = cluster
         self._topic = topic
         self._producer = Producer(
@@ -123,7 +123,7 @@ class Loader:
         )
         self._producer.init_transactions(_TIMEOUT_S)
 
-    def write(self, messages: Iterable[Message], *, is_milli: bool) -> dict[int, int]:
+    def write(self, messages: Iterable[TrafficMessage], *, is_milli: bool) -> dict[int, int]:
         """Write them, unseen yet. Returns where each partition ends. `is_milli`: their time is in ms, else in us."""
         producer, topic = self._producer, self._topic
         producer.begin_transaction()
@@ -161,10 +161,10 @@ def ends(admin: AdminClient, names: Sequence[str], *, is_committed: bool = True)
     return {place: future.result(_TIMEOUT_S).offset for place, future in answers.items()}
 
 
-class Watch:
+class ResourceWatch:
     """Tells when an engine has committed all of its input. `is_between`: whether a topic lies between the engine's two steps."""
 
-    def __init__(self, cluster: Cluster, topic: str, groups: Sequence[str], is_between: Callable[[str], bool]) -> None:
+    def __init__(self, cluster: BenchCluster, topic: str, groups: Sequence[str], is_between: Callable[[str], bool]) -> None:
         self._cluster = cluster
         self._topic = topic
         self._is_between = is_between
@@ -201,7 +201,7 @@ class Watch:
 class OutputCount:
     """Tells when an engine without transactions has written all of its outputs: one an event."""
 
-    def __init__(self, cluster: Cluster, topic: str) -> None:
+    def __init__(self, cluster: BenchCluster, topic: str) -> None:
         self._admin = cluster.admin
         self._topic = topic
 
@@ -210,7 +210,7 @@ class OutputCount:
         return sum(ends(self._admin, [self._topic], is_committed=False).values())
 
 
-def reader(cluster: Cluster) -> Consumer:
+def reader(cluster: BenchCluster) -> Consumer:
     """Reads committed records, outside any group."""
     return Consumer(
         client(cluster.address)

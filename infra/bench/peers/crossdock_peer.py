@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 import connectors.wms.translate
-from infra.bench.peers.jobs import PARTITIONS, Job
+from infra.bench.peers.jobs import PARTITIONS, EngineJob
 from schemas import topics
 from schemas.codec import Codec
 from schemas.errors import BadMessage
@@ -34,7 +34,7 @@ from streams.engine.worker import Worker
 from streams.flows.promise import promise_fold
 from tables.common.policy import Policy
 from tables.common.table import Table
-from tables.operations.feed_sequence import FeedTables, admit
+from tables.operations.feed_sequence import FeedLedgerTables, admit
 
 NEEDED = (
     topics.PROMISE_INBOX,
@@ -59,7 +59,7 @@ class Added(msgspec.Struct, frozen=True, gc=False):
     t: int
 
 
-class Total(msgspec.Struct, frozen=True, gc=False):
+class PeerTotal(msgspec.Struct, frozen=True, gc=False):
     """A key's count and sum, as of the event sent at `t`."""
 
     key: str
@@ -107,19 +107,19 @@ class JsonCodec(Codec):
             raise BadMessage(str(error), hint="send JSON") from error
 
 
-def added(t: SumTables, e: Added) -> Iterator[Total]:
+def added(t: SumTables, e: Added) -> Iterator[PeerTotal]:
     """One more."""
     held = t.sums.get((e.key,))
     row = Sum(1, e.qty) if held is None else Sum(held.count + 1, held.sum + e.qty)
     t.sums[(e.key,)] = row
-    yield Total(e.key, row.count, row.sum, e.t)
+    yield PeerTotal(e.key, row.count, row.sum, e.t)
 
 
-def sums_fold(job: Job) -> Fold[SumTables]:
+def sums_fold(job: EngineJob) -> Fold[SumTables]:
     """The fold of workload (a)."""
     inbox = Topic(job.input, "key", "bench", 1_000, (Carried(Added, "key", ("bench",)),), job.partitions, is_inbox=True)
-    output = Topic(job.output, "key", "bench", 1_000, (Carried(Total, "key", ("sums",)),), job.partitions)
-    topics.ROUTES[Total] = Route(output, "key", ("sums",), is_broadcast=False)
+    output = Topic(job.output, "key", "bench", 1_000, (Carried(PeerTotal, "key", ("sums",)),), job.partitions)
+    topics.ROUTES[PeerTotal] = Route(output, "key", ("sums",), is_broadcast=False)
     fold = Fold("sums", inbox, SumTables)
     fold.on(Added)(added)
     return fold
@@ -128,7 +128,7 @@ def sums_fold(job: Job) -> Fold[SumTables]:
 # --- (b) ------------------------------------------------------------------------------------------------------------------
 
 
-class OrderLine(msgspec.Struct, frozen=True):
+class PeerOrderLine(msgspec.Struct, frozen=True):
     """An order's line, as the orders fold would ask for it."""
 
     event_id: str
@@ -144,7 +144,7 @@ class OrderLine(msgspec.Struct, frozen=True):
     customer: str
 
 
-class SupplyLine(msgspec.Struct, frozen=True):
+class PeerSupplyLine(msgspec.Struct, frozen=True):
     """A purchase line, as the documents fold would tell of it."""
 
     event_id: str
@@ -159,7 +159,7 @@ class SupplyLine(msgspec.Struct, frozen=True):
 
 
 _ORDER, _SUPPLY = b'"type":"order.line"', b'"type":"supply.line"'
-_order_line, _supply_line = msgspec.json.Decoder(OrderLine).decode, msgspec.json.Decoder(SupplyLine).decode
+_order_line, _supply_line = msgspec.json.Decoder(PeerOrderLine).decode, msgspec.json.Decoder(PeerSupplyLine).decode
 
 
 def translate(record: Record) -> Translation:
@@ -176,7 +176,7 @@ def translate(record: Record) -> Translation:
     return connectors.wms.translate.translate(record)
 
 
-def _head(line: OrderLine | SupplyLine, record: Record) -> dict[str, Any]:
+def _head(line: PeerOrderLine | PeerSupplyLine, record: Record) -> dict[str, Any]:
     return {
         "event_id": f"{line.instance}:{line.event_id}",
         "source": f"wms:{line.instance}",
@@ -187,7 +187,7 @@ def _head(line: OrderLine | SupplyLine, record: Record) -> dict[str, Any]:
     }
 
 
-def _wish(line: OrderLine, record: Record) -> RequestAllocation:
+def _wish(line: PeerOrderLine, record: Record) -> RequestAllocation:
     return RequestAllocation(
         **_head(line, record),
         item=line.item,
@@ -211,7 +211,7 @@ def _wish(line: OrderLine, record: Record) -> RequestAllocation:
     )
 
 
-def _supplied(line: SupplyLine, record: Record) -> SupplyChanged:
+def _supplied(line: PeerSupplyLine, record: Record) -> SupplyChanged:
     return SupplyChanged(
         **_head(line, record),
         item=line.item,
@@ -227,19 +227,19 @@ def _supplied(line: SupplyLine, record: Record) -> SupplyChanged:
     )
 
 
-def wms_translator(job: Job) -> Translator:
+def wms_translator(job: EngineJob) -> Translator:
     """The translator of workload (b). It stands in for the folds that write order and supply lines, so it may write theirs."""
     for event in (RequestAllocation, SupplyChanged):
         route = topics.ROUTES[event]
         topics.ROUTES[event] = replace(route, writers=(*route.writers, topics.WMS))
     raw = Topic(job.input, "none", "bench", 1_000, (), PARTITIONS)
-    return Translator(topics.WMS, (raw,), translate, tables=FeedTables, admit=admit)
+    return Translator(topics.WMS, (raw,), translate, tables=FeedLedgerTables, admit=admit)
 
 
 # --- the process ------------------------------------------------------------------------------------------------------------
 
 
-def workers(job: Job, log: KafkaLog) -> list[Worker]:
+def workers(job: EngineJob, log: KafkaLog) -> list[Worker]:
     """Who does the work of a job."""
     if job.workload == "a":
         return [Worker(log, [sums_fold(job)], JsonCodec(), group=job.group)]
@@ -251,7 +251,7 @@ def workers(job: Job, log: KafkaLog) -> list[Worker]:
 
 def main(path: str) -> None:
     """Work until told to stop."""
-    job = Job.read(Path(path))
+    job = EngineJob.read(Path(path))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -75,7 +75,7 @@ ENGINES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Measurement:
     """One measurement. `events`: of throughput, beside the warm-up; rows, of a restore. `rate`: of latency."""
 
     measure: str
@@ -107,7 +107,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EngineJob:
     """What an engine's process is told."""
 
     brokers: str
@@ -126,7 +126,7 @@ class Job:
         path.write_bytes(orjson.dumps(asdict(self)))
 
     @classmethod
-    def read(cls, path: Path) -> Job:
+    def read(cls, path: Path) -> EngineJob:
         """What `write` wrote."""
         found: dict[str, Any] = orjson.loads(path.read_bytes())
         return cls(**found)

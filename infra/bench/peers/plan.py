@@ -15,8 +15,8 @@ from confluent_kafka import KafkaException
 
 from infra.bench.peers.children import prepare
 from infra.bench.peers.cluster import CannotMeasure, broker
-from infra.bench.peers.jobs import ENGINES, FEWEST, LATENCY_S, MEASURES, PARTITIONS, RATES, Engine, Run, Workload
-from infra.bench.peers.runs import KINDS, Rig
+from infra.bench.peers.jobs import ENGINES, FEWEST, LATENCY_S, MEASURES, PARTITIONS, RATES, Engine, Measurement, Workload
+from infra.bench.peers.runs import KINDS, MeasurementRig
 from streams.runtime.compiled_check import is_compiled
 
 DEFAULT_EVENTS: dict[str, int] = {"a": 2_000_000, "b": 1_000_000, "b-keyed": 1_000_000}
@@ -27,7 +27,7 @@ Told = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MeasurementPlan:
     """What to measure. `events`: none for each workload's own number; `rows`: of the store that is restored.
 
     `with_half`: latency is measured at half of what an engine can do too, beside `rates`.
@@ -44,17 +44,19 @@ class Plan:
     latency_s: float = LATENCY_S
     with_half: bool = True
 
-    def throughput(self) -> list[Run]:
+    def throughput(self) -> list[Measurement]:
         """Engines take turns, so that whatever else the machine does meets all of them."""
         return [
-            Run("throughput", workload, keys, engine, engine.events(workload, self.events or DEFAULT_EVENTS[workload]), number)
+            Measurement(
+                "throughput", workload, keys, engine, engine.events(workload, self.events or DEFAULT_EVENTS[workload]), number
+            )
             for workload in self.workloads
             for keys in self.keys
             for number in range(1, self.repeats + 1)
             for engine in self._engines("throughput")
         ]
 
-    def latency(self, results: Sequence[Result]) -> list[Run]:
+    def latency(self, results: Sequence[Result]) -> list[Measurement]:
         """At the rates an engine can do, and at half of what it did."""
         found = []
         for workload in self.workloads:
@@ -63,20 +65,20 @@ class Plan:
                 half = [int(most / 2) // 100 * 100] if self.with_half else []
                 rates = [*(rate for rate in self.rates if rate < most * 0.8), *half]
                 found += [
-                    Run("latency", workload, self.keys[0], engine, int(rate * self.latency_s), 1, rate)
+                    Measurement("latency", workload, self.keys[0], engine, int(rate * self.latency_s), 1, rate)
                     for rate in dict.fromkeys(rates)
                     if rate
                 ]
         return found
 
-    def restore(self) -> list[Run]:
+    def restore(self) -> list[Measurement]:
         """One each: it takes long, and varies little."""
         return [
-            Run("restore", "a", self.rows, engine, max(FEWEST, min(self.rows, int(engine.expected["a"] * 120))), 1)
+            Measurement("restore", "a", self.rows, engine, max(FEWEST, min(self.rows, int(engine.expected["a"] * 120))), 1)
             for engine in self._engines("restore")
         ]
 
-    def phases(self, results: Callable[[], list[Result]]) -> Iterator[list[Run]]:
+    def phases(self, results: Callable[[], list[Result]]) -> Iterator[list[Measurement]]:
         """The runs, measure by measure. Latency looks at the throughput that was found."""
         for measure in MEASURES:
             if measure in self.measures:
@@ -98,10 +100,10 @@ def _most(results: Sequence[Result], workload: Workload, keys: int, engine: Engi
 
 
 @dataclass(slots=True)
-class Bench:
+class PeersBench:
     """A benchmark in a directory: `runs/<name>.json` each, and what engines and broker need meanwhile."""
 
-    plan: Plan
+    plan: MeasurementPlan
     directory: Path
     failed: list[str] = field(default_factory=list)
 
@@ -115,7 +117,7 @@ class Bench:
         found = [orjson.loads(path.read_bytes()) for path in sorted(self.runs.glob("*.json"))]
         return [result for result in found if not result.get("error")]
 
-    def left(self) -> list[Run]:
+    def left(self) -> list[Measurement]:
         """What is not measured yet."""
         done = {result["name"] for result in self.results()}
         return [run for phase in self.plan.phases(self.results) for run in phase if run.name not in done]
@@ -134,7 +136,7 @@ class Bench:
                     self._one(cluster, run, lambda what, label=label, b=behind, t=total: told(f"{label}: {what}", b, t))  # type: ignore[misc]
                     behind += run.seconds
 
-    def _one(self, cluster: Any, run: Run, told: Callable[[str], None]) -> None:
+    def _one(self, cluster: Any, run: Measurement, told: Callable[[str], None]) -> None:
         result = {
             "name": run.name,
             "measure": run.measure,
@@ -150,7 +152,7 @@ class Bench:
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         try:
-            rig = Rig(cluster, run, self.directory / "engines" / run.name, told)
+            rig = MeasurementRig(cluster, run, self.directory / "engines" / run.name, told)
             try:
                 result |= KINDS[run.measure](rig)
             finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from infra.bench.peers.cluster import CannotMeasure, Cluster
+from infra.bench.peers.cluster import BenchCluster, CannotMeasure
 from infra.bench.peers.jobs import PARTITIONS
 from infra.bench.peers.traffic import SITES, item_of
 from schemas.topics import Topic
@@ -39,7 +39,7 @@ class _NoRows:
         return iter(())
 
 
-def preload_items(cluster: Cluster, group: str, keys: int) -> None:
+def preload_items(cluster: BenchCluster, group: str, keys: int) -> None:
     """Write the rows of so many items into a fold group's changelog."""
     settings = KafkaSettings(cluster.address)
     topic = f"{group}.changelog"

@@ -20,8 +20,8 @@ from confluent_kafka import TopicPartition as Place
 from infra.bench.peers import traffic
 from infra.bench.peers.checks import check_promises, check_sums
 from infra.bench.peers.children import Children
-from infra.bench.peers.cluster import CannotMeasure, Cluster, Loader, OutputCount, Watch, client, cpu_s, ends, reader
-from infra.bench.peers.jobs import PARTITIONS, STARTED_S, Job, Run
+from infra.bench.peers.cluster import BenchCluster, CannotMeasure, Loader, OutputCount, ResourceWatch, client, cpu_s, ends, reader
+from infra.bench.peers.jobs import PARTITIONS, STARTED_S, EngineJob, Measurement
 from infra.bench.peers.preload import preload_items
 from schemas.codec import Codec
 
@@ -33,10 +33,10 @@ SEED = 1
 Told = Callable[[str], None]
 
 
-class Rig:
+class MeasurementRig:
     """What all kinds of runs need: fresh topics, a load, the engine's processes."""
 
-    def __init__(self, cluster: Cluster, run: Run, directory: Path, told: Told) -> None:
+    def __init__(self, cluster: BenchCluster, run: Measurement, directory: Path, told: Told) -> None:
         self.cluster = cluster
         self.run = run
         self.told = told
@@ -44,7 +44,7 @@ class Rig:
         self.input = f"{self.id}-in"
         self.output = run.engine.output(self.id, run.workload)
         groups = run.engine.groups(self.id, run.workload)
-        self._watch = Watch(cluster, self.input, groups, lambda name: run.engine.is_between(name, self.id))
+        self._watch = ResourceWatch(cluster, self.input, groups, lambda name: run.engine.is_between(name, self.id))
         self.is_milli = run.workload != "a"
         cluster.clear()
         cluster.create({self.input, f"{self.id}-out"})
@@ -52,7 +52,7 @@ class Rig:
             preload_items(cluster, f"{self.id}.fold", run.keys)
         is_restore = run.measure == "restore"
         commit_ms = run.engine.latency_commit_ms if run.measure == "latency" else run.engine.commit_ms
-        job = Job(
+        job = EngineJob(
             brokers=cluster.address,
             workload=run.workload[0],
             is_keyed=run.workload == "b-keyed",
@@ -117,7 +117,7 @@ class Rig:
         return {"outputs_per_event": outputs / self.sent, "wrong": wrong}
 
 
-def throughput(rig: Rig) -> dict[str, Any]:
+def throughput(rig: MeasurementRig) -> dict[str, Any]:
     """Events a second over a backlog, and what they cost."""
     run = rig.run
     rig.told("starting")
@@ -142,11 +142,11 @@ def throughput(rig: Rig) -> dict[str, Any]:
     }
 
 
-def _spent(rig: Rig) -> dict[str, float]:
+def _spent(rig: MeasurementRig) -> dict[str, float]:
     return {"engine_cpu": rig.children.cpu_s(), "broker_cpu": cpu_s([rig.cluster.pid])}
 
 
-def latency(rig: Rig) -> dict[str, Any]:
+def latency(rig: MeasurementRig) -> dict[str, Any]:
     """From the moment an event is sent to its committed output, at a steady rate."""
     run = rig.run
     rig.told("starting")
@@ -154,7 +154,7 @@ def latency(rig: Rig) -> dict[str, Any]:
         rig.write(run.warm_up)()
         rig.told("pacing")
         before = _spent(rig)
-        paced = Paced(rig)
+        paced = PacedRun(rig)
         took_us = sorted(paced.run())
         spent = {name: used - before[name] for name, used in _spent(rig).items()}
     if not took_us:
@@ -169,10 +169,10 @@ def latency(rig: Rig) -> dict[str, Any]:
     }
 
 
-class Paced:
+class PacedRun:
     """Sends at a steady rate and sees the outputs come. One that tells of a later event of its key answers earlier ones too."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: MeasurementRig) -> None:
         self.unanswered = 0
         self._rig = rig
         self._waiting: dict[bytes, deque[int]] = {}
@@ -206,7 +206,7 @@ class Paced:
         self.unanswered = sum(map(len, self._waiting.values()))
         return self._took_us
 
-    def _send(self, message: traffic.Message) -> None:
+    def _send(self, message: traffic.TrafficMessage) -> None:
         at = time.time_ns() // 1_000 // self._scale
         if self._scale > 1:
             self._producer.produce(self._rig.input, message.at(at), message.key, message.partition, timestamp=at)
@@ -214,7 +214,7 @@ class Paced:
             self._producer.produce(self._rig.input, message.at(at), message.key, message.partition)
         self._waiting.setdefault(self._output_key(message), deque()).append(at)
 
-    def _output_key(self, message: traffic.Message) -> bytes:
+    def _output_key(self, message: traffic.TrafficMessage) -> bytes:
         if self._scale == 1 or self._rig.run.engine.kind == "ceiling":
             return message.key
         return message.head.partition(b'"item":"')[2].partition(b'"')[0]
@@ -263,7 +263,7 @@ MARKERS = 64
 """Events, over all partitions, that say when an engine that was started again works again."""
 
 
-def restore(rig: Rig) -> dict[str, Any]:
+def restore(rig: MeasurementRig) -> dict[str, Any]:
     """Rows a second that come back from the changelog: the time to work again without local files, less that with them."""
     run = rig.run
     assert isinstance(rig.load, traffic.Sums)
@@ -285,7 +285,7 @@ def restore(rig: Rig) -> dict[str, Any]:
     }
 
 
-def _restart(rig: Rig, what: str) -> float:
+def _restart(rig: MeasurementRig, what: str) -> float:
     """Seconds from the start of the processes until events of each partition are done."""
     rig.told(what)
     assert isinstance(rig.load, traffic.Sums)
@@ -297,7 +297,7 @@ def _restart(rig: Rig, what: str) -> float:
         return time.perf_counter() - began
 
 
-def _told_s(rig: Rig, said_from: list[int]) -> float | None:
+def _told_s(rig: MeasurementRig, said_from: list[int]) -> float | None:
     """How long the restore took by the engine's own words, if it has any."""
     times = []
     for log, start in zip(rig.children.logs, said_from, strict=True):
@@ -306,4 +306,4 @@ def _told_s(rig: Rig, said_from: list[int]) -> float | None:
     return (max(times) - min(times)) / 1000 if times else None
 
 
-KINDS: dict[str, Callable[[Rig], dict[str, Any]]] = {"throughput": throughput, "latency": latency, "restore": restore}
+KINDS: dict[str, Callable[[MeasurementRig], dict[str, Any]]] = {"throughput": throughput, "latency": latency, "restore": restore}

@@ -21,7 +21,7 @@ OPEN_LINES = 10_000
 SITES = tuple(f"DC{n + 1}" for n in range(12))
 
 
-class Message(NamedTuple):
+class TrafficMessage(NamedTuple):
     """A record of the input topic, with what is its time filled in by `at`."""
 
     partition: int
@@ -34,10 +34,10 @@ class Message(NamedTuple):
         return b"%b%d%b" % (self.head, time, self.tail)
 
 
-class Load(Protocol):
+class PeerLoad(Protocol):
     """A source of messages that knows what comes out."""
 
-    def messages(self, count: int) -> Iterator[Message]:
+    def messages(self, count: int) -> Iterator[TrafficMessage]:
         """The next messages."""
         ...
 
@@ -55,7 +55,7 @@ class Sums:
         """From the first key on, where each comes once."""
         self._next = 0
 
-    def messages(self, count: int) -> Iterator[Message]:
+    def messages(self, count: int) -> Iterator[TrafficMessage]:
         """The next messages."""
         draw, keys, expected = self._rng.random, self._keys, self.expected
         for _ in range(count):
@@ -68,7 +68,7 @@ class Sums:
             held = expected.get(key)
             expected[key] = (1, qty) if held is None else (held[0] + 1, held[1] + qty)
             data = key.encode()
-            yield Message(partition_of(data, PARTITIONS), data, b'{"key":"%b","qty":%d,"t":' % (data, qty), b"}")
+            yield TrafficMessage(partition_of(data, PARTITIONS), data, b'{"key":"%b","qty":%d,"t":' % (data, qty), b"}")
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class _Line(NamedTuple):
     day: str
 
 
-class Warehouse:
+class WarehouseTraffic:
     """Workload (b): 30 % receipts, 10 % of them of purchase lines, 10 % corrections, the rest orders, picks and shipments.
 
     One a millisecond since midnight, which no run gets to the end of.
@@ -125,12 +125,12 @@ class Warehouse:
         self._to_pick: list[_Line] = []
         self._to_ship: list[_Line] = []
 
-    def messages(self, count: int) -> Iterator[Message]:
+    def messages(self, count: int) -> Iterator[TrafficMessage]:
         """The next messages."""
         for _ in range(count):
             yield self._next()
 
-    def _next(self) -> Message:
+    def _next(self) -> TrafficMessage:
         self._number += 1
         draw = self._rng.random()
         if draw < 0.30 or not self._stocked:
@@ -148,7 +148,7 @@ class Warehouse:
     def _site(self, n: int) -> SiteSums:
         return self.expected.setdefault(item_of(n), SiteSums())
 
-    def _message(self, n: int, kind: bytes, rest: str) -> Message:
+    def _message(self, n: int, kind: bytes, rest: str) -> TrafficMessage:
         item, site = item_of(n), SITES[n % len(SITES)]
         key = item.encode() if self._is_keyed else site.encode()
         partition = partition_of(key, PARTITIONS) if self._is_keyed else n % len(SITES) % PARTITIONS
@@ -160,12 +160,12 @@ class Warehouse:
             f'{{"event_id":"W-{sequence}","sequence":{sequence},"instance":"feed{partition}","type":"{kind.decode()}","site":"{site}",'
             f'"occurred_at":"{at}",{rest},"sent_at":'
         )
-        return Message(partition, key, head.encode(), b"}")
+        return TrafficMessage(partition, key, head.encode(), b"}")
 
-    def _units(self, n: int, kind: bytes, units: int, more: str = "") -> Message:
+    def _units(self, n: int, kind: bytes, units: int, more: str = "") -> TrafficMessage:
         return self._message(n, kind, f'"item":"{item_of(n)}","lot":null,"qty":"{units}","uom":"EA"{more}')
 
-    def _receive(self) -> Message:
+    def _receive(self) -> TrafficMessage:
         supply = self._taken(self._supplies) if self._supplies and self._rng.random() < 0.3 else None
         n = supply.item if supply else self._rng.randrange(self._keys)
         units = supply.units if supply else self._rng.randrange(10, 50)
@@ -182,21 +182,21 @@ class Warehouse:
             self._stocked[self._rng.randrange(OPEN_LINES)] = n
         return self._units(n, b"stock.received", units, more)
 
-    def _adjust(self) -> Message:
+    def _adjust(self) -> TrafficMessage:
         n = self._rng.randrange(self._keys)
         site = self._site(n)
         site.usable += 1
         site.unpromised += 1
         return self._units(n, b"stock.adjusted", 1, ',"status":"usable","reason":"cycle count"')
 
-    def _supply(self) -> Message:
+    def _supply(self) -> TrafficMessage:
         n = self._rng.randrange(self._keys)
         line = _Line(n, f"PO-{self._number}", self._rng.randrange(10, 50), self._rng.choice(self._days))
         self._supplies.append(line)
         self._site(n).plan(line.day, line.units, 0)
         return self._units(n, b"supply.line", line.units, f',"po":"{line.document}","line":1,"expected_date":"{line.day}"')
 
-    def _order(self) -> Message:
+    def _order(self) -> TrafficMessage:
         n = self._rng.choice(self._stocked)
         site = self._site(n)
         if site.unpromised < 5:
@@ -208,7 +208,7 @@ class Warehouse:
         more = f',"order":"{line.document}","line":1,"requested_date":"{line.day}","channel":"web","customer":"C-1"'
         return self._units(n, b"order.line", line.units, more)
 
-    def _pick(self) -> Message:
+    def _pick(self) -> TrafficMessage:
         line = self._taken(self._to_pick)
         self._to_ship.append(line)
         site = self._site(line.item)
@@ -217,7 +217,7 @@ class Warehouse:
         site.plan(line.day, 0, -line.units)
         return self._units(line.item, b"pick.completed", line.units, f',"order":"{line.document}","line":1')
 
-    def _ship(self) -> Message:
+    def _ship(self) -> TrafficMessage:
         line = self._taken(self._to_ship)
         self._site(line.item).staged -= line.units
         lines = f'[{{"line":1,"item":"{item_of(line.item)}","qty":"{line.units}","lot":null}}]'
@@ -235,6 +235,6 @@ def item_of(n: int) -> str:
     return f"SKU-{n:07}"
 
 
-def load_of(workload: Workload, keys: int, seed: int) -> Sums | Warehouse:
+def load_of(workload: Workload, keys: int, seed: int) -> Sums | WarehouseTraffic:
     """The source of a workload's messages."""
-    return Sums(keys, seed) if workload == "a" else Warehouse(keys, seed, is_keyed=workload == "b-keyed")
+    return Sums(keys, seed) if workload == "a" else WarehouseTraffic(keys, seed, is_keyed=workload == "b-keyed")

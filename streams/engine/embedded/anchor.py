@@ -49,7 +49,7 @@ class Anchored:
     ends: Mapping[bytes, int]
 
 
-class Anchor:
+class LogAnchor:
     """The anchor's file, locked. `found`: what it held when it was opened; `is_damaged`: it held something else.
 
     Raises `AnchorInUse`, `OSError`.

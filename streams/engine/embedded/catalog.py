@@ -27,10 +27,10 @@ class TopicState:
         self.topic = topic
         self.is_compacted = topic.cleanup == "compact"
         self.prefix = files.topic_prefix(topic_id)
-        self.parts = [Part(self, index, base) for index in range(topic.partitions)]
+        self.parts = [CatalogPartition(self, index, base) for index in range(topic.partitions)]
 
 
-class Part:
+class CatalogPartition:
     """A partition: where its records begin and end, which group has read how far, and who waits for more."""
 
     def __init__(self, state: TopicState, index: int, base: int) -> None:
@@ -68,7 +68,7 @@ class Catalog:
             raise KeyError(f"unknown topic {name}; known: {', '.join(sorted(self.topics)) or 'none'}")
         return state
 
-    def part(self, topic: str, partition: int) -> Part:
+    def part(self, topic: str, partition: int) -> CatalogPartition:
         """A partition. Raises `KeyError` if there is none such."""
         parts = self.topic(topic).parts
         if not 0 <= partition < len(parts):

@@ -31,7 +31,7 @@ from rocksdict import (
     WriteBatch,
 )
 
-from streams.engine.embedded.anchor import Anchor, Manifest
+from streams.engine.embedded.anchor import LogAnchor, Manifest
 from streams.engine.log import DamagedLog, StoreId, Unavailable
 from streams.engine.scans import scan_items
 
@@ -66,7 +66,7 @@ class Files:
     `commit`: the number of the last one.
     """
 
-    def __init__(self, path: Path, db: Rdict, anchor: Anchor, *, sync: bool) -> None:
+    def __init__(self, path: Path, db: Rdict, anchor: LogAnchor, *, sync: bool) -> None:
         self.path = path
         self.db = db
         self.log, self.log_cf = db.get_column_family("log"), db.get_column_family_handle("log")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from schemas.records import Record
-from streams.engine.embedded.catalog import Part
+from streams.engine.embedded.catalog import CatalogPartition
 from streams.engine.embedded.files import store_prefix
 from streams.engine.embedded.records_codec import decode_run
-from streams.engine.embedded.writer import Job, Waiter, prepare, prepare_rows
+from streams.engine.embedded.writer import Waiter, WriteJob, prepare, prepare_rows
 from streams.engine.groups import Membership
 from streams.engine.log import DamagedLog, Listener, StoreId, TopicPartition, Transaction, Unavailable
 from streams.engine.scans import scan_items
@@ -65,7 +65,7 @@ class Cursor:
         self._log = log
         self._is_once = is_once
         self._turn = 0
-        self.next: dict[Part, int] = {}
+        self.next: dict[CatalogPartition, int] = {}
 
     def fetch(self, max_records: int) -> list[Record]:
         """The next records; a partition that did not fit comes first the next time. Raises `DamagedLog`."""
@@ -94,7 +94,7 @@ class Cursor:
         return found
 
 
-def read_run(log: EmbeddedLog, part: Part, offset: int, limit: int, max_bytes: int) -> tuple[list[Record], int, int]:
+def read_run(log: EmbeddedLog, part: CatalogPartition, offset: int, limit: int, max_bytes: int) -> tuple[list[Record], int, int]:
     """Records of one partition from `offset` on, the offset to go on from, and what is left of `max_bytes`.
 
     Raises `DamagedLog` if they cannot be read, or some are missing.
@@ -113,7 +113,7 @@ def read_run(log: EmbeddedLog, part: Part, offset: int, limit: int, max_bytes: i
     return records, above, left
 
 
-def _require_all(log: EmbeddedLog, part: Part, records: list[Record], first: int, above: int) -> None:
+def _require_all(log: EmbeddedLog, part: CatalogPartition, records: list[Record], first: int, above: int) -> None:
     """Raises `DamagedLog` if an offset is missing that was neither trimmed meanwhile nor accepted to be lost."""
     at = first
     for offset in [*(record.offset for record in records), above]:
@@ -130,7 +130,7 @@ def _require_all(log: EmbeddedLog, part: Part, records: list[Record], first: int
 class EmbeddedFollower:
     """Tails partitions outside any group."""
 
-    def __init__(self, log: EmbeddedLog, start: Mapping[Part, int]) -> None:
+    def __init__(self, log: EmbeddedLog, start: Mapping[CatalogPartition, int]) -> None:
         self._log = log
         self._cursor = Cursor(log)
         self._cursor.next = dict(start)
@@ -183,7 +183,7 @@ class EmbeddedMember:
     def commit(self, transaction: Transaction) -> None:
         """All of the transaction, durably, or nothing. Raises `Fenced` or `Unavailable`."""
         self._log.writer.submit(
-            Job(
+            WriteJob(
                 records=prepare(self._log.part, transaction.outgoing),
                 rows=prepare_rows(transaction.rows),
                 positions=[(self._log.part(*partition), position) for partition, position in transaction.positions.items()],

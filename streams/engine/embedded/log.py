@@ -16,16 +16,26 @@ from rocksdict import DbClosedError
 
 from schemas.records import Record
 from schemas.topics import Topic
-from streams.engine.embedded.catalog import Catalog, Part
+from streams.engine.embedded.catalog import Catalog, CatalogPartition
 from streams.engine.embedded.files import CannotOpen, Files, pack_offset
 from streams.engine.embedded.group import MAX_POLL_BYTES, EmbeddedFollower, EmbeddedMember, EmbeddedStore, read_run
 from streams.engine.embedded.keys import KeyReader
 from streams.engine.embedded.opening import open_files
 from streams.engine.embedded.records_codec import decode
 from streams.engine.embedded.trim import Trimmer
-from streams.engine.embedded.writer import Job, Writer, prepare
+from streams.engine.embedded.writer import WriteJob, Writer, prepare
 from streams.engine.groups import Group, Membership
-from streams.engine.log import NO_RIGHTS, DamagedLog, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
+from streams.engine.log import (
+    NO_RIGHTS,
+    DamagedLog,
+    Listener,
+    LocalProgress,
+    Outgoing,
+    Rights,
+    StoreId,
+    TopicPartition,
+    Unavailable,
+)
 from streams.engine.scans import scan_values
 
 __all__ = ["CannotOpen", "EmbeddedLog"]
@@ -98,7 +108,7 @@ class EmbeddedLog:
 
     def append(self, records: Sequence[Outgoing]) -> list[int]:
         """Write records, all or none, and return their offsets once they are durable. Safe from any thread."""
-        return self.writer.submit(Job(records=prepare(self.part, records))).offsets if records else []
+        return self.writer.submit(WriteJob(records=prepare(self.part, records))).offsets if records else []
 
     def read(self, partition: TopicPartition, offset: int, limit: int) -> list[Record]:
         """Up to `limit` records (or 32 MB) from `offset` on."""
@@ -172,7 +182,7 @@ class EmbeddedLog:
     def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
         """Nothing to do: all rows are here."""
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """None: the rows are the log's own, and always as they were committed."""
         return []
 
@@ -183,7 +193,7 @@ class EmbeddedLog:
             f"topic {t.name} is missing: start crossdock once, it makes it" for t in topics if t.name not in self._catalog.topics
         ]
 
-    def scan_log(self, part: Part, offset: int, end: int) -> Iterator[bytes]:
+    def scan_log(self, part: CatalogPartition, offset: int, end: int) -> Iterator[bytes]:
         """Raw records of a partition with `offset <= their offset < end`, as of the call."""
         low = part.prefix + pack_offset(max(offset, part.low))
         return scan_values(self.files().log, low, part.prefix + pack_offset(end))
@@ -238,7 +248,7 @@ class EmbeddedLog:
         parts = [part for topic in topics for part in self._catalog.topic(topic).parts]
         new = [(part, part.low) for part in parts if part.state.topic.cleanup == "delete" and group not in part.positions]
         if new:
-            self.writer.submit_held(Job(positions=new, group=group))
+            self.writer.submit_held(WriteJob(positions=new, group=group))
 
     def _wake_members(self) -> None:
         for member in self._members:

@@ -19,7 +19,7 @@ from pathlib import Path
 from rocksdict import AccessType, Rdict, WriteBatch
 
 from streams.engine.embedded import files
-from streams.engine.embedded.anchor import Anchor, Anchored, AnchorInUse, ManifestMark, manifest_problem
+from streams.engine.embedded.anchor import Anchored, AnchorInUse, LogAnchor, ManifestMark, manifest_problem
 from streams.engine.embedded.files import CannotOpen, Files, number, pack_offset
 from streams.engine.scans import scan_items, scan_keys, scan_values
 
@@ -42,7 +42,7 @@ def open_files(path: Path, *, sync: bool, accept_loss: bool = False) -> tuple[Fi
     inside = path / "log"
     _check_directory(inside)
     try:
-        anchor = Anchor(path / ANCHOR_FILE)
+        anchor = LogAnchor(path / ANCHOR_FILE)
     except AnchorInUse:
         raise _explained(inside, "LOCK: lock") from None
     except OSError as error:
@@ -55,7 +55,7 @@ def open_files(path: Path, *, sync: bool, accept_loss: bool = False) -> tuple[Fi
 
 
 class _Opening:
-    def __init__(self, path: Path, anchor: Anchor, *, sync: bool) -> None:
+    def __init__(self, path: Path, anchor: LogAnchor, *, sync: bool) -> None:
         self._path = path
         self._anchor = anchor
         self._sync = sync

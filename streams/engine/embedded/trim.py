@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rocksdict import WriteBatch
 
 from streams.engine.embedded import files
-from streams.engine.embedded.catalog import Part
+from streams.engine.embedded.catalog import CatalogPartition
 from streams.engine.embedded.files import Files, pack_offset
 from streams.engine.embedded.records_codec import decode, offset_of, timestamp_of
 from streams.engine.embedded.writer import Writer
@@ -27,9 +27,9 @@ class Trimmer:
     def __init__(self, opened: Callable[[], Files], writer: Writer) -> None:
         self._opened = opened
         self._writer = writer
-        self._trimmed: dict[Part, int] = {}
+        self._trimmed: dict[CatalogPartition, int] = {}
 
-    def trim(self, part: Part, cutoff_ms: int) -> int:
+    def trim(self, part: CatalogPartition, cutoff_ms: int) -> int:
         """Delete what is older than `cutoff_ms` and read by every known group; at most 2,000 records. Returns how many."""
         low = part.low
         with self._writer.lock:
@@ -57,7 +57,7 @@ class Trimmer:
             if part.state.topic.is_indexed:
                 opened.bykey.compact_range(part.state.prefix, files.topic_prefix(part.state.id + 1))
 
-    def _expired(self, part: Part, low: int, end: int, cutoff_ms: int) -> tuple[WriteBatch, int]:
+    def _expired(self, part: CatalogPartition, low: int, end: int, cutoff_ms: int) -> tuple[WriteBatch, int]:
         """What deletes the expired records from `low` on, and the first offset above them."""
         opened = self._opened()
         batch = WriteBatch(raw_mode=True)
@@ -75,5 +75,5 @@ class Trimmer:
         return batch, above
 
 
-def _read_by_all(part: Part) -> int:
+def _read_by_all(part: CatalogPartition) -> int:
     return min([part.end, *part.positions.values()])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from rocksdict import WriteBatch
 
 from streams.engine.embedded import files
-from streams.engine.embedded.catalog import Part
+from streams.engine.embedded.catalog import CatalogPartition
 from streams.engine.embedded.records_codec import Body, encode_body, pack_head
 from streams.engine.log import Fenced, Outgoing, StoreId, Unavailable
 
@@ -27,12 +27,12 @@ POINTERS_CACHED = 65_536
 
 
 @dataclass(slots=True)
-class Job:
+class WriteJob:
     """One append or commit: all of it is written, or none."""
 
-    records: list[tuple[Part, Outgoing, Body]] = field(default_factory=list)
+    records: list[tuple[CatalogPartition, Outgoing, Body]] = field(default_factory=list)
     rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
-    positions: list[tuple[Part, int]] = field(default_factory=list)
+    positions: list[tuple[CatalogPartition, int]] = field(default_factory=list)
     check: Callable[[], None] | None = None
     group: str = ""
     offsets: list[int] = field(default_factory=list)
@@ -55,13 +55,13 @@ class Writer:
         self.lock = threading.RLock()
         self._opened = opened
         self._clock_ms = clock_ms
-        self._queue: deque[Job] = deque()
+        self._queue: deque[WriteJob] = deque()
         self._queuing = threading.Lock()
         self._is_led = False  # while nobody leads, nothing is queued
         self._pointers: dict[bytes, bytes] = {}
         self._stopped: str | None = None
 
-    def submit(self, job: Job) -> Job:
+    def submit(self, job: WriteJob) -> WriteJob:
         """Write a job, with whatever else is queued. Raises `Fenced` or `Unavailable`; nothing was written then."""
         with self._queuing:
             self._queue.append(job)
@@ -81,13 +81,13 @@ class Writer:
             raise job.error
         return job
 
-    def submit_held(self, job: Job) -> None:
+    def submit_held(self, job: WriteJob) -> None:
         """Write a job, for who holds the lock and so cannot wait for another to lead. Raises as `submit` does."""
         self._write([job])
         if job.error is not None:
             raise job.error
 
-    def _hand_over(self, job: Job) -> None:
+    def _hand_over(self, job: WriteJob) -> None:
         """Have another lead, if this job did. One that was interrupted before it was written takes itself out of the queue."""
         with self._queuing:
             if not job.is_done and job in self._queue:
@@ -139,8 +139,8 @@ class Writer:
                 raise
             raise Unavailable(self._stopped) from error
 
-    def _drain(self) -> list[Job]:
-        jobs: list[Job] = []
+    def _drain(self) -> list[WriteJob]:
+        jobs: list[WriteJob] = []
         size = 0
         with self._queuing:
             while self._queue and size < MAX_BATCH_BYTES:
@@ -149,8 +149,8 @@ class Writer:
                 size += job.size
         return jobs
 
-    def _write(self, jobs: Sequence[Job]) -> None:
-        written: list[Job] = []
+    def _write(self, jobs: Sequence[WriteJob]) -> None:
+        written: list[WriteJob] = []
         try:
             self.require_running()
             batch = _Batch(self._opened(), self._clock_ms(), self._pointers)
@@ -179,7 +179,7 @@ class Writer:
                 job.is_done = True
                 _wake(job)
 
-    def _sync(self, batch: _Batch, jobs: Sequence[Job]) -> None:
+    def _sync(self, batch: _Batch, jobs: Sequence[WriteJob]) -> None:
         try:
             batch.write()
         except Exception as error:  # rocksdict has no narrower one
@@ -197,7 +197,7 @@ class Writer:
         batch.publish()
 
 
-def _wake(job: Job) -> None:
+def _wake(job: WriteJob) -> None:
     if job.turn is not None:
         job.turn.set()
 
@@ -211,9 +211,9 @@ class _Batch:
         self._now_ms = now_ms
         self._known = known
         self._batch = WriteBatch(raw_mode=True)
-        self._touched: dict[Part, None] = {}
+        self._touched: dict[CatalogPartition, None] = {}
 
-    def add(self, job: Job) -> None:
+    def add(self, job: WriteJob) -> None:
         """Records, rows and positions of one job."""
         put, log_cf, pack_offset, now_ms = self._batch.put, self._files.log_cf, files.pack_offset, self._now_ms
         for part, record, (key_length, flags, body) in job.records:
@@ -259,7 +259,7 @@ class _Batch:
         for part in self._touched:
             part.next = part.end
 
-    def _index(self, part: Part, key: bytes | None, offset: int, log_key: bytes) -> None:
+    def _index(self, part: CatalogPartition, key: bytes | None, offset: int, log_key: bytes) -> None:
         if key is None:
             return
         if part.state.topic.is_indexed:
@@ -272,7 +272,9 @@ class _Batch:
             self.pointers[name] = log_key
 
 
-def prepare(parts: Callable[[str, int], Part], records: Sequence[Outgoing]) -> list[tuple[Part, Outgoing, Body]]:
+def prepare(
+    parts: Callable[[str, int], CatalogPartition], records: Sequence[Outgoing]
+) -> list[tuple[CatalogPartition, Outgoing, Body]]:
     """Encode records in the caller's own time, and refuse what the log could not take."""
     prepared = []
     for record in records:
@@ -302,13 +304,13 @@ class Waiter:
         self._writer = writer
         self.event = threading.Event()
 
-    def watch(self, parts: Sequence[Part]) -> None:
+    def watch(self, parts: Sequence[CatalogPartition]) -> None:
         """Be woken by these, too."""
         with self._writer.lock:
             for part in parts:
                 part.waiting |= {self.event}
 
-    def unwatch(self, parts: Sequence[Part]) -> None:
+    def unwatch(self, parts: Sequence[CatalogPartition]) -> None:
         """Be woken by these no more."""
         with self._writer.lock:
             for part in parts:

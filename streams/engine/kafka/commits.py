@@ -33,7 +33,7 @@ class Mark(NamedTuple):
         return _MARK.pack(*self)
 
 
-class Anchor(NamedTuple):
+class CommitAnchor(NamedTuple):
     """The last record of its changelog that a store reflects."""
 
     offset: int
@@ -54,21 +54,21 @@ def mark_of(value: bytes | None) -> Mark | None:
     return Mark(*_MARK.unpack(value)) if value is not None and len(value) == _MARK.size else None
 
 
-def anchor_at(offset: int, key: bytes | None, value: bytes | None) -> Anchor:
+def anchor_at(offset: int, key: bytes | None, value: bytes | None) -> CommitAnchor:
     """The anchor that a record is."""
     state = blake2b(digest_size=16)
     for part in (key, value):
         state.update(b"-" if part is None else b"%d " % len(part))
         state.update(part or b"")
-    return Anchor(offset, state.digest())
+    return CommitAnchor(offset, state.digest())
 
 
-def anchor_of(packed: bytes | None) -> Anchor | None:
+def anchor_of(packed: bytes | None) -> CommitAnchor | None:
     """An anchor as a store keeps it."""
-    return None if packed is None else Anchor(*_ANCHOR.unpack(packed))
+    return None if packed is None else CommitAnchor(*_ANCHOR.unpack(packed))
 
 
-def proof_of(commits: int, anchor: Anchor | None) -> str:
+def proof_of(commits: int, anchor: CommitAnchor | None) -> str:
     """What is committed with a group's positions, to tell later whether the changelog still has what belongs to them."""
     return "" if anchor is None else f"{commits} {anchor.digest.hex()}"
 

@@ -39,8 +39,8 @@ from streams.engine.kafka.clients import KafkaSettings, check_message, is_end, p
 from streams.engine.kafka.followers import SLICE_S, next_messages
 from streams.engine.kafka.store import MAX_AGE_MS, destroy
 from streams.engine.kafka.topics import KafkaTopics
-from streams.engine.keeper import Keeper
-from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
+from streams.engine.keeper import ThreadKeeper
+from streams.engine.log import LocalProgress, Outgoing, TopicPartition, Unavailable
 from streams.engine.scans import scan_items, scan_keys_back
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class _Reading:
 class KafkaKeys:
     """`Reader` on Kafka. Safe from any thread. Raises `CannotOpen` if its directory is in use."""
 
-    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, admin: KafkaAdmin, path: Path, keeper: Keeper) -> None:
+    def __init__(self, settings: KafkaSettings, topics: KafkaTopics, admin: KafkaAdmin, path: Path, keeper: ThreadKeeper) -> None:
         self._settings = settings
         self._topics = topics
         self._admin = admin
@@ -144,10 +144,10 @@ class KafkaKeys:
         low, high = prefix + pack_offset(max(start, 0)), prefix + _LAST + b"\xff"
         return self._asked(lambda db: [_decoded(topic, raw) for _, raw in islice(scan_items(db, low, high), max(limit, 0))])
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """How far each followed partition is; `group` is its topic."""
         return [
-            Kept(
+            LocalProgress(
                 at.topic,
                 at.partition,
                 "followed",

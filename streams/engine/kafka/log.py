@@ -22,15 +22,15 @@ from streams.engine.kafka.admin import KafkaAdmin
 from streams.engine.kafka.clients import KafkaSettings, said_of
 from streams.engine.kafka.followers import KafkaFollower, KafkaPages
 from streams.engine.kafka.keys import KafkaKeys
-from streams.engine.kafka.member import KafkaMember, Seat
-from streams.engine.kafka.process_name import Namesakes, name_in
+from streams.engine.kafka.member import KafkaMember, MemberPlace
+from streams.engine.kafka.process_name import DuplicateProcessWatch, name_in
 from streams.engine.kafka.standby import KafkaStandby
 from streams.engine.kafka.store import KafkaRows
-from streams.engine.kafka.stores import KafkaShelf
+from streams.engine.kafka.stores import KafkaStores
 from streams.engine.kafka.topics import KafkaTopics, changelog_name, changelog_of
 from streams.engine.kafka.transaction import produce
-from streams.engine.keeper import Keeper
-from streams.engine.log import NO_RIGHTS, Kept, Listener, Outgoing, Rights, StoreId, TopicPartition, Unavailable
+from streams.engine.keeper import ThreadKeeper
+from streams.engine.log import NO_RIGHTS, Listener, LocalProgress, Outgoing, Rights, StoreId, TopicPartition, Unavailable
 
 __all__ = ["KafkaLog", "KafkaSettings"]
 
@@ -48,15 +48,15 @@ class KafkaLog:
         self._directory = Path(directory)
         self._topics = KafkaTopics(settings)
         self._admin = KafkaAdmin(settings)
-        self.keeper = Keeper()
+        self.keeper = ThreadKeeper()
         self.clock = settings.clock_ms
         self._keys = KafkaKeys(settings, self._topics, self._admin, self._directory / "keys", self.keeper)
         self._name = name_in(self._directory)
         self._pages = KafkaPages(settings)
         self._appender = Appender(settings, self.keeper)
         self._lock = threading.Lock()
-        self._shelves: dict[str, KafkaShelf] = {}
-        self._flows: dict[str, KafkaShelf] = {}
+        self._shelves: dict[str, KafkaStores] = {}
+        self._flows: dict[str, KafkaStores] = {}
         self._standbys: dict[str, KafkaStandby] = {}
         self._members: list[KafkaMember] = []
         self._followers: list[KafkaFollower] = []
@@ -103,18 +103,18 @@ class KafkaLog:
         """Become a member of a group that shares the topics' partitions. Members of a group name the same topics."""
         self._require_open()
         counts = {topic: self.partitions(topic) for topic in topics}
-        shelf = self._shelf(group, counts)
+        stores = self._shelf(group, counts)
         with self._lock:
             taken = {member.seat.name for member in self._members}
             slot = next(n for n in range(len(taken) + 1) if f"{group}.{self._name}.{n}" not in taken)
-            seat = Seat(group, counts, changelog_name(group), f"{group}.{self._name}.{slot}")
+            seat = MemberPlace(group, counts, changelog_name(group), f"{group}.{self._name}.{slot}")
             member = KafkaMember(
                 self._settings,
                 self._topics,
                 seat,
-                shelf,
+                stores,
                 listener,
-                Namesakes(seat.name, group, self._settings.session_ms / 1000, self._admin.members),
+                DuplicateProcessWatch(seat.name, group, self._settings.session_ms / 1000, self._admin.members),
                 lambda partition: self._pages.bounds(partition)[0],
                 self._forget_member,
             )
@@ -137,12 +137,12 @@ class KafkaLog:
         Flows that are kept already go on. Raises `Unavailable`, and `KeyError` for an unknown topic.
         """
         self._require_open()
-        shelf = self._shelf(group, {topic: self.partitions(topic) for topic in topics})
+        stores = self._shelf(group, {topic: self.partitions(topic) for topic in topics})
         with self._lock:
-            self._flows |= dict.fromkeys(flows, shelf)
+            self._flows |= dict.fromkeys(flows, stores)
             if group not in self._standbys:
-                shelf.is_kept = True
-                self._standbys[group] = KafkaStandby(self._settings, self._admin, shelf, changelog_name(group), self.keeper)
+                stores.is_kept = True
+                self._standbys[group] = KafkaStandby(self._settings, self._admin, stores, changelog_name(group), self.keeper)
 
     def store(self, store: StoreId) -> KafkaRows:
         """The committed rows of a kept flow, whoever owns the partition. Raises `Unavailable` if they are not here or not yet.
@@ -150,14 +150,14 @@ class KafkaLog:
         While others own it, they are as old as `kept` says. Each `get` and `range` sees whole commits of the owner.
         """
         self._require_open()
-        shelf = self._flows.get(store.flow)
-        if shelf is None:
+        stores = self._flows.get(store.flow)
+        if stores is None:
             raise Unavailable(f"the rows of {store.flow} are not kept by this process: ask one that has the role serve")
-        return shelf.rows(store)
+        return stores.rows(store)
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """How far the rows of this machine are, kept or restored for a member."""
-        return [*(kept for shelf in list(self._shelves.values()) for kept in shelf.kept()), *self._keys.kept()]
+        return [*(kept for stores in list(self._shelves.values()) for kept in stores.kept()), *self._keys.kept()]
 
     def committed(self, group: str, partition: TopicPartition) -> int:
         """The committed position of a group: the log's start if none."""
@@ -202,24 +202,24 @@ class KafkaLog:
             standby.close()
         for reader in readers:
             reader.close()
-        for shelf in self._shelves.values():
-            shelf.close()
+        for stores in self._shelves.values():
+            stores.close()
         self._appender.close()
         self._keys.close()
         self._pages.close()
         self._admin.close()
 
-    def _shelf(self, group: str, counts: Mapping[str, int]) -> KafkaShelf:
+    def _shelf(self, group: str, counts: Mapping[str, int]) -> KafkaStores:
         """The stores of a group, whose changelog has as many partitions as its widest input."""
         changelog = changelog_of(group, counts.values())
         self._topics.grow(changelog)
         with self._lock:
             if group not in self._shelves:
                 path = self._directory / "stores" / group
-                self._shelves[group] = KafkaShelf(group, path, lambda: self._topics.identity(changelog.name))
-            shelf = self._shelves[group]
-            shelf.widen(changelog.partitions)
-        return shelf
+                self._shelves[group] = KafkaStores(group, path, lambda: self._topics.identity(changelog.name))
+            stores = self._shelves[group]
+            stores.widen(changelog.partitions)
+        return stores
 
     def _forget_member(self, member: KafkaMember) -> None:
         with self._lock:
@@ -243,7 +243,7 @@ _GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, Kafk
 class Appender:
     """Writes outside transactions: one idempotent producer for all threads."""
 
-    def __init__(self, settings: KafkaSettings, keeper: Keeper) -> None:
+    def __init__(self, settings: KafkaSettings, keeper: ThreadKeeper) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._stop = threading.Event()

@@ -22,11 +22,11 @@ from streams.engine.kafka.clients import KafkaSettings, asked, check_message, ha
 from streams.engine.kafka.commits import DELETED, MARK_KEY, Mark, anchor_at, new_mark, problem_of, proof_by
 from streams.engine.kafka.end_positions import Ends
 from streams.engine.kafka.followers import SLICE_S, next_messages
-from streams.engine.kafka.ownership import HOLDING, MemberPartition, MemberPartitions, Stage
-from streams.engine.kafka.process_name import Namesakes
+from streams.engine.kafka.ownership import HOLDING, MemberPartition, MemberPartitions, PartitionState
+from streams.engine.kafka.process_name import DuplicateProcessWatch
 from streams.engine.kafka.restore import Restorer
 from streams.engine.kafka.store import KafkaRows
-from streams.engine.kafka.stores import KafkaShelf
+from streams.engine.kafka.stores import KafkaStores
 from streams.engine.kafka.topics import KafkaTopics
 from streams.engine.kafka.transaction import Changes, Transactor, Uncertain, changes_of, check_rows
 from streams.engine.log import Fenced, Listener, StoreId, TopicPartition, Transaction, Unavailable
@@ -39,7 +39,7 @@ _REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class MemberPlace:
     """Where a member sits: its group's topics and changelog, and its own name (stable over restarts)."""
 
     group: str
@@ -55,10 +55,10 @@ class KafkaMember:
         self,
         settings: KafkaSettings,
         topics: KafkaTopics,
-        seat: Seat,
-        shelf: KafkaShelf,
+        seat: MemberPlace,
+        stores: KafkaStores,
         listener: Listener,
-        namesakes: Namesakes,
+        namesakes: DuplicateProcessWatch,
         low_of: Callable[[TopicPartition], int],
         on_close: Callable[[KafkaMember], None],
     ) -> None:
@@ -69,7 +69,7 @@ class KafkaMember:
         self._namesakes = namesakes
         self._low_of = low_of
         self._on_close = on_close
-        self._shelf = shelf
+        self._shelf = stores
         self._lock = RLock()
         self._is_open = True
         self._has_ended = False  # the client: another has to take its place
@@ -148,7 +148,7 @@ class KafkaMember:
     def rewind(self) -> None:
         """Read owned partitions again from their committed positions."""
         with self._lock:
-            for partition in self._partitions.at(Stage.OWNED):
+            for partition in self._partitions.at(PartitionState.OWNED):
                 partition.rewind()
                 self._ends.forget(partition.inputs)
 
@@ -198,7 +198,9 @@ class KafkaMember:
     def _on_revoked(self, consumer: Consumer, taken: list[Place]) -> None:
         """Stop at once: when this returns, another may own them."""
         gone = [partition for one in taken if (partition := self._partitions.get(one.partition)) is not None]
-        consumer.incremental_unassign(places(p for partition in gone if partition.stage is Stage.OWNED for p in partition.inputs))
+        consumer.incremental_unassign(
+            places(p for partition in gone if partition.stage is PartitionState.OWNED for p in partition.inputs)
+        )
         for partition in gone:
             self._partitions.lose(partition.index)
 
@@ -208,7 +210,7 @@ class KafkaMember:
         self._stir()
         self._renew()
         self._seek()
-        is_busy = bool(self._partitions.at(Stage.GIVEN, Stage.RESTORING, Stage.RESTARTING))
+        is_busy = bool(self._partitions.at(PartitionState.GIVEN, PartitionState.RESTORING, PartitionState.RESTARTING))
         messages = next_messages(self._consumer, max_records, 0.0 if is_busy else timeout_s)
         told = [message for message in messages if message.error() is not None]
         self._require_client(told)
@@ -268,7 +270,7 @@ class KafkaMember:
 
     def _restart(self, partitions: list[MemberPartition]) -> None:
         for partition in partitions:
-            if partition.stage is Stage.OWNED:
+            if partition.stage is PartitionState.OWNED:
                 with suppress(KafkaException):  # the client has ended just now, which the next poll says
                     self._consumer.incremental_unassign(places(partition.inputs))
             self._partitions.restart(partition)
@@ -279,7 +281,7 @@ class KafkaMember:
 
     def _at_rest(self, busy: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Ends of owned partitions that can be committed, but for those that move anyway."""
-        committed = {p: offset for owned in self._partitions.at(Stage.OWNED) for p, offset in owned.positions.items()}
+        committed = {p: offset for owned in self._partitions.at(PartitionState.OWNED) for p, offset in owned.positions.items()}
         return {p: end for p, end in self._ends.at_rest(committed).items() if p not in busy}
 
     def _rest(self) -> None:
@@ -290,23 +292,23 @@ class KafkaMember:
                 self.commit(Transaction())
 
     def _take_changes(self, timeout_s: float) -> None:
-        void = self._partitions.at(Stage.LOST, Stage.RESTARTING)
+        void = self._partitions.at(PartitionState.LOST, PartitionState.RESTARTING)
         told = frozenset(p for partition in void if partition.is_assigned for p in partition.inputs)
         for partition in void:
             self._let_go(partition)
         if told:
             self._listener.revoked(told)
-        for partition in self._partitions.at(Stage.GIVEN):
+        for partition in self._partitions.at(PartitionState.GIVEN):
             self._prepare(partition)
         if self._restorer.is_busy:
             for index in self._restorer.step(timeout_s):
                 if (restored := self._partitions.get(index)) is not None:
-                    restored.enter(Stage.READY)
-        for partition in self._partitions.at(Stage.READY):
+                    restored.enter(PartitionState.READY)
+        for partition in self._partitions.at(PartitionState.READY):
             if self._is_proved(partition):
                 self._assign(partition)
         self._note_fresh()
-        new = [partition for partition in self._partitions.at(Stage.OWNED) if not partition.is_assigned]
+        new = [partition for partition in self._partitions.at(PartitionState.OWNED) if not partition.is_assigned]
         for partition in new:
             partition.is_assigned = True
         if new:
@@ -354,13 +356,13 @@ class KafkaMember:
             self._consumer.incremental_assign([place(p, offset) for p, offset in partition.positions.items()])
         except KafkaException as error:  # it has ended just now, which the next poll says
             raise_mapped(error, f"taking on partition {partition.index} in group {self.seat.group}")
-        partition.enter(Stage.OWNED)
+        partition.enter(PartitionState.OWNED)
         partition.lease.role = "owned"
 
     def _note_fresh(self) -> None:
         """Its owner has all of a store."""
         now_ms = self._settings.clock_ms()
-        for partition in self._partitions.at(Stage.OWNED):
+        for partition in self._partitions.at(PartitionState.OWNED):
             if partition.lease.is_held:
                 partition.lease.store.fresh_ms = now_ms
 
@@ -380,7 +382,7 @@ class KafkaMember:
             raise failure
 
     def _seek(self) -> None:
-        for owned in self._partitions.at(Stage.OWNED):
+        for owned in self._partitions.at(PartitionState.OWNED):
             for partition, position in list(owned.seeks.items()):
                 try:
                     self._consumer.seek(place(partition, position))
@@ -398,7 +400,7 @@ class KafkaMember:
 
     def _fences(self, touched: set[int], marks: Mapping[int, Mark]) -> list[Place]:
         """Offsets of the changelog, with proofs: of what a transaction touches, or of anything that is owned."""
-        owned = [self._owned_at(index) for index in sorted(touched)] or self._partitions.at(Stage.OWNED)[:1]
+        owned = [self._owned_at(index) for index in sorted(touched)] or self._partitions.at(PartitionState.OWNED)[:1]
         if not owned:
             return [place(self._changelog(0), 0)]
         found = []
@@ -434,7 +436,7 @@ class KafkaMember:
 
     def _require(self, index: int, what: str) -> MemberPartition:
         partition = self._partitions.get(index)
-        if partition is None or partition.stage is not Stage.OWNED:
+        if partition is None or partition.stage is not PartitionState.OWNED:
             raise self._fenced(what)
         return partition
 

@@ -18,7 +18,7 @@ from streams.engine.kafka.store import Lease
 from streams.engine.log import TopicPartition
 
 
-class Stage(StrEnum):
+class PartitionState(StrEnum):
     """`GIVEN`: by the group; where its inputs go on is not known yet. `RESTORING`: its rows are read from the changelog.
     `READY`: all rows are here. `OWNED`: its inputs are fetched, and it can be committed. `RESTARTING`: rows and positions in hand
     are void, it begins again from what the brokers hold. `LOST`: it is another's. `GONE`: nothing is left of it.
@@ -33,16 +33,16 @@ class Stage(StrEnum):
     GONE = "gone"
 
 
-NEXT: Mapping[Stage, frozenset[Stage]] = {
-    Stage.GIVEN: frozenset({Stage.RESTORING, Stage.LOST}),
-    Stage.RESTORING: frozenset({Stage.READY, Stage.RESTARTING, Stage.LOST}),
-    Stage.READY: frozenset({Stage.OWNED, Stage.RESTARTING, Stage.LOST}),
-    Stage.OWNED: frozenset({Stage.RESTARTING, Stage.LOST}),
-    Stage.RESTARTING: frozenset({Stage.GIVEN, Stage.LOST}),
-    Stage.LOST: frozenset({Stage.RESTARTING, Stage.GONE}),
-    Stage.GONE: frozenset(),
+NEXT: Mapping[PartitionState, frozenset[PartitionState]] = {
+    PartitionState.GIVEN: frozenset({PartitionState.RESTORING, PartitionState.LOST}),
+    PartitionState.RESTORING: frozenset({PartitionState.READY, PartitionState.RESTARTING, PartitionState.LOST}),
+    PartitionState.READY: frozenset({PartitionState.OWNED, PartitionState.RESTARTING, PartitionState.LOST}),
+    PartitionState.OWNED: frozenset({PartitionState.RESTARTING, PartitionState.LOST}),
+    PartitionState.RESTARTING: frozenset({PartitionState.GIVEN, PartitionState.LOST}),
+    PartitionState.LOST: frozenset({PartitionState.RESTARTING, PartitionState.GONE}),
+    PartitionState.GONE: frozenset(),
 }
-HOLDING = frozenset({Stage.RESTORING, Stage.READY, Stage.OWNED})
+HOLDING = frozenset({PartitionState.RESTORING, PartitionState.READY, PartitionState.OWNED})
 """Stages with rows and positions."""
 
 
@@ -62,7 +62,7 @@ class MemberPartition:
     def __init__(self, index: int, inputs: Iterable[TopicPartition]) -> None:
         self.index = index
         self.inputs = tuple(inputs)
-        self.stage = Stage.GIVEN
+        self.stage = PartitionState.GIVEN
         self.positions: dict[TopicPartition, int] = {}
         self.seeks: dict[TopicPartition, int] = {}
         self.is_assigned = False
@@ -76,7 +76,7 @@ class MemberPartition:
             raise BrokenInvariant(f"partition {self.index} has no rows while it is {self.stage}")
         return self._lease
 
-    def enter(self, stage: Stage) -> None:
+    def enter(self, stage: PartitionState) -> None:
         """Go on to a stage. Raises `IllegalTransition`."""
         if stage not in NEXT[self.stage]:
             raise IllegalTransition(f"partition {self.index} is {self.stage}, and cannot become {stage}")
@@ -85,7 +85,7 @@ class MemberPartition:
 
     def restore(self, lease: Lease, positions: Mapping[TopicPartition, int], proof: str = "") -> None:
         """Its rows are caught up from now on; its inputs will go on at these positions."""
-        self.enter(Stage.RESTORING)
+        self.enter(PartitionState.RESTORING)
         self._lease = lease
         self.positions = {partition: positions[partition] for partition in self.inputs}
         self.proof = proof
@@ -100,12 +100,12 @@ class MemberPartition:
 
     def rewind(self) -> None:
         """Fetch its inputs again from their committed positions, if they are fetched at all."""
-        if self.stage is Stage.OWNED:
+        if self.stage is PartitionState.OWNED:
             self.seeks = dict(self.positions)
 
     def wants(self, topic: str | None) -> bool:
         """Whether records of an input are to be handed out: not those from before a seek."""
-        return self.stage is Stage.OWNED and not (self.seeks and (topic, self.index) in self.seeks)
+        return self.stage is PartitionState.OWNED and not (self.seeks and (topic, self.index) in self.seeks)
 
 
 class MemberPartitions:
@@ -121,7 +121,7 @@ class MemberPartitions:
         """One of them, if it is not gone."""
         return None if index is None else self._all.get(index)
 
-    def at(self, *stages: Stage) -> list[MemberPartition]:
+    def at(self, *stages: PartitionState) -> list[MemberPartition]:
         """Those in these stages, in order."""
         return [self._all[index] for index in sorted(self._all) if self._all[index].stage in stages]
 
@@ -131,23 +131,23 @@ class MemberPartitions:
         if there is None:
             self._all[index] = MemberPartition(index, inputs)
         else:
-            there.enter(Stage.RESTARTING)
+            there.enter(PartitionState.RESTARTING)
 
     def lose(self, index: int) -> None:
         """It is another's. One that never was the member's, or was lost already, stays so."""
         there = self._all.get(index)
-        if there is not None and there.stage is not Stage.LOST:
-            there.enter(Stage.LOST)
+        if there is not None and there.stage is not PartitionState.LOST:
+            there.enter(PartitionState.LOST)
 
     def restart(self, partition: MemberPartition) -> None:
         """Begin again with what is held of it: without anything it begins anyway."""
         if partition.stage in HOLDING:
-            partition.enter(Stage.RESTARTING)
+            partition.enter(PartitionState.RESTARTING)
 
     def settle(self, partition: MemberPartition) -> None:
         """What was held of a lost or restarting one has been let go: forget it, or begin."""
-        if partition.stage is Stage.LOST:
-            partition.enter(Stage.GONE)
+        if partition.stage is PartitionState.LOST:
+            partition.enter(PartitionState.GONE)
             del self._all[partition.index]
         else:
-            partition.enter(Stage.GIVEN)
+            partition.enter(PartitionState.GIVEN)

@@ -54,7 +54,7 @@ def name_in(directory: Path) -> str:
     return new
 
 
-class Namesakes:
+class DuplicateProcessWatch:
     """Notices, by being ousted again and again, that another process has a member's name. Then one of the two stops.
 
     `members_of`: who is in a group. `session_s`: how long the brokers believe a dead member to be alive.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from confluent_kafka import Consumer, Message
 
 from streams.engine.kafka.clients import READERS, KafkaSettings, asked, check_message, is_end, place
-from streams.engine.kafka.commits import MARK_KEY, Anchor, anchor_at, mark_of
+from streams.engine.kafka.commits import MARK_KEY, CommitAnchor, anchor_at, mark_of
 from streams.engine.kafka.followers import next_messages
 from streams.engine.kafka.store import Lease
 from streams.engine.log import TopicPartition
@@ -36,7 +36,7 @@ class CatchUp:
         self.strange: set[int] = set()
         self._leases = leases
         self._held: dict[int, list[Message]] = {}
-        self._expected: dict[int, Anchor] = {}
+        self._expected: dict[int, CommitAnchor] = {}
 
     def start(self, index: int) -> int | None:
         """Where to read from, to see that the changelog still has the last record that is in the store; none if it has none."""

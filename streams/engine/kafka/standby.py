@@ -13,8 +13,8 @@ from streams.engine.kafka.clients import KafkaSettings, place
 from streams.engine.kafka.followers import SLICE_S, next_messages
 from streams.engine.kafka.restore import CHUNK, LOST_END, OTHER_HISTORY, CatchUp, high_in
 from streams.engine.kafka.store import Lease
-from streams.engine.kafka.stores import KafkaShelf
-from streams.engine.keeper import Keeper
+from streams.engine.kafka.stores import KafkaStores
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import TopicPartition, Unavailable
 
 _LOOK_S = 1.0
@@ -25,17 +25,19 @@ _BACKOFF_S = 2.0
 class KafkaStandby:
     """A thread that follows until it is closed, whatever becomes of the brokers meanwhile."""
 
-    def __init__(self, settings: KafkaSettings, admin: KafkaAdmin, shelf: KafkaShelf, changelog: str, keeper: Keeper) -> None:
+    def __init__(
+        self, settings: KafkaSettings, admin: KafkaAdmin, stores: KafkaStores, changelog: str, keeper: ThreadKeeper
+    ) -> None:
         self._settings = settings
         self._admin = admin
-        self._shelf = shelf
+        self._shelf = stores
         self._changelog = changelog
         self._leases: dict[int, Lease] = {}
         self._catch_up = CatchUp(self._leases)
         self._consumer: Consumer | None = None
         self._looked_s = 0.0
         self._stop = threading.Event()
-        self._thread = keeper.thread(f"kafka-follow {shelf.group}", self._run, self._stop)
+        self._thread = keeper.thread(f"kafka-follow {stores.group}", self._run, self._stop)
         self._thread.start()
 
     def close(self) -> None:

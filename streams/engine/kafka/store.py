@@ -21,7 +21,7 @@ from typing import Literal, TypeVar
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from streams.engine.embedded.files import MB, CannotOpen, number, pack_offset
-from streams.engine.kafka.commits import Anchor, anchor_of, proof_of
+from streams.engine.kafka.commits import CommitAnchor, anchor_of, proof_of
 from streams.engine.kafka.topics import REMOVED_KEPT_MS
 from streams.engine.log import StoreId, Unavailable
 from streams.engine.scans import scan_items
@@ -63,7 +63,7 @@ class KafkaStore:
         self.path = path
         self.is_damaged = False
         self.position = 0
-        self.anchor: Anchor | None = None
+        self.anchor: CommitAnchor | None = None
         self.commits = 0
         self.remade = 0
         self.fresh_ms: int | None = None
@@ -144,7 +144,7 @@ class KafkaStore:
         rows: Iterable[Row],
         position: int,
         *,
-        anchor: Anchor | None = None,
+        anchor: CommitAnchor | None = None,
         commits: int | None = None,
         logged: bool = True,
     ) -> None:
@@ -260,7 +260,9 @@ class Lease:
         """Nobody has taken it since."""
         return self.store.lease is self
 
-    def apply(self, rows: Iterable[Row], position: int, *, anchor: Anchor | None = None, commits: int | None = None) -> None:
+    def apply(
+        self, rows: Iterable[Row], position: int, *, anchor: CommitAnchor | None = None, commits: int | None = None
+    ) -> None:
         """Change the store, unless another has taken it: he has read the same from the changelog."""
         with self.store._lock:
             if self.is_held:
@@ -272,7 +274,7 @@ class Lease:
         rows: list[Row],
         position: int,
         *,
-        anchor: Anchor | None = None,
+        anchor: CommitAnchor | None = None,
         commits: int | None = None,
         logged: bool,
     ) -> None:

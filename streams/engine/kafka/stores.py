@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streams.engine.kafka.store import KafkaRows, KafkaStore, Lease, Role
-from streams.engine.log import Kept, StoreId, Unavailable
+from streams.engine.log import LocalProgress, StoreId, Unavailable
 
 
-class KafkaShelf:
+class KafkaStores:
     """Safe from any thread. `identity_of`: what tells the changelog from an earlier one of its name."""
 
     def __init__(self, group: str, path: Path, identity_of: Callable[[], str]) -> None:
@@ -88,7 +88,7 @@ class KafkaShelf:
             raise Unavailable(f"the rows of {which.flow}/{which.partition} are being read, {kept.remaining} changes to go{why}")
         return KafkaRows(store, which)
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """How far each is."""
         stores = dict(self._stores)
         indices = range(self.count) if self.is_kept else sorted(stores)
@@ -103,13 +103,13 @@ class KafkaShelf:
                 store.close()
             self._stores.clear()
 
-    def _shown(self, index: int, store: KafkaStore | None) -> Kept:
+    def _shown(self, index: int, store: KafkaStore | None) -> LocalProgress:
         remade = self._remade[index] + (0 if store is None else store.remade)
         lease = None if store is None else store.lease
         if store is None or lease is None:
             position, fresh_ms = (0, None) if store is None else (store.position, store.fresh_ms)
-            return Kept(self.group, index, "followed", position, position, fresh_ms, problem=self.problem, remade=remade)
+            return LocalProgress(self.group, index, "followed", position, position, fresh_ms, problem=self.problem, remade=remade)
         problem = self.problem if lease.role == "followed" else lease.problem
         end = max(lease.end, store.position)
         restored, speed = lease.restored, lease.rows_per_s
-        return Kept(self.group, index, lease.role, store.position, end, store.fresh_ms, restored, speed, problem, remade)
+        return LocalProgress(self.group, index, lease.role, store.position, end, store.fresh_ms, restored, speed, problem, remade)

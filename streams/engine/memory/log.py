@@ -18,8 +18,8 @@ from schemas.topics import Topic
 from streams.engine.groups import Group, Membership
 from streams.engine.log import (
     NO_RIGHTS,
-    Kept,
     Listener,
+    LocalProgress,
     Outgoing,
     Rights,
     Store,
@@ -39,7 +39,7 @@ class Crash(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class LogFaults:
     """How often what goes wrong: probabilities from 0 to 1 of each call (of each partition and poll for `delay`).
 
     `before_*` crashes lose the write, `after_*` crashes keep it while the caller never hears of it. `unavailable`: a commit
@@ -58,7 +58,7 @@ class Faults:
     interleave: bool = False
 
 
-NO_FAULTS = Faults()
+NO_FAULTS = LogFaults()
 
 
 class MemoryStore:
@@ -103,7 +103,7 @@ class _Durable:
 class MemoryLog:
     """`Log` and `Reader` in memory. Same seed, faults and calls: same answers."""
 
-    def __init__(self, seed: int = 0, faults: Faults = NO_FAULTS, clock_ms: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, seed: int = 0, faults: LogFaults = NO_FAULTS, clock_ms: Callable[[], int] = lambda: 0) -> None:
         self.faults = faults
         self._clock_ms = clock_ms
         self._data = _Durable(Random(seed))  # noqa: S311 - dice, not secrets
@@ -202,7 +202,7 @@ class MemoryLog:
     def keep(self, group: str, flows: Sequence[str], topics: Sequence[str]) -> None:
         """Nothing to do: all rows are here."""
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         """None: the rows are the log's own."""
         return []
 

@@ -23,9 +23,9 @@ from schemas import topics
 from schemas.records import Record
 from schemas.topics import raw_channel
 from streams.agents.file_drop import Folder, drop
-from streams.agents.inbound import Door, FolderDoor, Inbound, PolledDoor
+from streams.agents.inbound import Door, FolderSource, InboundSources, PolledSource
 from streams.agents.marketplace_poll import CURSOR, last_cursor, poll, records_of
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import TopicPartition
 from streams.engine.memory.log import MemoryLog
 
@@ -242,8 +242,8 @@ def test_the_host_runs_all_doors_until_it_is_stopped(tmp_path: Path) -> None:
     put_in.mkdir()
     put(put_in, "a.csv", HEAD + "A,C,2026-11-02T09:00:00Z,1,X,1\n")
     with served(market) as url:
-        doors: list[Door] = [PolledDoor("m", "marketplace", url, 0.05, 5), FolderDoor("f", "edi", put_in, 0.05)]
-        inbound = Inbound(kept, doors, CollectorRegistry())
+        doors: list[Door] = [PolledSource("m", "marketplace", url, 0.05, 5), FolderSource("f", "edi", put_in, 0.05)]
+        inbound = InboundSources(kept, doors, CollectorRegistry())
         inbound.start()
         try:
             assert eventually((put_in / "done" / "a.csv").exists)
@@ -261,10 +261,10 @@ def test_a_door_with_a_schedule_asks_at_its_times_and_not_before() -> None:
     kept, market = log(), Market(3)
     with served(market) as url:
         doors: list[Door] = [
-            PolledDoor("soon", "marketplace", url, 0.05, 5, at="* * * * * */1", timezone="America/Chicago"),
-            PolledDoor("late", "edi", url, 0.05, 5, at="0 0 29 2 *"),
+            PolledSource("soon", "marketplace", url, 0.05, 5, at="* * * * * */1", timezone="America/Chicago"),
+            PolledSource("late", "edi", url, 0.05, 5, at="0 0 29 2 *"),
         ]
-        inbound = Inbound(kept, doors, CollectorRegistry())
+        inbound = InboundSources(kept, doors, CollectorRegistry())
         inbound.start()
         try:
             assert eventually(lambda: last_cursor(kept, "marketplace") == "3")
@@ -277,8 +277,8 @@ def test_a_prompted_door_asks_when_it_is_told_to_from_where_any_process_was_last
     """Of several processes one asks; when another takes over, it goes on where the log says."""
     kept, market = log(), Market(4)
     with served(market) as url:
-        doors: list[Door] = [PolledDoor("m", "marketplace", url, 0.05, 5, at="30 6 * * *", timezone="Asia/Tokyo")]
-        here, there = (Inbound(kept, doors, CollectorRegistry(), is_prompted=True) for _ in range(2))
+        doors: list[Door] = [PolledSource("m", "marketplace", url, 0.05, 5, at="30 6 * * *", timezone="Asia/Tokyo")]
+        here, there = (InboundSources(kept, doors, CollectorRegistry(), is_prompted=True) for _ in range(2))
         for inbound in (here, there):
             inbound.start()
         try:
@@ -300,14 +300,14 @@ def test_a_prompted_door_asks_when_it_is_told_to_from_where_any_process_was_last
             for inbound in (here, there):
                 inbound.stop()
     timer.run()  # it is over: nothing happens
-    assert Inbound(kept, doors, CollectorRegistry()).timers() == []
+    assert InboundSources(kept, doors, CollectorRegistry()).timers() == []
 
 
 def test_a_door_that_fails_is_told_until_a_turn_of_it_has_gone_well(tmp_path: Path) -> None:
     """A folder that cannot be: it takes nobody's readiness, and is well by itself once it can be."""
-    keeper, folder = Keeper(), tmp_path / "drop"
+    keeper, folder = ThreadKeeper(), tmp_path / "drop"
     folder.write_text("a file where the folder should be")
-    inbound = Inbound(log(), [FolderDoor("f", "edi", folder, 0.02)], CollectorRegistry(), keeper=keeper)
+    inbound = InboundSources(log(), [FolderSource("f", "edi", folder, 0.02)], CollectorRegistry(), keeper=keeper)
     inbound.start()
     try:
         assert eventually(lambda: "door f" in keeper.down(is_vital=False))

@@ -17,10 +17,10 @@ from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import ExceptionCleared, ExceptionNoted
 from schemas.topics import raw_channel
-from streams.agents.drop_folder import Declared, clean_name, free, read_bounded
-from streams.agents.file_drop import Dropped, Folder, drop
-from streams.agents.file_notices import FileNotes, outcomes
-from streams.agents.inbound import FolderDoor, Inbound
+from streams.agents.drop_folder import DropFolderFormat, clean_name, free, read_bounded
+from streams.agents.file_drop import ClaimedFile, Folder, drop
+from streams.agents.file_notices import FileExceptions, outcomes
+from streams.agents.inbound import FolderSource, InboundSources
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
 from streams.engine.memory.log import MemoryLog
 
@@ -40,15 +40,15 @@ def put(path: Path, data: str | bytes = HEAD + ROW, age_s: float = 10.0) -> Path
 
 
 def folder_of(path: Path, **declared: object) -> Folder:
-    made = Folder(path / "drop", "edi", Declared(**declared))  # type: ignore[arg-type]
+    made = Folder(path / "drop", "edi", DropFolderFormat(**declared))  # type: ignore[arg-type]
     made.prepare()
     return made
 
 
-def drops(folder: Folder) -> dict[str, Dropped]:
+def drops(folder: Folder) -> dict[str, ClaimedFile]:
     """What one turn brings, by name; all finished."""
 
-    async def run() -> dict[str, Dropped]:
+    async def run() -> dict[str, ClaimedFile]:
         found = {}
         async for dropped in drop(turns(1), folder):
             found[dropped.name] = dropped
@@ -243,7 +243,7 @@ def test_what_cannot_be_moved_is_said_once_and_stops_nothing(tmp_path: Path, mon
 def test_a_row_is_taken_only_when_its_order_is_there() -> None:
     """Until then it was sent; a dead letter was refused."""
     records = [Outgoing("raw.channel.edi", 0, None, b"") for _ in range(3)]
-    dropped = Dropped("a", records, [], None, ["A", "B", "C"], {"A": "edi:A", "C": "edi:C"})
+    dropped = ClaimedFile("a", records, [], None, ["A", "B", "C"], {"A": "edi:A", "C": "edi:C"})
     answers: dict[str, tuple[str, str] | None] = {"edi:A": ("taken", ""), "edi:C": None}
 
     def became(order_id: str, topic: str, partition: int, offset: int) -> tuple[str, str] | None:
@@ -265,7 +265,7 @@ def test_a_rejected_file_is_an_exception_until_one_of_its_name_is_taken(tmp_path
     path.mkdir()
     put(path / "a.csv", "colour\nred\n")
     put(path / "note.txt", "hello")
-    inbound = Inbound(kept, [FolderDoor("acme", "edi", path, 0.05)], CollectorRegistry())
+    inbound = InboundSources(kept, [FolderSource("acme", "edi", path, 0.05)], CollectorRegistry())
     inbound.start()
     try:
         wait_for((path / "reports" / "note.txt.report.csv").exists)
@@ -304,7 +304,7 @@ def test_a_folder_that_cannot_be_read_is_an_exception_until_it_can(tmp_path: Pat
     path.mkdir()
     if when != "later":
         _blocked(path)
-    inbound = Inbound(kept, [FolderDoor("acme", "edi", path, 0.05)], CollectorRegistry())
+    inbound = InboundSources(kept, [FolderSource("acme", "edi", path, 0.05)], CollectorRegistry())
     inbound.start()
     try:
         if when == "later":
@@ -337,7 +337,7 @@ def test_a_folder_whose_exception_the_log_does_not_take_is_said_the_next_time(tm
             return kept.append(outgoing)
 
     away = Away()
-    notes, error = FileNotes(away, Codec()), PermissionError(13, "Permission denied", "/mnt/x")  # type: ignore[arg-type]
+    notes, error = FileExceptions(away, Codec()), PermissionError(13, "Permission denied", "/mnt/x")  # type: ignore[arg-type]
     with pytest.raises(Unavailable):
         notes.unreadable("acme", tmp_path, error)
     away.is_away = False

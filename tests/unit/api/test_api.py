@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from connectors.api.app import create_api, create_health_api
-from connectors.api.ports import Answer, Busy, Readiness
+from connectors.api.ports import Busy, CommandResponse, Readiness
 from connectors.api.staleness import HEADER
 from tests.support.api_fakes import BUSY, REUSED, Client, Fake, entry, ports
 
@@ -144,7 +144,7 @@ def test_the_body_hash_is_of_the_meaning_not_of_the_spelling(client: Client, fak
 def test_reservation_answers_other_than_held_are_problems(client: Client, fake: Fake) -> None:
     assert "Idempotency-Key" in problem(client.post("/v1/reservations", json=RESERVE), 400)
     headers = {"Idempotency-Key": "k"}
-    fake.answer = Answer(409, {"detail": "Only 1 is available.", "available": 1})
+    fake.answer = CommandResponse(409, {"detail": "Only 1 is available.", "available": 1})
     response = client.post("/v1/reservations", json=RESERVE, headers=headers)
     assert problem(response, 409) == "Only 1 is available."
     assert response.json()["available"] == 1
@@ -203,11 +203,11 @@ def test_a_held_order_is_released_by_somebody(client: Client, fake: Fake) -> Non
     released = client.post("/v1/orders/web:W/1/release", json={"person": "dana"})
     assert body(released, 202) == {"order_id": "web:W/1", "change": "api:7", "trace_id": "order.inbox.v1/0/1"}
     assert released.headers["location"] == "/v1/orders/web:W%2F1/changes/api:7"
-    wish = {"person": "dana", "reason": "credit_limit", "note": "paid"}
-    assert body(client.post("/v1/orders/web:W/1/release", json=wish), 202)
+    request = {"person": "dana", "reason": "credit_limit", "note": "paid"}
+    assert body(client.post("/v1/orders/web:W/1/release", json=request), 202)
     assert fake.worked == [("web:W/1", "", "dana", ""), ("web:W/1", "credit_limit", "dana", "paid")]
     problem(client.post("/v1/orders/web:none/release", json={"person": "dana"}), 404)
-    assert "held for credit_limit" in problem(client.post("/v1/orders/web:W/1/release", json=wish | {"reason": "x"}), 409)
+    assert "held for credit_limit" in problem(client.post("/v1/orders/web:W/1/release", json=request | {"reason": "x"}), 409)
     assert "body/person" in problem(client.post("/v1/orders/web:W/1/release", json={}), 422)
 
 
@@ -403,7 +403,7 @@ def test_what_the_log_cannot_serve_is_asked_for_again(fake: Fake) -> None:
 
     fake.answer = Away("the rows of promise/3 are being read")
     client = Client(create_api(replace(ports(fake), away=(Away,))))
-    wish = {"item": "A/1", "qty": 1, "channel": "web", "ttl_s": 60}
-    answer = client.post("/v1/reservations", json=wish, headers={"Idempotency-Key": "k"})
+    request = {"item": "A/1", "qty": 1, "channel": "web", "ttl_s": 60}
+    answer = client.post("/v1/reservations", json=request, headers={"Idempotency-Key": "k"})
     assert "promise/3 are being read. Try again" in problem(answer, 503)
     assert answer.headers["retry-after"] == "1"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from infra.chaos.run import ChaosReport
 from infra.simulation.run import SimulationReport
 from streams.cli import app
-from streams.cli.output import Failed, Mistake
+from streams.cli.output import CommandFailed, UserError
 from streams.engine.log import TopicPartition
 from streams.engine.verdict import Verdict
 from streams.engine.verify import PartitionReport
@@ -39,7 +39,7 @@ def answered(*arguments: str) -> Any:
 def mistaken(*arguments: str) -> str:
     """The sentence a user's mistake is told."""
     result = invoke(*arguments)
-    assert isinstance(result.exception, Mistake | BadSettings), result.output
+    assert isinstance(result.exception, UserError | BadSettings), result.output
     return str(result.exception)
 
 
@@ -134,7 +134,7 @@ def test_verify_is_zero_only_if_everything_was_compared(
     monkeypatch.setattr("streams.cli.proofs._verified", lambda settings: reports)
     result = invoke("verify", "--json", "--data", stocked)
     assert says in str(result.exception)
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     found = json.loads(result.stdout)
     assert (found["verdict"], found["is_same"], found["counts"]["same"], found["counts"][verdict]) == (verdict, False, 1, 1)
     assert [row["is_unknown"] for row in found["partitions"]] == [False, verdict == "unknown"]
@@ -208,7 +208,7 @@ def test_doctor_knows_the_roles() -> None:
 def test_doctor_says_what_is_wrong_with_the_settings() -> None:
     Path("crossdock.toml").write_text("horizon_days = 1000")
     result = invoke("doctor", "--json")
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     assert "horizon_days" in result.stdout
 
 
@@ -260,7 +260,7 @@ def test_reconcile_names_differences(stocked: str, tmp_path: Path) -> None:
     extract.mkdir()
     (extract / "site.json").write_text('[{"site_code": "DC1", "name": "Other", "timezone": "America/New_York"}]')
     result = invoke("reconcile", str(extract), "--only", "site", "--json", "--data", stocked)
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     found = json.loads(result.stdout)
     assert found["difference_count"] == 1
     assert found["differences"][0]["ours"] == "One"
@@ -274,7 +274,7 @@ def test_reconcile_is_zero_only_if_everything_was_compared(stocked: str, tmp_pat
     extract.mkdir()
     (extract / "site.json").write_text('[{"site_code": "DC1", "name": "One", "timezone": "America/New_York"}]')
     result = invoke("reconcile", str(extract), "--data", stocked)
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     assert "could not be compared" in str(result.exception)
     assert "Not compared: table item: the extract has no item.json" in result.stdout
     assert answered("reconcile", str(extract), "--only", "site", "--data", stocked)["is_equal"] is True
@@ -285,7 +285,7 @@ def test_chaos_does_not_call_a_fault_survived_that_it_left_out(monkeypatch: pyte
     report = ChaosReport(1, 1, left_out={"disk-full": "there is no small disk"})
     monkeypatch.setattr("infra.chaos.run.chaos", lambda seed, **more: report)
     result = invoke("chaos", "--faults", "disk-full")
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     assert "disk-full" in str(result.exception)
 
 
@@ -299,7 +299,7 @@ def test_simulate_runs_seeds_and_fails_with_those_that_fail(monkeypatch: pytest.
     monkeypatch.setattr("infra.simulation.run.simulate_many", pretended)
     assert answered("simulate", "--seeds", "5") == {"seeds": 5, "messages": 50, "failed": []}
     result = invoke("simulate", "--seed", "7")
-    assert isinstance(result.exception, Failed)
+    assert isinstance(result.exception, CommandFailed)
     assert "oversold" in result.stdout
     assert "crossdock simulate --seed 7" in str(result.exception)
 
@@ -349,7 +349,7 @@ def test_the_api_listens_on_loopback_only() -> None:
 def test_the_demo_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> None:
     """A second demonstration starts on an empty log again; a directory that is not a demonstration's is left alone."""
     from infra.demo.cli import _empty
-    from streams.cli.output import Mistake
+    from streams.cli.output import UserError
 
     _empty(tmp_path / "demo")
     (tmp_path / "demo" / "log").mkdir()
@@ -357,7 +357,7 @@ def test_the_demo_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> N
     assert not (tmp_path / "demo" / "log").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep")
-    with pytest.raises(Mistake, match="not empty"):
+    with pytest.raises(UserError, match="not empty"):
         _empty(tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "keep"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.erp.known import Known
+from connectors.erp.known import FeedState
 from connectors.erp.topics import mapped, raw_topic
 from schemas.customers import ErpCustomersNews
 from schemas.documents import ErpDocumentsNews
@@ -22,7 +22,7 @@ from tests.unit.connectors.test_erp import BALANCE, ITEM, raw, record, source
 class Part:
     """A partition of the feed, read record by record."""
 
-    def __init__(self, start: Known = Known()) -> None:  # noqa: B008 - frozen
+    def __init__(self, start: FeedState = FeedState()) -> None:  # noqa: B008 - frozen
         self.t = in_memory(ErpFeedTables)
         self.translate = erp_translate(start)
 
@@ -70,9 +70,12 @@ def test_text_read_before_it_was_certain_is_told_of() -> None:
 
 
 def test_the_setting_decides() -> None:
-    assert Part(Known(decimals="precise")).balance("1234", 7, row={"allocated": "AA==", "on_order": "AA=="})[-1].on_hand_milli < 0
+    assert (
+        Part(FeedState(decimals="precise")).balance("1234", 7, row={"allocated": "AA==", "on_order": "AA=="})[-1].on_hand_milli
+        < 0
+    )
     with pytest.raises(BadMessage):
-        Part(Known(decimals="string")).balance("MNQ=", 7)
+        Part(FeedState(decimals="string")).balance("MNQ=", 7)
 
 
 # --- names of tables -----------------------------------------------------------------------------------------------------

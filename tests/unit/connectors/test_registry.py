@@ -88,7 +88,7 @@ def client(stand_in: StandIn) -> Iterator[RegistryClient]:
         yield client
 
 
-def results(found: list[mirror.Finding]) -> list[str]:
+def results(found: list[mirror.SchemaFinding]) -> list[str]:
     return [finding.result for finding in found]
 
 

@@ -15,7 +15,7 @@ from streams.engine.fates import EngineTables
 from streams.engine.flow import Fold
 from streams.engine.limits import Limits
 from streams.engine.log import Outgoing, TopicPartition, Unavailable
-from streams.engine.memory.log import Faults, MemoryLog
+from streams.engine.memory.log import LogFaults, MemoryLog
 from streams.engine.partition import store_id
 from streams.engine.table import FoldTables, Journal
 from streams.engine.worker import Worker
@@ -164,14 +164,14 @@ def test_the_count_is_as_exact_as_the_tables_wherever_batches_end_and_commits_fa
     limits = Limits(release_batch=rng.choice([1, 3, 100]))
     for _ in range(8):
         worker = new_worker(log, [fold], batch=rng.choice([1, 7, 100]), limits=limits)
-        log.faults = Faults(unavailable=0.3)
+        log.faults = LogFaults(unavailable=0.3)
         for _ in range(rng.randrange(6)):
             try:
                 worker.step()
             except Unavailable:
                 break
         log = log.reopen()
-    log.faults = Faults()
+    log.faults = LogFaults()
     worker = new_worker(log, [fold], limits=limits)
     settled(worker)
     left = {item: ["waiting:promise:site:DC1"] for item in items[:3]} | {items[3]: [f"waiting:promise:item:{items[3]}"]}

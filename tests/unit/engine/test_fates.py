@@ -10,7 +10,7 @@ from schemas import topics
 from schemas.inventory import Atp, ItemSuspected, StockReceived, SuspicionCleared
 from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted
 from schemas.records import Headers
-from streams.engine.fates import Fates
+from streams.engine.fates import InputFates
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, TopicPartition
 from streams.engine.memory.log import MemoryLog
@@ -268,7 +268,7 @@ def test_a_translator_counts_what_it_ignores_by_reason_and_forgets_no_sequence()
 
 
 def test_reasons_to_ignore_are_bounded() -> None:
-    counts = Fates()
+    counts = InputFates()
     for n in range(1_000):
         counts.ignore(f"reason {n}")
     assert len(counts.ignored_for) == 65

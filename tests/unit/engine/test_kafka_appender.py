@@ -10,7 +10,7 @@ import pytest
 
 from streams.engine.kafka.clients import KafkaSettings
 from streams.engine.kafka.log import Appender
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import Outgoing, Unavailable
 
 RECORD = Outgoing("t", 0, b"k", b"v")
@@ -61,7 +61,7 @@ class Settings:
 
 @pytest.fixture
 def appender(request: pytest.FixtureRequest) -> Iterator[Appender]:
-    made = Appender(Settings(Client(*request.param)), Keeper())  # type: ignore[arg-type]
+    made = Appender(Settings(Client(*request.param)), ThreadKeeper())  # type: ignore[arg-type]
     yield made
     made.close()
 

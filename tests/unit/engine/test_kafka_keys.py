@@ -13,7 +13,7 @@ import pytest
 
 from streams.engine.kafka import keys as kafka_keys
 from streams.engine.kafka.keys import KafkaKeys
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.engine.log import TopicPartition, Unavailable
 from tests.support.log_harness import topic
 
@@ -103,12 +103,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 @pytest.fixture
-def keeper() -> Keeper:
-    return Keeper((0.05, 0.05))
+def keeper() -> ThreadKeeper:
+    return ThreadKeeper((0.05, 0.05))
 
 
 @pytest.fixture
-def keys(cluster: Cluster, keeper: Keeper, tmp_path: Path) -> Iterator[KafkaKeys]:
+def keys(cluster: Cluster, keeper: ThreadKeeper, tmp_path: Path) -> Iterator[KafkaKeys]:
     keys = KafkaKeys(cluster, cluster, cluster, tmp_path / "keys", keeper)  # type: ignore[arg-type]
     yield keys
     keys.close()
@@ -128,7 +128,7 @@ def value(keys: KafkaKeys) -> bytes | None:
 
 @pytest.mark.parametrize("error", [Broken("poisoned"), OSError(28, "No space left on device"), RuntimeError("gone")])
 def test_whatever_it_fails_with_old_values_are_not_shown_and_new_ones_come(
-    cluster: Cluster, keys: KafkaKeys, keeper: Keeper, error: Exception
+    cluster: Cluster, keys: KafkaKeys, keeper: ThreadKeeper, error: Exception
 ) -> None:
     cluster.records.append((b"k", b"old"))
     assert value(keys) == b"old"
@@ -143,7 +143,7 @@ def test_whatever_it_fails_with_old_values_are_not_shown_and_new_ones_come(
 
 
 def test_a_write_that_fails_does_not_lose_what_was_read(
-    cluster: Cluster, keys: KafkaKeys, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, keys: KafkaKeys, keeper: ThreadKeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.records.append((b"k", b"old"))
     assert value(keys) == b"old"
@@ -177,7 +177,7 @@ def rot(path: Path, where: float) -> None:
 @pytest.mark.parametrize("how", ["latest", "scan", "by_key"])
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_damaged_database_answers_nothing_and_is_read_anew(
-    cluster: Cluster, keeper: Keeper, tmp_path: Path, how: str, is_restarted: bool, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, keeper: ThreadKeeper, tmp_path: Path, how: str, is_restarted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Found by a look-up, or by a scan: which does not end early as if there were no more."""
     count = 3_000
@@ -214,7 +214,7 @@ def test_a_damaged_database_answers_nothing_and_is_read_anew(
 
 
 def test_a_database_that_does_not_tell_what_it_has_is_read_anew(
-    cluster: Cluster, keeper: Keeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: Cluster, keeper: ThreadKeeper, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It opens, and the first row asked for cannot be read: a process begins all the same."""
     cluster.records += [(b"%06d" % n, b"old" * 20) for n in range(200)] + [(b"k", b"old")]

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from schemas.records import Record
 from streams.engine.kafka import member as kafka_member
 from streams.engine.kafka.clients import KafkaSettings
-from streams.engine.kafka.commits import MARK_KEY, Anchor, mark_of, proof_by, proof_of
-from streams.engine.kafka.member import KafkaMember, Seat
-from streams.engine.kafka.ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, Stage
-from streams.engine.kafka.process_name import Namesakes
+from streams.engine.kafka.commits import MARK_KEY, CommitAnchor, mark_of, proof_by, proof_of
+from streams.engine.kafka.member import KafkaMember, MemberPlace
+from streams.engine.kafka.ownership import HOLDING, NEXT, IllegalTransition, MemberPartition, MemberPartitions, PartitionState
+from streams.engine.kafka.process_name import DuplicateProcessWatch
 from streams.engine.kafka.transaction import Changes, Uncertain
 from streams.engine.log import Fenced, StoreId, TopicPartition, Transaction, Unavailable
 from tests.support.log_harness import Owned
@@ -58,7 +58,7 @@ class Lease:
         self.store.proof = world.changelogs.get(index, "")  # as it is once it is caught up
         self.store.commits = int(self.store.proof.partition(" ")[0] or 0)
 
-    def apply(self, rows: object, position: int, *, anchor: Anchor, commits: int) -> None:
+    def apply(self, rows: object, position: int, *, anchor: CommitAnchor, commits: int) -> None:
         assert anchor.offset == position - 1
         assert commits == self.store.commits + 1
         if self.world.disk_fails:
@@ -250,9 +250,9 @@ def member_in(world: World, listener: Owned, patch: pytest.MonkeyPatch) -> Kafka
         fake.world = world
         patch.setattr(kafka_member, name, fake)
     topics: Any = SimpleNamespace(check=lambda outgoing: None)
-    seat = Seat("g", {INPUT: len(PARTITIONS)}, CHANGELOG, "g.name.0")
+    seat = MemberPlace("g", {INPUT: len(PARTITIONS)}, CHANGELOG, "g.name.0")
     told: Any = world
-    namesakes = Namesakes(seat.name, seat.group, 1.0, lambda group: [])
+    namesakes = DuplicateProcessWatch(seat.name, seat.group, 1.0, lambda group: [])
     settings = KafkaSettings("nowhere:1", request_s=0.0)
     return KafkaMember(settings, topics, seat, told, listener, namesakes, lambda at: 0, lambda member: None)
 
@@ -485,7 +485,7 @@ def test_what_a_person_has_set_is_gone_on_with(driven: Driven) -> None:
 # --- the stages alone
 
 
-def partition_at(stage: Stage) -> MemberPartition:
+def partition_at(stage: PartitionState) -> MemberPartition:
     partition = MemberPartition(0, [TopicPartition(INPUT, 0)])
     partition.stage = stage
     return partition
@@ -493,16 +493,18 @@ def partition_at(stage: Stage) -> MemberPartition:
 
 def test_every_stage_has_its_next_ones() -> None:
     """Each is reached, and from each there is a way out but from the last one."""
-    assert set(NEXT) == set(Stage)
-    assert {stage for found in NEXT.values() for stage in found} | {Stage.GIVEN} == set(Stage)
-    assert [stage for stage in Stage if not NEXT[stage]] == [Stage.GONE]
-    assert all(Stage.LOST in NEXT[stage] for stage in Stage if stage not in {Stage.LOST, Stage.GONE})
-    assert all(Stage.RESTARTING in NEXT[stage] for stage in HOLDING)
+    assert set(NEXT) == set(PartitionState)
+    assert {stage for found in NEXT.values() for stage in found} | {PartitionState.GIVEN} == set(PartitionState)
+    assert [stage for stage in PartitionState if not NEXT[stage]] == [PartitionState.GONE]
+    assert all(
+        PartitionState.LOST in NEXT[stage] for stage in PartitionState if stage not in {PartitionState.LOST, PartitionState.GONE}
+    )
+    assert all(PartitionState.RESTARTING in NEXT[stage] for stage in HOLDING)
 
 
-@pytest.mark.parametrize("stage", Stage)
-@pytest.mark.parametrize("wanted", Stage)
-def test_no_stage_follows_but_those(stage: Stage, wanted: Stage) -> None:
+@pytest.mark.parametrize("stage", PartitionState)
+@pytest.mark.parametrize("wanted", PartitionState)
+def test_no_stage_follows_but_those(stage: PartitionState, wanted: PartitionState) -> None:
     partition = partition_at(stage)
     if wanted in NEXT[stage]:
         partition.enter(wanted)
@@ -518,7 +520,7 @@ def test_rows_are_let_go_only_after_they_are_void() -> None:
         with pytest.raises(Exception, match="needs its rows"):
             partition_at(stage).let_go()
     with pytest.raises(Exception, match="has no rows while it is given"):
-        _ = partition_at(Stage.GIVEN).lease
+        _ = partition_at(PartitionState.GIVEN).lease
 
 
 def test_given_and_lost_and_given_again() -> None:
@@ -530,11 +532,11 @@ def test_given_and_lost_and_given_again() -> None:
     partitions.lose(0)
     partitions.lose(0)
     partitions.give(0, [])
-    (found,) = partitions.at(Stage.RESTARTING)
+    (found,) = partitions.at(PartitionState.RESTARTING)
     partitions.settle(found)
-    assert partitions.at(Stage.GIVEN) == [found]
+    assert partitions.at(PartitionState.GIVEN) == [found]
     partitions.restart(found)
-    assert found.stage is Stage.GIVEN
+    assert found.stage is PartitionState.GIVEN
     partitions.lose(0)
     partitions.settle(found)
     assert list(partitions) == []

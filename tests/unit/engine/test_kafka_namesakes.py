@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams.engine.embedded.files import CannotOpen
-from streams.engine.kafka.process_name import GroupMember, Namesakes, name_in
+from streams.engine.kafka.process_name import DuplicateProcessWatch, GroupMember, name_in
 from streams.engine.log import Unavailable
 
 SESSION_S = 0.2
@@ -40,9 +40,9 @@ def test_a_moved_directory_keeps_its_name(tmp_path: Path) -> None:
     assert name_in(tmp_path / "two") == name
 
 
-def ousted(members: Iterable[GroupMember], times: int = 3) -> Namesakes:
+def ousted(members: Iterable[GroupMember], times: int = 3) -> DuplicateProcessWatch:
     found = list(members)
-    made = Namesakes("g.me.0", "g", SESSION_S, lambda group: found)
+    made = DuplicateProcessWatch("g.me.0", "g", SESSION_S, lambda group: found)
     for _ in range(times):
         made.ousted()
     return made
@@ -65,7 +65,7 @@ def test_one_of_two_stops_with_a_sentence(mine: str, theirs: str) -> None:
 def test_a_former_life_is_waited_for() -> None:
     """It is in the group until its session is over."""
     members = [member("a", "g.me.0"), member("b", "g.me.0")]
-    namesakes = Namesakes("g.me.0", "g", SESSION_S, lambda group: members)
+    namesakes = DuplicateProcessWatch("g.me.0", "g", SESSION_S, lambda group: members)
     for _ in range(3):
         namesakes.ousted()
     with pytest.raises(Unavailable):

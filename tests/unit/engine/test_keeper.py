@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.engine.keeper import STEADY_S, Keeper, Killed
+from streams.engine.keeper import STEADY_S, Killed, ThreadKeeper
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -29,7 +29,7 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(28, "No space left on device"), Panic("poisoned"), SystemExit(1)])
 def test_what_fails_is_begun_again_and_told_until_it_has_come_round_twice(error: BaseException) -> None:
-    keeper, stop, rounds, gate = Keeper((0.05, 0.05)), threading.Event(), [0], threading.Event()
+    keeper, stop, rounds, gate = ThreadKeeper((0.05, 0.05)), threading.Event(), [0], threading.Event()
 
     def run() -> None:
         while not stop.wait(0.001):
@@ -53,13 +53,13 @@ def test_what_fails_is_begun_again_and_told_until_it_has_come_round_twice(error:
 
 
 def test_pauses_grow_up_to_a_bound() -> None:
-    keeper = Keeper((0.2, 30.0))
+    keeper = ThreadKeeper((0.2, 30.0))
     assert [keeper.pause_s(n) for n in (1, 2, 3, 4)] == [0.2, 0.4, 0.8, 1.6]
     assert keeper.pause_s(100) == 30.0
 
 
 def test_one_that_fails_at_once_each_time_stays_down() -> None:
-    keeper, stop = Keeper((0.001, 0.001)), threading.Event()
+    keeper, stop = ThreadKeeper((0.001, 0.001)), threading.Event()
 
     def run() -> None:
         keeper.beat("one")
@@ -74,7 +74,7 @@ def test_one_that_fails_at_once_each_time_stays_down() -> None:
 
 
 def test_one_that_ends_by_itself_has_failed_unless_it_may() -> None:
-    keeper, stop = Keeper((0.01, 0.01)), threading.Event()
+    keeper, stop = ThreadKeeper((0.01, 0.01)), threading.Event()
     for name, may_end in (("ends", False), ("may", True)):
         keeper.thread(name, lambda: None, stop, may_end=may_end).start()
     until(lambda: keeper.restarts()["ends"] > 1)
@@ -85,7 +85,7 @@ def test_one_that_ends_by_itself_has_failed_unless_it_may() -> None:
 
 def test_one_that_does_not_get_on_hangs() -> None:
     now, stop = [100.0], threading.Event()
-    keeper = Keeper(clock_s=lambda: now[0])
+    keeper = ThreadKeeper(clock_s=lambda: now[0])
     thread = keeper.thread("one", lambda: _waited(stop), stop, stall_s=60)
     thread.start()
     now[0] += 60
@@ -101,7 +101,7 @@ def test_one_that_does_not_get_on_hangs() -> None:
 def test_one_that_has_run_long_enough_works_again_though_it_says_nothing() -> None:
     now, stop = [100.0], threading.Event()
     failed: list[int] = []
-    keeper = Keeper((0.001, 0.001), clock_s=lambda: now[0])
+    keeper = ThreadKeeper((0.001, 0.001), clock_s=lambda: now[0])
 
     def run() -> None:
         failed.append(1)
@@ -122,7 +122,7 @@ def test_one_that_has_run_long_enough_works_again_though_it_says_nothing() -> No
 
 
 def test_a_drill_kills_it_in_its_next_round() -> None:
-    keeper, stop = Keeper((0.01, 0.01)), threading.Event()
+    keeper, stop = ThreadKeeper((0.01, 0.01)), threading.Event()
 
     def run() -> None:
         while not stop.wait(0.001):
@@ -140,7 +140,7 @@ def test_a_drill_kills_it_in_its_next_round() -> None:
 
 
 def test_a_task_is_begun_again_and_ends_when_its_work_does() -> None:
-    keeper, runs = Keeper((0.01, 0.01)), []
+    keeper, runs = ThreadKeeper((0.01, 0.01)), []
 
     async def run() -> None:
         runs.append(1)
@@ -152,7 +152,7 @@ def test_a_task_is_begun_again_and_ends_when_its_work_does() -> None:
 
 
 def test_what_others_keep_can_be_reported_too_and_what_is_not_vital_told_apart() -> None:
-    keeper = Keeper()
+    keeper = ThreadKeeper()
     keeper.report("timer", "no")
     keeper.report("bar", "no", is_vital=False)
     assert (keeper.down(is_vital=True), keeper.down(is_vital=False)) == ({"timer": "no"}, {"bar": "no"})

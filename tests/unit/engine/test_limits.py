@@ -22,7 +22,7 @@ from streams.engine.fates import is_state
 from streams.engine.flow import Translator
 from streams.engine.limits import Limits, SourceLimit, Windows
 from streams.engine.log import Log, Outgoing, TopicPartition, Unavailable
-from streams.engine.memory.log import Faults, MemoryLog
+from streams.engine.memory.log import LogFaults, MemoryLog
 from streams.engine.worker import Worker
 from tests.support.toy_flows import (
     CODEC,
@@ -229,10 +229,10 @@ def test_what_a_fold_refuses_pauses_the_source_where_it_comes_in_and_stops_nobod
 def test_a_pause_whose_commit_failed_is_no_pause() -> None:
     log = made([*JUNK[:10], *GOOD])
     worker = new_worker(log, [toy_translator()], limits=TEN)
-    log.faults = Faults(unavailable=1.0)
+    log.faults = LogFaults(unavailable=1.0)
     with pytest.raises(Unavailable):
         worker.step()
-    log.faults = Faults()
+    log.faults = LogFaults()
     drain(worker)
     assert len(sent(log, SourcePaused)) == 1
     assert worker.counters.positions[WMS] == 10

@@ -6,11 +6,11 @@ import pytest
 
 from schemas.topics import Topic
 from streams.engine.log import Fenced, Outgoing, StoreId, TopicPartition, Transaction, Unavailable
-from streams.engine.memory.log import Crash, Faults, MemoryLog, MemoryMember
+from streams.engine.memory.log import Crash, LogFaults, MemoryLog, MemoryMember
 
 INBOX = Topic("inbox", "key", "tests", 1_000, (), 3)
 FIRST = TopicPartition("inbox", 0)
-EVERYTHING = Faults(
+EVERYTHING = LogFaults(
     before_commit=0.05,
     after_commit=0.05,
     before_append=0.05,
@@ -46,13 +46,13 @@ def numbered(count: int) -> list[Outgoing]:
     return [Outgoing("inbox", n % 3, b"k", b"%d" % n) for n in range(count)]
 
 
-def log_with(faults: Faults, seed: int = 0) -> MemoryLog:
+def log_with(faults: LogFaults, seed: int = 0) -> MemoryLog:
     log = MemoryLog(seed, faults)
     log.create([INBOX])
     return log
 
 
-def run(seed: int, faults: Faults, steps: int = 300) -> tuple[list[str], MemoryLog]:
+def run(seed: int, faults: LogFaults, steps: int = 300) -> tuple[list[str], MemoryLog]:
     """Two members fold a topic into a count of each partition, starting over after each crash. Returns what happened."""
     log = log_with(faults, seed)
     members = [log.join("g", ["inbox"], Silent()) for _ in range(2)]
@@ -120,7 +120,7 @@ def test_every_fault_happens() -> None:
 def test_faults_lose_and_double_nothing(seed: int) -> None:
     """Once the faults end, rows are the fold of all records."""
     _, log = run(seed, EVERYTHING)
-    log.faults = Faults()
+    log.faults = LogFaults()
     log = log.reopen()
     member = log.join("g", ["inbox"], Silent())
     while advance(member):
@@ -131,8 +131,8 @@ def test_faults_lose_and_double_nothing(seed: int) -> None:
         assert log.store(StoreId("g", index)).get(b"count") == b"%d" % end
 
 
-@pytest.mark.parametrize(("faults", "kept"), [(Faults(before_append=1.0), 0), (Faults(after_append=1.0), 1)])
-def test_a_crash_of_an_append(faults: Faults, kept: int) -> None:
+@pytest.mark.parametrize(("faults", "kept"), [(LogFaults(before_append=1.0), 0), (LogFaults(after_append=1.0), 1)])
+def test_a_crash_of_an_append(faults: LogFaults, kept: int) -> None:
     """Before it the write is lost, after it it is kept; the caller cannot tell the two apart."""
     log = log_with(faults)
     with pytest.raises(Crash):
@@ -140,8 +140,8 @@ def test_a_crash_of_an_append(faults: Faults, kept: int) -> None:
     assert log.reopen().bounds(FIRST) == (0, kept)
 
 
-@pytest.mark.parametrize(("faults", "kept"), [(Faults(before_commit=1.0), 0), (Faults(after_commit=1.0), 1)])
-def test_a_crash_of_a_commit(faults: Faults, kept: int) -> None:
+@pytest.mark.parametrize(("faults", "kept"), [(LogFaults(before_commit=1.0), 0), (LogFaults(after_commit=1.0), 1)])
+def test_a_crash_of_a_commit(faults: LogFaults, kept: int) -> None:
     """Records, rows and position are lost or kept together."""
     log = log_with(faults)
     member = log.join("g", ["inbox"], Silent())
@@ -156,20 +156,20 @@ def test_a_crash_of_a_commit(faults: Faults, kept: int) -> None:
 
 def test_unavailable_takes_no_effect() -> None:
     """The commit can be tried again as it is."""
-    log = log_with(Faults(unavailable=1.0))
+    log = log_with(LogFaults(unavailable=1.0))
     member = log.join("g", ["inbox"], Silent())
     member.poll(1, 0)
     with pytest.raises(Unavailable):
         member.commit(Transaction(numbered(1), {}, {FIRST: 1}))
     assert log.bounds(FIRST) == (0, 0)
-    log.faults = Faults()
+    log.faults = LogFaults()
     member.commit(Transaction(numbered(1), {}, {FIRST: 1}))
     assert log.committed("g", FIRST) == 1
 
 
 def test_a_partition_lost_and_regained_is_fenced() -> None:
     """Another may have committed in between: the work done before is void, even though the partition is the member's again."""
-    log = log_with(Faults())
+    log = log_with(LogFaults())
     log.append(numbered(9))
     calls = Calls()
     member = log.join("g", ["inbox"], calls)
@@ -188,7 +188,7 @@ def test_a_partition_lost_and_regained_is_fenced() -> None:
 
 def test_a_dead_process_can_do_nothing() -> None:
     """After `reopen` the old members and followers are refused."""
-    log = log_with(Faults())
+    log = log_with(LogFaults())
     member, follower = log.join("g", ["inbox"], Silent()), log.follow({FIRST: 0})
     log.reopen()
     for call in (lambda: member.poll(1, 0), lambda: follower.poll(1, 0), lambda: member.commit(Transaction())):
@@ -198,7 +198,7 @@ def test_a_dead_process_can_do_nothing() -> None:
 
 def test_delays_keep_the_order_and_end() -> None:
     """Hidden records come later, never out of order."""
-    log = log_with(Faults(delay=0.9, interleave=True, small_batch=0.5), seed=3)
+    log = log_with(LogFaults(delay=0.9, interleave=True, small_batch=0.5), seed=3)
     log.append(numbered(60))
     member = log.join("g", ["inbox"], Silent())
     polls = [member.poll(20, 0) for _ in range(400)]

@@ -23,10 +23,10 @@ from streams.engine.unknown_fields import MOST_FIELDS, MOST_OF_A_PATH, UnknownFi
 from streams.engine.verify import verify
 from streams.queries.unknown_fields import WARNED_DAYS, SourceReader
 from tables.common.table import DictTable
-from tables.operations.feed_sequence import FeedTables, admit
+from tables.operations.feed_sequence import FeedLedgerTables, admit
 from tests.support.toy_flows import ALL_TOPICS, CODEC, drain, new_worker, raw
 
-WMS = Translator("translate.wms", [topics.RAW_WMS], translate, tables=FeedTables, admit=admit)
+WMS = Translator("translate.wms", [topics.RAW_WMS], translate, tables=FeedLedgerTables, admit=admit)
 
 
 NOW_MS = 1_793_620_000_000

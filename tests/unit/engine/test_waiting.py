@@ -14,7 +14,7 @@ from schemas.operations import DeadLetter, ExceptionCleared, ExceptionNoted
 from streams.engine.fates import EngineTables, fact_of
 from streams.engine.flow import Fold
 from streams.engine.log import TopicPartition, Unavailable
-from streams.engine.memory.log import Faults, MemoryLog
+from streams.engine.memory.log import LogFaults, MemoryLog
 from streams.engine.partition import Limits, SourceLimit, store_id
 from streams.engine.table import FoldTables, Journal
 from streams.engine.verify import verify
@@ -137,10 +137,10 @@ def test_a_release_whose_commit_failed_is_done_again() -> None:
     log.append([to_inbox(item_changed("SKU-1")), to_inbox(received("SKU-1", "late"))])
     worker = new_worker(log, limits=SMALL)
     worker.step()
-    log.faults = Faults(unavailable=1.0)
+    log.faults = LogFaults(unavailable=1.0)
     with pytest.raises(Unavailable):
         worker.step()
-    log.faults = Faults()
+    log.faults = LogFaults()
     settled(worker)
     assert fates(worker) == {"inputs": 37, "applied": 37}
     assert sent(log, Atp)[-1].atp_milli == 36_000

@@ -14,7 +14,7 @@ from schemas.inventory import Atp, LedgerEntry
 from schemas.operations import ExceptionNoted
 from streams.engine.flow import Fold
 from streams.engine.log import Outgoing, StoreId, TopicPartition, Unavailable
-from streams.engine.memory.log import Crash, Faults, MemoryLog
+from streams.engine.memory.log import Crash, LogFaults, MemoryLog
 from streams.engine.partition import PartitionHalted
 from streams.engine.worker import Pace, StepReport, Worker
 from tests.support.toy_flows import (
@@ -114,7 +114,7 @@ def test_after_a_crash_at_any_point_the_state_is_the_fold_from_zero(point: str, 
 @pytest.mark.parametrize("seed", range(8))
 def test_crashes_outages_and_reassignments_change_nothing(seed: int) -> None:
     """Crashes inside the log, refused commits, partitions that change hands, delays and cut batches, from a seed."""
-    faults = Faults(
+    faults = LogFaults(
         before_commit=0.1, after_commit=0.1, unavailable=0.1, reassign=0.2, small_batch=0.3, delay=0.2, interleave=True
     )
     log = new_log(a_day(), seed=seed)
@@ -128,7 +128,7 @@ def test_crashes_outages_and_reassignments_change_nothing(seed: int) -> None:
         except Crash:
             log = log.reopen()
             workers = [new_worker(log, batch=9), new_worker(log, batch=9)]
-    log.faults = Faults()
+    log.faults = LogFaults()
     for worker in workers * 2:
         drain(worker)
     expected, judge = run(*a_day())
@@ -189,7 +189,7 @@ def test_a_commit_by_a_former_owner_is_fenced() -> None:
 
 def test_an_outage_is_waited_out_with_growing_pauses() -> None:
     log = new_log(a_day())
-    log.faults = Faults(unavailable=1.0)
+    log.faults = LogFaults(unavailable=1.0)
     waits: list[float] = []
     stop = _Stop(waits, log)
     worker = Worker(log, [toy_fold()], CODEC, pace=Pace(backoff_s=(0.1, 1.0)), rng=Random(1), clock_ms=lambda: 0)
@@ -213,7 +213,7 @@ class _Stop(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         self.waits.append(timeout or 0.0)
         if len(self.waits) == 8:
-            self.log.faults = Faults()
+            self.log.faults = LogFaults()
         return False
 
     def is_set(self) -> bool:

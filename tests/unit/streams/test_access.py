@@ -6,10 +6,10 @@ import pytest
 
 from schemas import topics
 from streams.agents.faust_app import GROUP as FAUST_GROUP
-from streams.runtime.kafka_acls import ACTING, PARTIES, WRITES, Cluster, Need, Party, cluster_of, commands
+from streams.runtime.kafka_acls import ACTING, PARTIES, WRITES, ClusterTopics, Party, Permission, cluster_of, commands
 from streams.settings.settings import Settings
 
-CLUSTER: Cluster = cluster_of(Settings(log=""))
+CLUSTER: ClusterTopics = cluster_of(Settings(log=""))
 NAMES = {topic.name for topic in CLUSTER.topics}
 INBOXES = {topic.name for topic in CLUSTER.topics if topic.is_inbox}
 RAW = {topic.name for topic in CLUSTER.topics if topic.is_raw}
@@ -19,7 +19,7 @@ PUBLISHED = NAMES - INBOXES - RAW - DECIDED
 CONTROLS = {topics.PAUSES.name, topics.INTERVENTIONS.name}
 
 
-def may(party: Party, operation: str, cluster: Cluster = CLUSTER) -> set[str]:
+def may(party: Party, operation: str, cluster: ClusterTopics = CLUSTER) -> set[str]:
     """The topics of ours that a party may do it with."""
     found = {need.name for need in cluster.needs(party) if need.resource == "topic" and operation in need.operations}
     return found & NAMES
@@ -62,7 +62,7 @@ def test_groups_and_transactions_are_a_roles_own() -> None:
         assert {need.name for need in needs if need.resource == "group" and "Read" in need.operations} == own
         works = party in {"translate", "fold"}
         assert {need for need in needs if need.resource == "transactional-id"} == (
-            {Need("transactional-id", f"crossdock.{party}.", ("Write", "Describe"), is_prefix=True)} if works else set()
+            {Permission("transactional-id", f"crossdock.{party}.", ("Write", "Describe"), is_prefix=True)} if works else set()
         )
         changes = {need.name for need in needs if need.name.endswith(".changelog") and "Write" in need.operations}
         assert changes == ({f"crossdock.{party}.changelog"} if works else set())
@@ -86,7 +86,11 @@ def test_one_user_for_several_roles_has_each_resource_once() -> None:
 
 def test_commands_name_all_that_is_needed() -> None:
     """Each call allows the same operations on all the resources it names."""
-    needs = [Need("topic", "a", ("Read",)), Need("topic", "b", ("Read",)), Need("group", "g.", ("Read",), is_prefix=True)]
+    needs = [
+        Permission("topic", "a", ("Read",)),
+        Permission("topic", "b", ("Read",)),
+        Permission("group", "g.", ("Read",), is_prefix=True),
+    ]
     assert [" ".join(words) for words in commands("User:u", needs)] == [
         "--add --allow-principal User:u --operation Read --topic a --topic b",
         "--add --allow-principal User:u --operation Read --resource-pattern-type prefixed --group g.",

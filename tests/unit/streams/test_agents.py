@@ -11,7 +11,7 @@ import pytest
 from connectors.outbound import CannotSend, EndpointFailed, EndpointRefused
 from schemas.deliveries import Dispatch, DispatchAnswered
 from schemas.obligations import NotifyStatus, StatusNotified, to_json
-from streams.agents.delivery import SLACK_MS, Bounds, Call, deliver
+from streams.agents.delivery import SLACK_MS, AgentLimits, Call, deliver
 
 NOW_MS = 1_000_000
 BODY = to_json(NotifyStatus("web:W1", 1, "accepted", "web", "W1", "C-1", 0))
@@ -32,7 +32,7 @@ async def feed(dispatches: list[Dispatch]) -> AsyncIterator[Dispatch]:
 
 def answers(dispatches: list[Dispatch], calls: Mapping[str, Call], at_once: int = 4) -> list[DispatchAnswered]:
     async def run() -> list[DispatchAnswered]:
-        return [answer async for answer in deliver(feed(dispatches), calls, Bounds(at_once, lambda: NOW_MS))]
+        return [answer async for answer in deliver(feed(dispatches), calls, AgentLimits(at_once, lambda: NOW_MS))]
 
     return asyncio.run(run())
 
@@ -115,7 +115,9 @@ def test_an_agent_that_is_cancelled_leaves_nothing_running() -> None:
 
     async def run() -> None:
         async def use() -> None:
-            async for _ in deliver(feed([dispatch("a"), dispatch("b")]), {"notify_status": hangs}, Bounds(4, lambda: NOW_MS)):
+            async for _ in deliver(
+                feed([dispatch("a"), dispatch("b")]), {"notify_status": hangs}, AgentLimits(4, lambda: NOW_MS)
+            ):
                 raise AssertionError("nothing can have ended")
 
         task = asyncio.create_task(use())

@@ -19,7 +19,7 @@ from streams.flows.customers import customers
 from streams.flows.deliveries import deliveries_fold
 from streams.flows.orders import orders_fold
 from streams.flows.promise import promise_fold
-from streams.flows.ticks import Clock, timed
+from streams.flows.ticks import TickClock, timed
 from tables.common.policy import Policy
 from tables.deliveries.state import EndpointPolicies
 
@@ -50,7 +50,7 @@ def log() -> MemoryLog:
 def test_a_tick_goes_to_a_partition_with_something_due_and_one_at_a_time(log: MemoryLog) -> None:
     now_ms = 1_000
     fold = deliveries_fold(EndpointPolicies({}))
-    clock = Clock(log, CODEC, lambda: now_ms, [fold, promise_fold(Policy())])
+    clock = TickClock(log, CODEC, lambda: now_ms, [fold, promise_fold(Policy())])
     worker = Worker(log, [fold], CODEC, clock_ms=lambda: now_ms)
     at = TopicPartition(INBOX.name, partition_of(b"wms", INBOX.partitions))
     log.append([Outgoing(*at, b"wms", CODEC.encode(replace(RAISED)))])
@@ -89,5 +89,5 @@ def test_a_look_costs_the_same_however_much_was_worked_off(log: MemoryLog) -> No
     fold = deliveries_fold(EndpointPolicies({}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log, "store", lambda _: store)
-        assert Clock(log, CODEC, lambda: 1_000, [fold]).tick() == 0
+        assert TickClock(log, CODEC, lambda: 1_000, [fold]).tick() == 0
     assert len(store.asked) == INBOX.partitions

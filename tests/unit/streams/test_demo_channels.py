@@ -16,8 +16,8 @@ from connectors.channels.webshop.signature import HEADER, is_signed
 from connectors.wms.translate import translate as translate_wms
 from infra.demo import garbage
 from infra.demo.channels import wishes
-from infra.demo.doors import Doors, marketplace_order, shop_order
-from infra.demo.world import DemoItem, Plan, Price, Wish
+from infra.demo.doors import ChannelEntry, marketplace_order, shop_order
+from infra.demo.world import DemoItem, DemoOrder, DemoPlan, DemoPrice
 from schemas.errors import BadMessage
 from schemas.orders import OrderPlaced
 from schemas.records import Record
@@ -28,18 +28,18 @@ ITEMS = [
     DemoItem("SKU-2", "KG", is_divisible=True),
     DemoItem("SKU-3", "EA"),
 ]
-PLAN = Plan(
+PLAN = DemoPlan(
     seed=3,
     items=ITEMS,
     sites=["DC1"],
     customers={"C-1": "STD", "C-2": "GOLD"},
-    prices={("STD", "SKU-1"): Price(Decimal("12.5"), "USD"), ("GOLD", "SKU-2"): Price(Decimal("3"), "EUR")},
+    prices={("STD", "SKU-1"): DemoPrice(Decimal("12.5"), "USD"), ("GOLD", "SKU-2"): DemoPrice(Decimal("3"), "EUR")},
     orders=200,
     garbage=28,
 )
 
 
-def made(plan: Plan = PLAN) -> list[Wish]:
+def made(plan: DemoPlan = PLAN) -> list[DemoOrder]:
     return list(wishes(plan, lambda: NOW_MS))
 
 
@@ -57,30 +57,30 @@ def said(order: OrderPlaced) -> tuple[Any, ...]:
 def test_the_same_seed_wishes_the_same() -> None:
     """And another one other things."""
     assert made() == made()
-    assert made() != made(Plan(**{name: getattr(PLAN, name) for name in ("items", "sites", "customers")}, seed=4))
+    assert made() != made(DemoPlan(**{name: getattr(PLAN, name) for name in ("items", "sites", "customers")}, seed=4))
 
 
 def test_changes_come_after_their_orders() -> None:
     """All orders are there once, from every channel; a change names an order that came before."""
     seen: set[str] = set()
-    for wish in made():
-        reference = wish.body["external_ref"]
-        assert (wish.kind == "order") == (reference not in seen)
+    for request in made():
+        reference = request.body["external_ref"]
+        assert (request.kind == "order") == (reference not in seen)
         seen.add(reference)
     assert len(seen) == PLAN.orders
-    assert set(Counter(wish.channel for wish in made())) == set(PLAN.channels)
-    assert {wish.kind for wish in made()} == {"order", "cancel", "cancel_line", "set_qty"}
+    assert set(Counter(request.channel for request in made())) == set(PLAN.channels)
+    assert {request.kind for request in made()} == {"order", "cancel", "cancel_line", "set_qty"}
 
 
 def test_every_channel_says_what_was_wished() -> None:
     """Each format, translated, is the order as crossdock's own words have it."""
-    for wish in made():
-        if wish.kind != "order":
-            assert event(wish.body, ORDERS, wish.channel)
+    for request in made():
+        if request.kind != "order":
+            assert event(request.body, ORDERS, request.channel)
             continue
-        wished = said(event(wish.body, ORDERS, wish.channel))
-        assert said(event(shop_order(wish.body), WEBSHOP, wish.channel)) == wished
-        market = event(marketplace_order(wish.body), MARKETPLACE, wish.channel)
+        wished = said(event(request.body, ORDERS, request.channel))
+        assert said(event(shop_order(request.body), WEBSHOP, request.channel)) == wished
+        market = event(marketplace_order(request.body), MARKETPLACE, request.channel)
         assert (market.order_id, market.lines, market.allow_partial) == (wished[0], wished[-1], wished[4][0])
 
 
@@ -91,17 +91,17 @@ class World:
         self.requests: list[httpx.Request] = []
         self._statuses = list(statuses)
 
-    def doors(self, folder: Path) -> Doors:
+    def doors(self, folder: Path) -> ChannelEntry:
         client = httpx.Client(transport=httpx.MockTransport(self._answer))
-        return Doors(client, "http://api", "http://market", b"a secret", folder)
+        return ChannelEntry(client, "http://api", "http://market", b"a secret", folder)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         return httpx.Response(self._statuses.pop(0) if self._statuses else 202)
 
 
-def of(channel: str, kind: str = "order") -> Wish:
-    return next(wish for wish in made() if (wish.channel, wish.kind) == (channel, kind))
+def of(channel: str, kind: str = "order") -> DemoOrder:
+    return next(request for request in made() if (request.channel, request.kind) == (channel, kind))
 
 
 def test_each_channel_has_its_own_door(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from infra.demo import day as demo_day
-from infra.demo.day import Day
+from infra.demo.day import DemoDay
 
 
 class Warehouse:
@@ -44,7 +44,7 @@ def test_trucks_wait_for_the_warehouse_to_come_back(monkeypatch: pytest.MonkeyPa
     app: Any = SimpleNamespace(published=SimpleNamespace(atp_page=page))
     sandbox: Any = warehouse
     doors: Any = None
-    day = Day(app, sandbox, doors, "", lambda: 0, lambda *_: None)
+    day = DemoDay(app, sandbox, doors, "", lambda: 0, lambda *_: None)
     day.restock(Random(1))
     assert (day.unload(), warehouse.asked) == (2, 1)
     warehouse.is_down = False

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from connectors.api.app import create_api
-from connectors.api.ports import Answer, Busy, ReserveCommand, TooMany
+from connectors.api.ports import Busy, CommandResponse, ReserveCommand, TooMany
 from schemas import topics
 from schemas.codec import Codec
 from schemas.operations import Reply
@@ -184,7 +184,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def asked(log: MemoryLog, requests: Requests, ask: ReserveCommand) -> Answer:
+def asked(log: MemoryLog, requests: Requests, ask: ReserveCommand) -> CommandResponse:
     body = {"reservation_id": f"id {ask.key}", "channel": ask.channel, "expires_at_ms": 1_000, "item": ask.item}
     return asyncio.run(answered(log, requests, ask, body=json.dumps(body)))
 

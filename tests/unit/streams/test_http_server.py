@@ -17,7 +17,7 @@ import pytest
 
 from connectors.api.app import create_api
 from connectors.api.console.ports import Console
-from connectors.api.http_server import Bounds, server_config
+from connectors.api.http_server import ConnectionLimits, server_config
 from connectors.api.ports import Ports
 from schemas.inventory import LedgerEntry
 from streams.runtime.api_server import ApiServer, bound
@@ -29,7 +29,7 @@ BODY = b"POST /v1/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: applicatio
 
 
 @contextmanager
-def served(made: Ports, bounds: Bounds) -> Iterator[int]:
+def served(made: Ports, bounds: ConnectionLimits) -> Iterator[int]:
     """The API, listening; its port."""
     with bound("127.0.0.1", 0) as sock:
         server = ApiServer(server_config(create_api(made), bounds))
@@ -64,7 +64,7 @@ def said(sock: socket.socket) -> str:
 
 def test_four_hundred_half_open_requests_keep_nobody_out() -> None:
     """Whoever keeps us waiting longest gives way; health is answered at once."""
-    with served(ports(Fake()), Bounds(connections=32, head_s=30, body_s=30)) as port, ExitStack() as stack:
+    with served(ports(Fake()), ConnectionLimits(connections=32, head_s=30, body_s=30)) as port, ExitStack() as stack:
         for n in range(400):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             sock.sendall(BODY if n % 2 else HEAD[:20])
@@ -77,7 +77,7 @@ def test_four_hundred_half_open_requests_keep_nobody_out() -> None:
 @pytest.mark.parametrize("part", [b"", HEAD[:20], BODY, BODY[:-1]])
 def test_a_request_that_does_not_come_whole_in_time_is_told_so_and_closed(part: bytes) -> None:
     """Whatever trickles in meanwhile."""
-    with served(ports(Fake()), Bounds(head_s=0.4, body_s=0.4)) as port:
+    with served(ports(Fake()), ConnectionLimits(head_s=0.4, body_s=0.4)) as port:
         with socket.create_connection(("127.0.0.1", port)) as sock:
             began = time.monotonic()
             sock.sendall(part)
@@ -92,7 +92,7 @@ def test_a_request_that_does_not_come_whole_in_time_is_told_so_and_closed(part: 
 
 
 def test_a_connection_kept_alive_serves_one_request_after_another() -> None:
-    with served(ports(Fake()), Bounds(head_s=0.5, body_s=0.5)) as port, httpx.Client(trust_env=False) as client:
+    with served(ports(Fake()), ConnectionLimits(head_s=0.5, body_s=0.5)) as port, httpx.Client(trust_env=False) as client:
         for _ in range(4):
             assert client.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
             time.sleep(0.3)
@@ -108,7 +108,7 @@ def test_when_all_connections_are_at_work_the_next_one_is_told_so() -> None:
             return []
 
     made = replace(ports(Slow()), most_requests=3)
-    with served(made, Bounds(connections=8)) as port:
+    with served(made, ConnectionLimits(connections=8)) as port:
         threads = [threading.Thread(target=get, args=(port, "/v1/orders")) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -126,7 +126,7 @@ def test_when_all_connections_are_at_work_the_next_one_is_told_so() -> None:
 
 def test_live_pages_are_bounded_and_the_rest_goes_on() -> None:
     made = replace(ports(Fake()), console=Console(FakeLive()), most_streams=3)
-    with served(made, Bounds(connections=16)) as port, ExitStack() as stack:
+    with served(made, ConnectionLimits(connections=16)) as port, ExitStack() as stack:
         client = stack.enter_context(httpx.Client(timeout=10, trust_env=False))
         url = f"http://127.0.0.1:{port}/console/stream"
         answers = [stack.enter_context(client.stream("GET", url)) for _ in range(5)]
@@ -147,7 +147,7 @@ def test_health_is_answered_while_many_ask_for_what_takes_long() -> None:
             return [(n, ENTRY) for n in range(max(0, top - limit), top)]
 
     fake = Long()
-    with served(ports(fake), Bounds()) as port:
+    with served(ports(fake), ConnectionLimits()) as port:
         threads = [threading.Thread(target=get, args=(port, "/v1/items/A%2F1/explain?limit=1")) for _ in range(60)]
         for thread in threads:
             thread.start()
@@ -164,7 +164,7 @@ ENTRY = entry(0, 1)
 
 
 def test_uploads_that_are_broken_off_leave_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), served(ports(Fake()), Bounds()) as port:
+    with caplog.at_level(logging.WARNING), served(ports(Fake()), ConnectionLimits()) as port:
         for path in (b"/v1/orders", b"/v1/ingest/wms", b"/v1/webhooks/web", b"/v1/reservations", b"/registry/subjects/x"):
             with socket.create_connection(("127.0.0.1", port)) as sock:
                 sock.sendall(BODY.replace(b"/v1/orders", path))
@@ -174,7 +174,7 @@ def test_uploads_that_are_broken_off_leave_no_traceback(caplog: pytest.LogCaptur
 
 
 def test_what_is_not_http_or_too_long_gets_a_problem() -> None:
-    with served(ports(Fake()), Bounds()) as port:
+    with served(ports(Fake()), ConnectionLimits()) as port:
         for nonsense in (b"\x16\x03\x01 hello\r\n\r\n", HEAD + b"X: " + b"a" * 70_000 + b"\r\nConnection: close\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", port)) as sock:
                 sock.sendall(nonsense)
@@ -191,7 +191,7 @@ def test_a_client_that_does_not_read_on_is_let_go() -> None:
         def rows_of(self, table: str, key: str | None, after: str | None, limit: int) -> list[tuple[str, Any]]:
             return [(str(n), "x" * 100_000) for n in range(limit)]
 
-    with served(ports(Large()), Bounds(write_s=0.3)) as port, socket.create_connection(("127.0.0.1", port)) as sock:
+    with served(ports(Large()), ConnectionLimits(write_s=0.3)) as port, socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(b"GET /v1/tables/promise.items?limit=500 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         time.sleep(2)
         assert len(said(sock)) < 500 * 100_000
@@ -205,4 +205,4 @@ def test_fewer_files_mean_fewer_connections(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (300, 300))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: None)
-    assert http_server._that_fit(Bounds(connections=256)).connections == 150
+    assert http_server._that_fit(ConnectionLimits(connections=256)).connections == 150

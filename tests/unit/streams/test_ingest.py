@@ -12,7 +12,7 @@ import pytest
 
 from schemas.records import Record
 from schemas.topics import DEFINED, raw_channel
-from streams.commands.file_ingest import BadInput, Intake, ingest_file, messages_of, read_dump
+from streams.commands.file_ingest import BadInput, MessageRouter, ingest_file, messages_of, read_dump
 from streams.engine.log import TopicPartition
 from streams.engine.memory.log import MemoryLog
 
@@ -72,7 +72,7 @@ def test_a_dump(log: MemoryLog, tmp_path: Path, opener: Callable[[Path], Any]) -
 
 
 def test_a_dump_without_partitions_keeps_keys_together(log: MemoryLog) -> None:
-    intake = Intake(log)
+    intake = MessageRouter(log)
     placed = {}
     for key in "ABCDEFGH":
         body = json.dumps({"topic": "erp.public.item", "key": {"item_no": key}, "value": {}}).encode()
@@ -171,11 +171,11 @@ def test_an_empty_file(log: MemoryLog, tmp_path: Path) -> None:
 )
 def test_topics_of_channel_messages(log: MemoryLog, source: str, message: bytes, topic: str) -> None:
     """What no channel can be read from goes to one whose translator refuses it: nothing is lost."""
-    assert Intake(log, CHANNELS).outgoing(source, message).topic == topic
+    assert MessageRouter(log, CHANNELS).outgoing(source, message).topic == topic
 
 
 def test_sources(log: MemoryLog, tmp_path: Path) -> None:
-    assert Intake(log, CHANNELS).sources() == ["erp", "wms", "crm-customers", "channel", "web", "edi"]
-    assert Intake(log).sources() == ["erp", "wms", "crm-customers"]
+    assert MessageRouter(log, CHANNELS).sources() == ["erp", "wms", "crm-customers", "channel", "web", "edi"]
+    assert MessageRouter(log).sources() == ["erp", "wms", "crm-customers"]
     with pytest.raises(BadInput, match="no source 'fax': the sources are erp, wms, crm-customers, channel, web, edi"):
         ingest_file(log, tmp_path / "any", "fax", channels=CHANNELS)

@@ -22,7 +22,7 @@ from streams.engine.log import Follower, Outgoing
 from streams.engine.partitions import partition_of
 from streams.monitoring import dashboard_index
 from streams.monitoring.dashboard import latency
-from streams.monitoring.dashboard_index import LiveRows
+from streams.monitoring.dashboard_index import DashboardIndex
 from tests.support.api_fakes import ORDER, ROW, exception
 
 CODEC = Codec()
@@ -33,7 +33,7 @@ class World:
 
     def __init__(self, log: EmbeddedLog) -> None:
         self.log = log
-        self.rows = LiveRows(log, CODEC, lambda item: f"about {item}")
+        self.rows = DashboardIndex(log, CODEC, lambda item: f"about {item}")
         self._follower: Follower | None = None
 
     def write(self, topic: Topic, key: str, row: Any) -> None:
@@ -50,7 +50,7 @@ class World:
     def exception(self, name: str, **fields: Any) -> None:
         self.write(topics.EXCEPTION_ROWS, name, replace(exception(name), **fields))
 
-    def read(self) -> LiveRows:
+    def read(self) -> DashboardIndex:
         """Until there is nothing more."""
         self._follower = self._follower or self.rows.follow()
         while self.rows.round(self._follower) or self.rows.is_reading:
@@ -194,7 +194,7 @@ def test_latency_is_from_the_newest_fact_to_the_record_and_only_for_new_facts(wo
 
 def test_nothing_is_read_while_nobody_looks(world: World) -> None:
     clock = [0.0]
-    rows = LiveRows(world.log, CODEC, str, pause_s=0.005, clock_s=lambda: clock[0])
+    rows = DashboardIndex(world.log, CODEC, str, pause_s=0.005, clock_s=lambda: clock[0])
     rows.start()
     world.order("a", "open")
     try:

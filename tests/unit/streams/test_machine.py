@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from streams.engine.keeper import Keeper
+from streams.engine.keeper import ThreadKeeper
 from streams.monitoring import machine
-from streams.monitoring.machine import Disk, Machine
+from streams.monitoring.machine import Disk, MachineMonitor
 from streams.monitoring.trusted_clock import TrustedClock, anchor_in
 
 
@@ -61,7 +61,7 @@ def test_it_is_looked_at_again_and_again_and_leaves_word_of_the_time(tmp_path: P
     full = threading.Event()
     told = Disk.told
     monkeypatch.setattr(Disk, "told", lambda self: ("writes fail", False) if full.is_set() else told(self))
-    found = Machine(TrustedClock(), Disk(tmp_path, 1), tmp_path, Keeper())
+    found = MachineMonitor(TrustedClock(), Disk(tmp_path, 1), tmp_path, ThreadKeeper())
     found.start()
     until(lambda: found.disk()[1])
     until(lambda: anchor_in(tmp_path) is not None)
@@ -73,7 +73,7 @@ def test_it_is_looked_at_again_and_again_and_leaves_word_of_the_time(tmp_path: P
 
 
 def test_a_clock_that_is_given_is_not_looked_at(tmp_path: Path) -> None:
-    found = Machine(None, Disk(tmp_path, 1), tmp_path, Keeper())
+    found = MachineMonitor(None, Disk(tmp_path, 1), tmp_path, ThreadKeeper())
     assert found.clock() == ("given from outside", True)
     found.look()
     assert anchor_in(tmp_path) is None

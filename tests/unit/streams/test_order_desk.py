@@ -12,8 +12,8 @@ from schemas.codec import Codec
 from schemas.deliveries import RetryObligation
 from schemas.operations import ExceptionRow
 from schemas.orders import OrderStatus, ReleaseHold
-from streams.commands.api_commands import ExceptionDesk
-from streams.commands.hold_release import HoldDesk
+from streams.commands.api_commands import ExceptionCommands
+from streams.commands.hold_release import HoldRelease
 from streams.engine.log import TopicPartition
 from streams.engine.memory.log import MemoryLog
 from streams.queries.published import Published
@@ -63,8 +63,8 @@ def order(decision: str, *holds: str) -> OrderStatus:
     return OrderStatus(**facts)
 
 
-def holds(log: MemoryLog, shown: OrderStatus | None) -> HoldDesk:
-    return HoldDesk(log, cast(Published, Shown(order=shown)), CODEC, lambda: 7)
+def holds(log: MemoryLog, shown: OrderStatus | None) -> HoldRelease:
+    return HoldRelease(log, cast(Published, Shown(order=shown)), CODEC, lambda: 7)
 
 
 @pytest.mark.parametrize("reason", ["", "credit_limit"])
@@ -103,8 +103,8 @@ def exhausted(fingerprint: str, state: str = "open", *, aggregate: str | None = 
     return ExceptionRow(**(facts | {"code": "obligation_exhausted", "order_id": aggregate}))
 
 
-def desk(log: MemoryLog, row: ExceptionRow) -> ExceptionDesk:
-    return ExceptionDesk(log, cast(Published, Shown(row=row)), CODEC, lambda: 7)
+def desk(log: MemoryLog, row: ExceptionRow) -> ExceptionCommands:
+    return ExceptionCommands(log, cast(Published, Shown(row=row)), CODEC, lambda: 7)
 
 
 @pytest.mark.parametrize("state", ["open", "assigned", "resolved"])

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from connectors.api.console.ports import Held, Numbers
+from connectors.api.console.ports import InvariantState, Numbers
 from connectors.api.ports import Paused, SourceFreshness
 from schemas import topics
 from schemas.codec import Codec
 from streams.engine.embedded.log import EmbeddedLog
-from streams.engine.fates import Fates
+from streams.engine.fates import InputFates
 from streams.engine.log import TopicPartition
 from streams.monitoring import dashboard
-from streams.monitoring.dashboard import Pulse
-from streams.monitoring.health import Input
+from streams.monitoring.dashboard import Dashboard
+from streams.monitoring.health import FlowInput
 from streams.queries.published import Published
 
 AT = TopicPartition(topics.PROMISE_INBOX.name, 0)
@@ -34,12 +34,12 @@ class FakeWatch:
     def paused(self) -> list[Paused]:
         return [Paused("wms", "translate.wms", "raw.wms/0/9", "10 of 10", 0)]
 
-    def inputs(self) -> list[Input]:
+    def inputs(self) -> list[FlowInput]:
         self.late -= 1
-        return [Input("promise", AT, 9 if self.late >= 0 else self.position, 12)]
+        return [FlowInput("promise", AT, 9 if self.late >= 0 else self.position, 12)]
 
-    def fates(self) -> dict[str, Fates]:
-        return {"promise": Fates(inputs=10, dead_lettered=self.dead_lettered)}
+    def fates(self) -> dict[str, InputFates]:
+        return {"promise": InputFates(inputs=10, dead_lettered=self.dead_lettered)}
 
     def freshness(self) -> list[SourceFreshness]:
         return [SourceFreshness("wms", 2, 1_000)]
@@ -56,10 +56,10 @@ def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
 def numbers(log: EmbeddedLog, watch: FakeWatch) -> Numbers:
     given: Any = watch
     tables: Any = None
-    return Pulse(log, Codec(), Published(log, Codec()), tables, given, dict, lambda: 5).numbers()
+    return Dashboard(log, Codec(), Published(log, Codec()), tables, given, dict, lambda: 5).numbers()
 
 
-def lost(found: Numbers) -> Held:
+def lost(found: Numbers) -> InvariantState:
     (row,) = (row for row in found.invariants if row.name == "Nothing lost")
     return row
 
@@ -73,27 +73,29 @@ def test_numbers_are_what_is_watched(log: EmbeddedLog) -> None:
 
 def test_a_commit_that_shows_late_in_positions_is_no_loss(log: EmbeddedLog) -> None:
     held = lost(numbers(log, FakeWatch(late=5)))
-    assert held == Held("Nothing lost", True, "10 records, each with one fate; 0 dead letters kept")
+    assert held == InvariantState("Nothing lost", True, "10 records, each with one fate; 0 dead letters kept")
 
 
 def test_records_without_a_fate_and_letters_that_are_not_there_are_told(
     log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "RECOUNT_PAUSE_S", 0)
-    assert lost(numbers(log, FakeWatch(position=9))) == Held("Nothing lost", False, "the records of promise do not add up")
-    assert lost(numbers(log, FakeWatch(dead_lettered=2))) == Held("Nothing lost", False, "2 dead letters are missing")
+    assert lost(numbers(log, FakeWatch(position=9))) == InvariantState(
+        "Nothing lost", False, "the records of promise do not add up"
+    )
+    assert lost(numbers(log, FakeWatch(dead_lettered=2))) == InvariantState("Nothing lost", False, "2 dead letters are missing")
 
 
 def test_what_a_person_should_look_at_is_among_the_numbers(log: EmbeddedLog) -> None:
     watch: Any = FakeWatch()
     tables: Any = None
     says = {"Names in settings": "site.DC-1: no such site"}
-    asked = Pulse(log, Codec(), Published(log, Codec()), tables, watch, dict, lambda: 5, warned=lambda: says)
+    asked = Dashboard(log, Codec(), Published(log, Codec()), tables, watch, dict, lambda: 5, warned=lambda: says)
     assert asked.numbers().warnings == says
 
 
 def test_numbers_are_worked_out_once_a_second_whoever_asks(log: EmbeddedLog) -> None:
     watch: Any = FakeWatch()
     tables: Any = None
-    asked = Pulse(log, Codec(), Published(log, Codec()), tables, watch, dict, lambda: 5)
+    asked = Dashboard(log, Codec(), Published(log, Codec()), tables, watch, dict, lambda: 5)
     assert asked.numbers() is asked.numbers()

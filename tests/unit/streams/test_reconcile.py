@@ -13,11 +13,11 @@ import pytest
 
 from connectors.erp.columns import TABLES
 from connectors.erp.extract import BadExtract, read_table, tables_in
-from streams.queries.reconcile import Difference, Reconciliation, reconcile
+from streams.queries.reconcile import Reconciliation, TableDifference, reconcile
 from tables.common.row_version import Version
 from tables.customers.state import Customer
 from tables.documents.state import PurchaseOrder, PurchaseOrderLine
-from tables.inventory.state import ErpBalance, Item, Price, Site, Supply
+from tables.inventory.state import ErpBalance, Item, OpenSupply, PriceReference, Site
 
 AT = Version(1, 2)
 ITEM = {
@@ -109,7 +109,7 @@ def test_equal(world: World) -> None:
 )
 def test_each_different_value(world: World, changed: dict[str, Any], column: str, ours: str | None, theirs: str | None) -> None:
     found = world.theirs("item", ITEM).have("promise", "items", item(**changed)).compare()
-    assert found.differences == [Difference("item", "A", column, ours, theirs)]
+    assert found.differences == [TableDifference("item", "A", column, ours, theirs)]
     assert not found.is_equal
 
 
@@ -119,16 +119,19 @@ def test_missing_and_unexpected_rows(world: World) -> None:
     found = world.have("promise", "items", item("A", is_deleted=True), item("B"), item("C")).compare()
     (table,) = found.tables
     assert (table.missing, table.unexpected, table.rows_compared, found.difference_count) == (1, 1, 1, 2)
-    assert found.differences == [Difference("item", "C", "*", "a row", None), Difference("item", "A", "*", None, "a row")]
+    assert found.differences == [
+        TableDifference("item", "C", "*", "a row", None),
+        TableDifference("item", "A", "*", None, "a row"),
+    ]
 
 
 def test_keys_of_several_columns_and_money(world: World) -> None:
     row = {"price_list": "STD", "item_no": "A", "currency": "USD", "unit_price": "1.5000", "valid_from": "2026-01-01"}
     world.theirs("item_price", row | {"valid_to": "9999-12-31"})
     key = ("A", "STD", "USD", date(2026, 1, 1))
-    world.have("promise", "prices", (key, Price(AT, False, Decimal("1.500000000"), date(9999, 12, 31), {})))
+    world.have("promise", "prices", (key, PriceReference(AT, False, Decimal("1.500000000"), date(9999, 12, 31), {})))
     assert world.compare().is_equal
-    world.have("promise", "prices", (key, Price(AT, False, Decimal("1.5001"), date(9999, 12, 30), {})))
+    world.have("promise", "prices", (key, PriceReference(AT, False, Decimal("1.5001"), date(9999, 12, 30), {})))
     assert [(d.key, d.column) for d in world.compare().differences] == [
         ("STD/A/USD/2026-01-01", "unit_price"),
         ("STD/A/USD/2026-01-01", "valid_to"),
@@ -269,9 +272,9 @@ def test_open_supply(world: World) -> None:
         for n, s in ((10, "P"), (20, "C"), (30, "O"))
     ]
     world.have("documents", "purchase_order_lines", *rows)
-    good = Supply(1, "DC1", "Acme", 100_000, 40_000, 60_000, date(2026, 12, 1), True)
-    late = Supply(1, "DC1", "Acme", 100_000, 40_000, 0, date(2026, 12, 2), True)
-    closed = Supply(1, "DC1", "Acme", 100_000, 100_000, 0, None, False)
+    good = OpenSupply(1, "DC1", "Acme", 100_000, 40_000, 60_000, date(2026, 12, 1), True)
+    late = OpenSupply(1, "DC1", "Acme", 100_000, 40_000, 0, date(2026, 12, 2), True)
+    closed = OpenSupply(1, "DC1", "Acme", 100_000, 100_000, 0, None, False)
     world.have("promise", "supplies", (("A", "P1", 10), good), (("A", "P1", 20), closed), (("A", "P1", 30), good))
     assert world.compare().is_equal
     world.have("promise", "supplies", (("A", "P1", 10), late), (("A", "P1", 20), good))
@@ -295,7 +298,7 @@ def test_stock_of_sites_the_erp_owns(world: World) -> None:
     world.have("promise", "stock", (("A", "DC1"), _Stock(7_000)), (("A", "EU1"), _Stock(5_000)), (("B", "EU1"), _Stock(0)))
     assert world.compare("EU1").is_equal
     assert [table.table for table in world.compare().tables] == ["inventory_balance"]
-    assert world.compare("EU1", "DC1").differences == [Difference("on hand", "A/DC1", "on_hand", "7", "5.000")]
+    assert world.compare("EU1", "DC1").differences == [TableDifference("on hand", "A/DC1", "on_hand", "7", "5.000")]
 
 
 def test_differences_are_counted_beyond_those_kept(world: World) -> None:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from streams.engine.worker import Counters
 from streams.monitoring.local_rows import CatchingUp
-from streams.monitoring.process_reports import HUNG_S, OLD_S, REPORT_FILE, Report, Reporter, Reports, hung
+from streams.monitoring.process_reports import HUNG_S, OLD_S, REPORT_FILE, ProcessReport, Reporter, Reports, hung
 from streams.monitoring.worker_metrics import WorkMeasures
 
 HERE = os.getpid()
@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Write:
     """A worker process's report, all well but for what is given."""
 
     def written(number: int, **other: object) -> None:
-        well = Report(HERE, time.monotonic(), {}, *ALL_HERE, "")
+        well = ProcessReport(HERE, time.monotonic(), {}, *ALL_HERE, "")
         (tmp_path / str(number)).mkdir(exist_ok=True)
         (tmp_path / str(number) / REPORT_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(well, **other)))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.api.ports import Answer, Busy, Invalid, KeyReused, NotKnown, ReserveCommand
+from connectors.api.ports import Busy, CommandResponse, Invalid, KeyReused, NotKnown, ReserveCommand
 from schemas import topics
 from schemas.codec import Codec
 from schemas.inventory import ReserveStock
@@ -57,7 +57,7 @@ def inbox(log: MemoryLog) -> list[ReserveStock]:
     return found
 
 
-async def answered(log: MemoryLog, requests: Requests, ask: ReserveCommand, **more: str) -> Answer:
+async def answered(log: MemoryLog, requests: Requests, ask: ReserveCommand, **more: str) -> CommandResponse:
     """Asks, and plays the fold."""
     asking = asyncio.create_task(requests.reserve(ask))
     name = request_id_of(ask)

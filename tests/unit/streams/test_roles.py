@@ -6,7 +6,7 @@ import pytest
 
 from schemas import topics
 from streams.cli.options import roles_named
-from streams.cli.output import Mistake
+from streams.cli.output import UserError
 from streams.flows.groups import ROLES, by_group, group_of, one_group, role_of, stores_of, topics_of
 from streams.runtime.app import all_flows
 from streams.settings.settings import Settings
@@ -22,7 +22,7 @@ def test_roles_are_read_as_people_write_them() -> None:
 
 @pytest.mark.parametrize("text", ["", ",", "fold,cook"])
 def test_what_is_no_role_is_told_with_those_there_are(text: str) -> None:
-    with pytest.raises(Mistake, match="fold, translate, act, serve"):
+    with pytest.raises(UserError, match="fold, translate, act, serve"):
         roles_named(text, ROLES)
 
 

@@ -6,7 +6,7 @@ from schemas import topics
 from streams.engine.flow import check_writer
 from streams.flows.translators import translators
 from tables.common.table import in_memory
-from tables.operations.feed_sequence import FeedTables, admit
+from tables.operations.feed_sequence import FeedLedgerTables, admit
 
 
 def test_names_are_the_writers_of_the_topics() -> None:
@@ -26,11 +26,11 @@ def test_every_raw_topic_is_read_by_one_translator() -> None:
 def test_the_warehouse_feed_has_a_ledger_that_may_note_gaps() -> None:
     """Its ledger's events are the WMS translator's to write."""
     (wms,) = [t for t in translators([]) if t.name == topics.WMS]
-    assert wms.tables is FeedTables
+    assert wms.tables is FeedLedgerTables
     assert wms.admit is admit
     from schemas.records import FeedPosition
 
-    t = in_memory(FeedTables)
+    t = in_memory(FeedLedgerTables)
     found = [e for s in (1, 3, 2) for e in admit(t, FeedPosition("wms", s, s))]
     assert len(found) == 2
     for event in found:

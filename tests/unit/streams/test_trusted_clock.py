@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.monitoring.machine import clock_told
-from streams.monitoring.trusted_clock import Anchor, ClockPolicy, TrustedClock, anchor_in, keep_anchor
+from streams.monitoring.trusted_clock import ClockAnchor, ClockPolicy, TrustedClock, anchor_in, keep_anchor
 
 SECOND, MINUTE, DAY = 1_000, 60_000, 86_400_000
 T0 = 1_793_610_847_000
@@ -26,7 +26,7 @@ class Machine:
         self.steady_ms += ms
         self.true_ms += ms
 
-    def clock(self, *, anchor: Anchor | None = None, last_seen_ms: int | None = None) -> TrustedClock:
+    def clock(self, *, anchor: ClockAnchor | None = None, last_seen_ms: int | None = None) -> TrustedClock:
         clock = TrustedClock(POLICY, wall=lambda: self.true_ms + self.wrong_ms, steady=lambda: self.steady_ms, boot=self.boot)
         clock.begin(anchor, last_seen_ms)
         return clock
@@ -189,7 +189,7 @@ def test_an_anchor_is_kept_and_found_and_rubbish_is_none(tmp_path: Path) -> None
     assert anchor_in(tmp_path) is None
     clock = Machine().clock()
     keep_anchor(clock, tmp_path)
-    assert anchor_in(tmp_path) == Anchor("one", 5_000, T0)
+    assert anchor_in(tmp_path) == ClockAnchor("one", 5_000, T0)
     (tmp_path / "clock.json").write_text("{}")
     assert anchor_in(tmp_path) is None
 

@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas import topics
-from streams.engine.log import Kept, Outgoing, TopicPartition, Unavailable
+from streams.engine.log import LocalProgress, Outgoing, TopicPartition, Unavailable
 from streams.engine.memory.log import MemoryLog
 from streams.flows.groups import one_group
 from streams.flows.promise import promise_fold
-from streams.monitoring.health import OwnHealth, Watch
-from streams.monitoring.local_rows import RowsHere, ViewsHere
+from streams.monitoring.health import HealthMonitor, OwnHealth
+from streams.monitoring.local_rows import LocalRows, LocalViews
 from tables.common.policy import Policy
 
 FOLD = promise_fold(Policy())
@@ -26,11 +26,11 @@ class SharedLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[Kept] = []
+        self.rows: list[LocalProgress] = []
         self.is_away = False
         self.asked_to_keep: list[str] = []
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[LocalProgress]:
         return self.rows
 
     def keep(self, group: str, flows: Iterable[str], topics: Iterable[str]) -> None:
@@ -49,13 +49,13 @@ def log() -> SharedLog:
     return log
 
 
-def watch_on(log: SharedLog) -> Watch:
-    rows = RowsHere(log, [FOLD], one_group, 0)
-    return Watch(log, [FOLD], dict, CollectorRegistry(), clock_ms=lambda: NOW_MS, more=lambda: {"rows": rows.told()})
+def watch_on(log: SharedLog) -> HealthMonitor:
+    rows = LocalRows(log, [FOLD], one_group, 0)
+    return HealthMonitor(log, [FOLD], dict, CollectorRegistry(), clock_ms=lambda: NOW_MS, more=lambda: {"rows": rows.told()})
 
 
-def kept(caught_up_ms: int | None, state: str = "followed", end: int = 100) -> Kept:
-    return Kept("crossdock", 0, state, 40, end, caught_up_ms, restored=20, rows_per_s=7)  # type: ignore[arg-type]
+def kept(caught_up_ms: int | None, state: str = "followed", end: int = 100) -> LocalProgress:
+    return LocalProgress("crossdock", 0, state, 40, end, caught_up_ms, restored=20, rows_per_s=7)  # type: ignore[arg-type]
 
 
 def test_it_is_ready_once_the_rows_are_here(log: SharedLog) -> None:
@@ -108,12 +108,12 @@ def test_while_a_thread_looks_questions_are_answered_from_what_it_saw(log: Share
 def test_rows_are_kept_by_those_who_look_at_them_or_stand_by(
     log: SharedLog, roles: set[str], standby: int, is_kept: bool
 ) -> None:
-    RowsHere(log, [FOLD], one_group, standby).keep(roles)  # type: ignore[arg-type]
+    LocalRows(log, [FOLD], one_group, standby).keep(roles)  # type: ignore[arg-type]
     assert log.asked_to_keep == ["crossdock"] * is_kept
 
 
 def test_views_are_here_once_each_topic_was_read(log: SharedLog) -> None:
-    views = ViewsHere(log)
+    views = LocalViews(log)
     says, is_here = views.told()
     assert not is_here
     assert topics.ATP.name in says
@@ -152,5 +152,5 @@ def test_a_partition_that_stands_is_no_reason_to_start_the_process_again() -> No
 
 def test_how_often_fields_nobody_reads_came_is_a_measure_by_source(log: SharedLog) -> None:
     registry = CollectorRegistry()
-    Watch(log, [FOLD], dict, registry, unknown=lambda: {"wms": 3}).refresh_metrics()
+    HealthMonitor(log, [FOLD], dict, registry, unknown=lambda: {"wms": 3}).refresh_metrics()
     assert registry.get_sample_value("crossdock_unknown_fields", {"source": "wms"}) == 3

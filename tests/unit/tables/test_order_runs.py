@@ -15,7 +15,7 @@ from schemas.inventory import PriceChanged
 from schemas.operations import ExceptionNoted
 from schemas.orders import ErpOrderLineChanged, LineReturned
 from tables.common.policy import DAY_MS, OrderPolicy
-from tables.orders.state import Lot
+from tables.orders.state import LineLot
 from tests.support.erp_world import row_event
 from tests.support.order_runs import POLICY, Yard, order
 from tests.support.orders import ORDER, cancel, head, set_qty
@@ -713,8 +713,8 @@ def test_a_return_counts_by_lot_where_it_names_one() -> None:
     y.wms.work_off()
     y.rest()
     y.tables.lots[ORDER, 1, "A", ""] = replace(y.tables.lots[ORDER, 1, "A", ""], shipped_milli=0)
-    y.tables.lots[ORDER, 1, "A", "L1"] = Lot(4_000)
-    y.tables.lots[ORDER, 1, "A", "L2"] = Lot(6_000)
+    y.tables.lots[ORDER, 1, "A", "L1"] = LineLot(4_000)
+    y.tables.lots[ORDER, 1, "A", "L2"] = LineLot(6_000)
     y.wms.take_back(1, 6, lot="L1")
     assert y.rest().units()["returned"] == 4
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from schemas.frozen import replace
-from tables.orders.lifecycle import ENDED, NEXT, STATES, STATUSES, LineTally, Standing, State, path, state_of, status_of
+from tables.orders.lifecycle import ENDED, NEXT, STATES, STATUSES, LineProgress, LineTally, State, path, state_of, status_of
 
-ZERO = Standing(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False, False)
+ZERO = LineProgress(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False, False)
 
 
 def test_the_table_is_complete() -> None:

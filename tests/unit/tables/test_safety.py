@@ -9,7 +9,7 @@ import pytest
 from schemas.base import Tick
 from schemas.quantity import show
 from tables.common.policy import Policy, SitePolicy
-from tables.inventory.item_ledger import Book
+from tables.inventory.item_ledger import ItemLedger
 from tests.support.promises import Bench, shown
 from tests.unit.tables.test_promise import answered
 
@@ -89,5 +89,5 @@ def test_sites_are_looked_at_in_an_order_of_their_own() -> None:
     b.item(safety_stock_milli=30_000)
     for site in names:
         b.receive("10", site=site)
-    book = Book(Policy(), b.t, "SKU-1", Tick(**b.head()))
-    assert list(book.free(("DC4", "DC9"), 30_000).alone) == [*names, "DC9"]
+    ledger = ItemLedger(Policy(), b.t, "SKU-1", Tick(**b.head()))
+    assert list(ledger.free(("DC4", "DC9"), 30_000).alone) == [*names, "DC9"]
