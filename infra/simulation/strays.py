@@ -145,7 +145,8 @@ class Strays:
         if not packed:
             return []
         w.met["pack size changed"] += 1
-        kind = dice.choice(packed)
+        last = next((item for item, _ in reversed(w.packs.values())), "")
+        kind = next((kind for kind in packed if kind.item == last and dice.random() < 0.7), dice.choice(packed))
         size = dice.choice([Decimal(size) for size in (4, 6, 10, 12) if size != kind.pack.size])
         w.items[w.items.index(kind)] = replace(kind, pack=WireUnit(kind.pack.name, size))
         tx = w.erp.begin()

@@ -143,7 +143,8 @@ def rank(table: CdcTable, history: int, ms: int, told_ms: int) -> int:
         return own
     for n in range(len(table.starts) - 1, own, -1):
         known = table.starts[n]
-        if ms > known.ms or (ms > known.ms - CLOCK_MS and (told_ms > known.told_ms or not table.older)):
+        is_told_after = told_ms > known.told_ms or (told_ms == known.told_ms and not table.older)
+        if ms > known.ms or (ms > known.ms - CLOCK_MS and is_told_after):
             return n
     return own
 

@@ -35,6 +35,16 @@ ITEM: dict[str, Any] = {
     "updated_at": "",
     "renumbered_from": None,
 }
+LINE: dict[str, Any] = {
+    "po_no": "P1",
+    "line_no": 10,
+    "item": "A",
+    "site": "DC1",
+    "ordered_milli": 9_000,
+    "received_milli": 0,
+    "expected_on": date(2026, 12, 5),
+    "line_status": "O",
+}
 
 
 class Kept:
@@ -258,3 +268,27 @@ def test_a_change_after_a_new_history_began_lower_down_is_taken_where_that_has_s
     assert (fold.atp("A").promise_milli, fold.atp("A").suspects) == (40_000, [])
     with pytest.raises(AlreadyApplied):
         fold.apply(replace(balance("A", 330, 50), occurred_at_ms=NOW_MS + 21, recorded_at_ms=NOW_MS + 21))
+
+
+@pytest.mark.parametrize("begins_at", [2_000, 300])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_snapshot_reads_what_was_written_after_a_truncation_before_it(begins_at: int, is_late: bool) -> None:
+    """The table was empty when the first connector read it, so no history of before is known, wherever positions begin now."""
+    fold = Kept(documents)
+    cut = news(rows.ErpDocumentsNews, "purchase_order_line", "truncated", 1_000, history=0, at_ms=NOW_MS)
+    begun = news(rows.ErpDocumentsNews, "purchase_order_line", "history", begins_at, history=begins_at, at_ms=NOW_MS + 9)
+    for told in (begun, cut) if is_late else (cut, begun):
+        fold.apply(told)
+    fold.apply(of(row_event(rows.PurchaseOrderRow, begins_at, "r", po_no="P1", supplier="S", status="OPEN"), 1, begins_at))
+    read = row_event(rows.PurchaseOrderLineRow, begins_at, "r", **LINE)
+    (found,) = supply(fold.apply(replace(of(read, 1, begins_at), recorded_at_ms=NOW_MS + 9)))
+    assert (found.ordered_milli, found.is_open) == (9_000, True)
+
+
+def test_a_snapshot_overtaken_by_the_truncation_that_followed_it_brings_nothing_back() -> None:
+    """The truncation's part of the feed has shown no row of the snapshot, and is heard first."""
+    fold = Kept(documents)
+    fold.apply(news(rows.ErpDocumentsNews, "purchase_order_line", "truncated", 1_000, history=0, at_ms=NOW_MS + 9))
+    fold.apply(news(rows.ErpDocumentsNews, "purchase_order_line", "history", 900, at_ms=NOW_MS))
+    with pytest.raises(AlreadyApplied):
+        fold.apply(of(row_event(rows.PurchaseOrderLineRow, 900, "r", **LINE), 1, 900))
