@@ -18,6 +18,7 @@ from infra.simulation.history import play
 from infra.simulation.observe import ALL, CommittedState, units
 from infra.simulation.oracle import Oracle
 from infra.simulation.person import breakable
+from infra.simulation.snapshot_ends import SnapshotEnds
 from infra.simulation.system_under_test import Flows, NeverRests, SystemUnderTest, all_flows, request_id
 from infra.simulation.waits import waits
 from infra.simulation.world import HOUR_MS, SimulatedWorld
@@ -82,6 +83,7 @@ class SimulationRun:
     oracle: Oracle = field(init=False)
     said: dict[tuple[str, bytes | None, bytes | None], RawMessage] = field(default_factory=dict)
     heard: dict[TopicPartition, int] = field(default_factory=dict)
+    snapshot_ends: SnapshotEnds = field(default_factory=SnapshotEnds)
     expected: dict[str, dict[str, int]] = field(default_factory=dict)
     asked: dict[str, Reserve] = field(default_factory=dict)
     versions: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -193,6 +195,12 @@ class SimulationRun:
                     new.append(message.fact)
                 elif message.fact is not None and record.topic == topics.RAW_WMS.name:
                     fate = "duplicate"  # the other sources' repetitions are told in the folds
+                count, unseen = self.plant.log.partitions(record.topic), self.world.erp.unseen.values()
+                new += [
+                    gone
+                    for gone in self.snapshot_ends.gone(partition, count, message, unseen)
+                    if self.oracle.tell(gone) == "applied"
+                ]
                 counts = self.expected.setdefault(record.topic, {})
                 counts[fate] = counts.get(fate, 0) + 1
         return new

@@ -50,7 +50,7 @@ class Write:
 class Database:
     """Committed rows, and the change stream they made. `stream` is what the connector has delivered or will deliver, in order.
 
-    `begun`: where in it the newest history does. `unseen`: rows whose deletion no connector has seen.
+    `begun`: where in it the newest history does. `unseen`: deletions that no connector has seen, of rows that are gone.
     """
 
     rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = field(default_factory=lambda: {table: {} for table in KEYS})
@@ -61,7 +61,7 @@ class Database:
     now_ms: int = 0
     begun: int = 0
     histories: int = 1
-    unseen: set[tuple[str, tuple[Any, ...]]] = field(default_factory=set)
+    unseen: dict[tuple[str, tuple[Any, ...]], RawMessage] = field(default_factory=dict)
 
     def begin(self) -> list[Write]:
         """An open transaction: a list of writes."""
@@ -111,9 +111,10 @@ class Database:
 
         The database may have been restored or have failed over: its positions go on higher up, or begin again lower down.
         """
-        lost = [m.fact for m in self.stream[heard:] if isinstance(m.fact, ErpFact)]
-        self.unseen |= {(fact.table, fact.key) for fact in lost if fact.row is None}
-        self.unseen -= {(table, key) for table, rows in self.rows.items() for key in rows}
+        for lost in self.stream[heard:]:
+            if isinstance(lost.fact, ErpFact) and lost.fact.row is None:
+                self.unseen[lost.fact.table, lost.fact.key] = lost
+        self.unseen = {at: lost for at, lost in self.unseen.items() if at[1] not in self.rows[at[0]]}
         del self.stream[heard:]
         self.begun = heard
         self.histories += 1

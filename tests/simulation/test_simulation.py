@@ -50,7 +50,7 @@ MET = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), 1020, 3264])
 def test_every_invariant_holds(seed: int) -> None:
     """Whatever the log, the feeds and the processes do."""
     report = simulate(seed)
