@@ -41,7 +41,7 @@ _MAX_ITEMS = 100
 
 
 class Wire(BaseModel):
-    """A foreign JSON object: strict types. Fields we do not know are no part of it: `read_counting` tells of them."""
+    """A foreign JSON object: strict types. Fields we do not know are not part of it: `read_counting` tells of them."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -194,7 +194,7 @@ Day = Annotated[date | None, PlainValidator(_day), WithJsonSchema(_DAY)]
 
 
 def read(adapter: TypeAdapter[T], record: Record, tags: Iterable[str] = ()) -> T:
-    """The record's body as its wire model. `tags`: the union's tags, which are no part of a field's path.
+    """The record's body as its wire model. `tags`: the union's tags, which are not part of a field's path.
 
     Raises `BadMessage`: one sentence, what to do, and the items named as far as they can be read.
     """

@@ -116,7 +116,7 @@ def key_header(key: str) -> str:
 
 
 def path_part(text: str) -> str:
-    """Any text as one part of a path. Raises `CannotSend` for what is no text (a lone surrogate) or nothing at all.
+    """Any text as one part of a path. Raises `CannotSend` for what is not a text (a lone surrogate) or nothing at all.
 
     A lone `.` or `..` would be taken for a step in the path.
     """

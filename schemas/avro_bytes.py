@@ -40,7 +40,7 @@ STEPS = tuple((z >> 1) + 1 if z < 128 and z & 1 == 0 else 0 for z in range(256))
 
 
 def number(n: int) -> bytes:
-    """A long. Raises `OverflowError` for more than 64 bits, `TypeError` for what is no integer."""
+    """A long. Raises `OverflowError` for more than 64 bits, `TypeError` for what is not an integer."""
     z = n << 1 if n >= 0 else ~(n << 1)
     if z < 1 << 14:
         return _SHORT[z]

@@ -54,7 +54,7 @@ def _same_kind(reader: Any, writer: Any, where: str) -> list[str]:
 
 
 def _logical(schema: Any) -> tuple[Any, ...]:
-    """What a primitive means: a date is no number of days to a reader that does not know it is one."""
+    """What a primitive means: a date is not a number of days to a reader that does not know it is one."""
     return tuple(schema.get(key) for key in ("logicalType", "precision", "scale")) if isinstance(schema, dict) else _PLAIN
 
 

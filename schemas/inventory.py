@@ -220,9 +220,9 @@ class StockReturned(StockEvent, frozen=True, kw_only=True):
 
 
 class RequestAllocation(Event, frozen=True, kw_only=True):
-    """The order fold's wish for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
+    """The order fold's request for one line, absolute: `wanted_milli` in all, shipped units included; 0 withdraws it.
 
-    `revision` rises with each wish for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
+    `revision` rises with each request for the line. `is_firm`: accepted elsewhere (the ERP), so it may be backordered but not
     refused. `shipped_milli`: what the ERP says has shipped by now, as of its commit `commit_position`; where the WMS tells
     of shipments too, the larger count holds. `instructed`: units by site that its warehouse was ever told to ship, less those
     withdrawn: what is allocated for them stays there. The answer is one `LineAnswered` of the same revision.

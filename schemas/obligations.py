@@ -35,7 +35,7 @@ class ObligedLine(Frozen, frozen=True):
 
 
 class PostOrder(Frozen, frozen=True):
-    """The order as the ERP shall have it, whole: a higher `revision` replaces a lower one, a quantity of 0 cancels its line."""
+    """The order as the ERP should have it, whole: a higher `revision` replaces a lower one, a quantity of 0 cancels its line."""
 
     order_id: str
     revision: int
@@ -54,7 +54,7 @@ class OrderPosted(Frozen, frozen=True):
 
 
 class ReleaseOrder(Frozen, frozen=True):
-    """Units the warehouse shall pick and ship, in addition to what it was told before."""
+    """Units the warehouse should pick and ship, in addition to what it was told before."""
 
     order_id: str
     customer: str
@@ -69,7 +69,7 @@ class OrderReleased(Frozen, frozen=True):
 
 
 class WithdrawRelease(Frozen, frozen=True):
-    """Units the warehouse shall no longer pick, as far as it has not."""
+    """Units the warehouse should no longer pick, as far as it has not."""
 
     order_id: str
     lines: list[ObligedLine]
@@ -168,7 +168,7 @@ def answer_of(kind: str, text: str) -> Any:
 def _read(kind: str, side: int, text: str) -> Any:
     types = KINDS.get(kind)
     if types is None:
-        raise BadMessage(f"{kind!r} is no kind of obligation", hint=f"there are {', '.join(KINDS)}")
+        raise BadMessage(f"{kind!r} is not a kind of obligation", hint=f"there are {', '.join(KINDS)}")
     try:
         return msgspec.json.decode(text, type=types[side])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

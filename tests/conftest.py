@@ -1,4 +1,6 @@
-"""For all tests: a broker, and one hypothesis profile: a loaded machine is no reason to fail, a failure says how to repeat it."""
+"""For all tests: a broker, and one hypothesis profile: a loaded machine is not a reason to fail, a failure says how to repeat
+it.
+"""
 
 from __future__ import annotations
 

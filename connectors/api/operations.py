@@ -285,7 +285,7 @@ def _health(routes: APIRouter, health: Health, registry: CollectorRegistry) -> N
 
     @routes.get("/healthz", responses=answers("Alive", {"is_live": True, "checks": {}}, 503))
     async def healthz() -> Response:
-        """Whether the process works. A partition that stands is no reason to start it again: see `readyz`."""
+        """Whether the process works. A partition that stands is not a reason to start it again: see `readyz`."""
         state = await pool.run(health.state)
         if state.is_live:
             return reply({"is_live": True, "checks": state.checks})

@@ -1,6 +1,6 @@
 """The ERP's order entry over HTTP: orders whole, and invoices for what has shipped.
 
-`PUT /orders/{channel}/{external_ref}` takes the order as it shall be; a lower revision than the one it has, it leaves alone.
+`PUT /orders/{channel}/{external_ref}` takes the order as it should be; a lower revision than the one it has, it leaves alone.
 `POST /orders/{order_no}/invoices` bills units in addition to what was billed before, `POST /orders/{order_no}/credits` credits
 units that came back. All take an idempotency key, and answer a
 repeated one as they did the first time. That the order is there, and how it stands, the change feed says.
@@ -49,7 +49,7 @@ class ErpClient:
         self._timeout_s = timeout_s
 
     async def post_order(self, order: PostOrder, key: str) -> OrderPosted:
-        """The order as the ERP shall have it."""
+        """The order as the ERP should have it."""
         channel = CHANNEL_CODES.get(order.channel, order.channel.upper())
         body = {
             "revision": order.revision,

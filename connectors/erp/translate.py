@@ -109,7 +109,7 @@ def _change(record: Record, table: ErpTable, payload: Payload, source: Source, l
 
 
 def _unmapped(payload: Payload) -> str:
-    """Why a record that is no change of a table means nothing."""
+    """Why a record that is not a change of a table means nothing."""
     if payload.status in ("BEGIN", "END"):
         return "transaction metadata"
     return "heartbeat" if payload.ts_ms is not None else "not a change of a row"
@@ -135,7 +135,7 @@ def _no_envelope(name: str, missing: str, value: bytes) -> BadMessage:
             f"the record of {name} was unwrapped: op, source and the positions are not in it",
             hint="take the transformation ExtractNewRecordState off the connector: whole envelopes are needed",
         )
-    return BadMessage(f"{missing} is missing: this is no change of {name}", hint="only Debezium's change records belong here")
+    return BadMessage(f"{missing} is missing: this is not a change of {name}", hint="only Debezium's change records belong here")
 
 
 def _unread(record: Record, payload: Payload, source: Source) -> Translation:

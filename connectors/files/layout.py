@@ -46,7 +46,7 @@ class Layout:
     def number(self, name: str, text: str) -> str:
         """A number as plain digits with a point. Raises `BadMessage` for one that can be read in two ways, or in none."""
         if _PLAIN.fullmatch(text) or not _NUMERIC.fullmatch(text):
-            return text  # what is no number at all, the order's own check refuses
+            return text  # what is not a number at all, the order's own check refuses
         if not self.decimal:
             if _LIKE_GROUPS.fullmatch(text) or not _POINT.fullmatch(text):
                 raise _ambiguous(name, text)

@@ -26,7 +26,7 @@ _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 class RegistryError(Exception):
     """The registry cannot be reached, does not speak this API, or refuses. `code` is its own error code, 0 if it gave none.
 
-    `is_mistake`: the URL is no registry's.
+    `is_mistake`: the URL is not a registry's.
     """
 
     def __init__(self, sentence: str, code: int = 0, *, is_mistake: bool = False) -> None:
@@ -78,7 +78,7 @@ class RegistryClient:
             found = self._call("GET", "/subjects")
         except RegistryError as error:
             if error.code in (404, 405):
-                raise RegistryError(f"{self.name} is no schema registry. {self._where()}", is_mistake=True) from None
+                raise RegistryError(f"{self.name} is not a schema registry. {self._where()}", is_mistake=True) from None
             raise
         if not isinstance(found, list):
             raise RegistryError(f"{self.name} does not answer as a schema registry. {self._where()}", is_mistake=True)

@@ -37,7 +37,7 @@ SHIFTS_MS = (-40 * 24 * HOUR_MS, -HOUR_MS, HOUR_MS, 4 * 24 * HOUR_MS, 400 * 24 *
 @dataclass(slots=True)
 class FaultTargets:
     """All that can be broken. `behind_proxy` and `on_disk`: the worker that reaches the brokers through the proxy, and the one
-    that lives on the small disk (none: this machine gives none). `guest` comes and goes. `send_bad` sends what is no message.
+    that lives on the small disk (none: this machine gives none). `guest` comes and goes. `send_bad` sends what is not a message.
     """
 
     dice: Random

@@ -35,29 +35,29 @@ class ChannelEntry:
         self._files = 0
         self.sent: Counter[str] = Counter()
 
-    def bring(self, wish: DemoOrder) -> None:
+    def bring(self, order: DemoOrder) -> None:
         """Bring one in. Raises `httpx.HTTPError` if it is not taken."""
-        if wish.kind != "order" and (wish.channel != "marketplace" or wish.kind != "cancel"):
+        if order.kind != "order" and (order.channel != "marketplace" or order.kind != "cancel"):
             self.flush()
-            self._post(f"{self._api}/v1/ingest/{wish.channel}", wish.body)
-        elif wish.channel == "web":
-            self._call(wish.body)
-        elif wish.channel == "marketplace" and wish.kind == "order":
-            self._post(f"{self._market}/orders", marketplace_order(wish.body))
-        elif wish.channel == "marketplace":
-            at = f"{self._market}/orders/{quote(wish.body['external_ref'], safe='')}/cancel"
-            self._post(at, {"reason": wish.body["reason"]})
-        elif wish.channel == "crm":
-            self._post(f"{self._api}/v1/orders", wish.body)
+            self._post(f"{self._api}/v1/ingest/{order.channel}", order.body)
+        elif order.channel == "web":
+            self._call(order.body)
+        elif order.channel == "marketplace" and order.kind == "order":
+            self._post(f"{self._market}/orders", marketplace_order(order.body))
+        elif order.channel == "marketplace":
+            at = f"{self._market}/orders/{quote(order.body['external_ref'], safe='')}/cancel"
+            self._post(at, {"reason": order.body["reason"]})
+        elif order.channel == "crm":
+            self._post(f"{self._api}/v1/orders", order.body)
         else:
-            self._file(wish.body)
-        self.sent[wish.channel] += 1
+            self._file(order.body)
+        self.sent[order.channel] += 1
 
-    def again(self, wish: DemoOrder) -> None:
+    def again(self, order: DemoOrder) -> None:
         """Bring the same order in once more, as channels do that got no answer. A marketplace repeats its orders by itself."""
-        if wish.kind == "order" and wish.channel != "marketplace":
+        if order.kind == "order" and order.channel != "marketplace":
             self.flush()  # a file is sent again as another file: rows that are twice in one are a mistake
-            self.bring(wish)
+            self.bring(order)
 
     def flush(self) -> None:
         """Drop the file begun, if there is one."""

@@ -31,7 +31,7 @@ class NotEmpty(BadSeed):
 def seed(connection: Connection, extract: Path) -> int:
     """Fill the tables from `<table>.json` files, in one transaction, and let numbers go on where they end. Rows written.
 
-    Raises `BadSeed` if a file is no extract, `NotEmpty` if a table has rows.
+    Raises `BadSeed` if a file is not an extract, `NotEmpty` if a table has rows.
     """
     count = 0
     with connection.transaction(), connection.cursor() as cursor:
@@ -68,7 +68,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def main(
     url: Annotated[str, typer.Argument(help="The database, as infra/erp/start.sh prints it.")],
     extract: Annotated[Path, typer.Argument(help="A directory with <table>.json of each table.")],
-    is_once: Annotated[bool, typer.Option("--once", help="It is no mistake if there are rows already.")] = False,
+    is_once: Annotated[bool, typer.Option("--once", help="It is not a mistake if there are rows already.")] = False,
 ) -> None:
     """Fill the ERP's empty tables from an extract.
 

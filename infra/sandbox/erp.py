@@ -40,7 +40,7 @@ class SiteUnits(msgspec.Struct, frozen=True):
 
 
 class AskedLine(msgspec.Struct, frozen=True):
-    """A line as it shall be. One of nothing is not delivered (any more)."""
+    """A line as it should be. One of nothing is not delivered (any more)."""
 
     line: Number
     item: Name
@@ -51,7 +51,7 @@ class AskedLine(msgspec.Struct, frozen=True):
 
 
 class AskedOrder(msgspec.Struct, frozen=True):
-    """An order as it shall be, whole."""
+    """An order as it should be, whole."""
 
     revision: int
     customer: Name

@@ -24,7 +24,7 @@ class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BadFault(Exception):
-    """What is asked for is no fault we know."""
+    """What is asked for is not a fault we know."""
 
 
 class Faults:

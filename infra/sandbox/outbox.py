@@ -112,6 +112,6 @@ class Outbox:
         except httpx.HTTPError as error:
             raise NotTaken(f"{url} cannot be reached ({type(error).__name__})") from None
         except httpx.InvalidURL as error:
-            raise NotTaken(f"{url} is no address: {error}") from None
+            raise NotTaken(f"{url} is not an address: {error}") from None
         if answer.status_code != 202:
             raise NotTaken(f"{url} answered {answer.status_code}: {answer.text[:300]}")

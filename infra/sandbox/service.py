@@ -201,7 +201,7 @@ async def _tick(systems: list[SandboxSystem]) -> None:
 
 
 def _ended(task: asyncio.Task[None]) -> None:
-    """A service half of which has died is no service."""
+    """A service half of which has died is not a service."""
     if not task.cancelled() and task.exception() is not None:
         log.critical("the sandbox ends: part of it failed", exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)

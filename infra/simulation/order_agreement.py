@@ -104,7 +104,7 @@ class Agreement:
                 if held + open_ > most:
                     yield f"line {line.line} of {order_id}: the warehouse has {held + open_}, never more than {most} were wanted"
                 if not is_owed and open_ > max(ZERO, wanted - held):
-                    yield f"line {line.line} of {order_id}: {wanted} are wanted, {held} picked, and {open_} shall still be picked"
+                    yield f"line {line.line} of {order_id}: {wanted} are wanted, {held} picked, {open_} are still to be picked"
 
     def _line(self, order_id: str, line: LineStatus, work: dict[str, Decimal]) -> Iterator[str]:
         names = ("ordered", "picked", "shipped", "invoiced", "substituted", "short")
@@ -134,7 +134,7 @@ class Agreement:
                 open_ = Decimal(row["released"]) - over
                 if open_ > kept.get((order_id, row["line"], row["site"]), ZERO):
                     have = kept.get((order_id, row["line"], row["site"]), ZERO)
-                    yield f"line {row['line']} of {order_id}: {open_} shall be picked at {row['site']}, {have} are kept for it"
+                    yield f"line {row['line']} of {order_id}: {open_} should be picked at {row['site']}, {have} are kept for it"
 
     def _told(self, runs: dict[str, OrderStatus]) -> Iterator[str]:
         """Whoever is told of orders knows their present status, as soon as nothing is owed."""

@@ -62,7 +62,7 @@ class Operator:
         self._targets = {at: target_of(flows[at.topic], at.topic) for at in self.plant.inputs()}
 
     def heard_of(self, halt: PartitionHalted) -> None:
-        """A partition stands. Raises what is no defect of our making."""
+        """A partition stands. Raises what is not a defect of our making."""
         if POISON not in halt.reason:
             raise halt
         self.halted[halt.partition] = halt

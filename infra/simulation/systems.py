@@ -172,7 +172,7 @@ class Systems:
 
     @staticmethod
     def net_released(row: dict[str, Any]) -> Decimal:
-        """What the warehouse shall ship of a row of its books, or has."""
+        """What the warehouse should ship of a row of its books, or has."""
         return Decimal(row["released"]) - Decimal(row["withdrawn"]) - Decimal(row["short"])
 
     def _check_invoice(self, order_no: str) -> None:

@@ -51,7 +51,7 @@ def roles_named(text: str | None, known: Sequence[N]) -> tuple[N, ...]:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise UserError(f"{unknown[0] if unknown else text!r} is no role. There are {', '.join(known)}.")
+        raise UserError(f"{unknown[0] if unknown else text!r} is not a role. There are {', '.join(known)}.")
     return tuple(role for role in known if role in names)
 
 

@@ -34,7 +34,7 @@ class Terminal(Console):
 
 
 def out() -> Console:
-    """Standard output, wide enough for a table when it is no terminal."""
+    """Standard output, wide enough for a table when it is not a terminal."""
     console = Terminal()
     return console if console.is_terminal else Terminal(width=160)
 

@@ -38,7 +38,7 @@ def grants(cluster: ClusterTopics, roles: str | None, prefix: str, user: str | N
         raise UserError(f"--principal needs --roles: which of {', '.join(PARTIES)} this user's processes have.")
     for name in (prefix, user):
         if name is not None and not (name.partition(":")[0].isalpha() and name.partition(":")[2]):
-            raise UserError(f"{name!r} is no principal: it begins with its type, like {PREFIX}fold.")
+            raise UserError(f"{name!r} is not a principal: it begins with its type, like {PREFIX}fold.")
     if user is not None:
         return [Grant(user, wanted, tuple(cluster.needs(*wanted)))]
     return [Grant(f"{prefix}{role}", (role,), tuple(cluster.needs(role))) for role in wanted]

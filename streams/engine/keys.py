@@ -82,7 +82,7 @@ def _encode_int(number: int) -> bytes:
     try:
         return _INT.pack(number + _BIAS)
     except struct.error:
-        raise Unstorable(f"{number} is no key part: it does not fit in 64 bits") from None
+        raise Unstorable(f"{number} is not a key part: it does not fit in 64 bits") from None
 
 
 def _decode_int(data: bytes, at: int) -> tuple[int, int]:
@@ -132,6 +132,6 @@ def _encoder(head: bytes, types: Sequence[type[Any]]) -> Encode:
         return data
 
     def wrong(key: Sequence[Any]) -> BrokenInvariant:
-        return BrokenInvariant(f"{key!r} is no key of this table: it needs {size} parts")
+        return BrokenInvariant(f"{key!r} is not a key of this table: it needs {size} parts")
 
     return encode_mixed if rest else encode_texts

@@ -34,7 +34,7 @@ class StoreFailed(Exception):
 class DamagedLog(StoreFailed):
     """What is stored cannot be read, or is not all there. The message says which file and how to go on.
 
-    It is no input's fault: whoever meets it stops. `partition`: whose records these are, where one partition's only.
+    It is not an input's fault: whoever meets it stops. `partition`: whose records these are, where one partition's only.
     """
 
     def __init__(self, reason: str, partition: TopicPartition | None = None) -> None:

@@ -199,7 +199,7 @@ def replay_headers(letter: DeadLetter) -> Headers:
 
 
 def replay_of(headers: Headers) -> tuple[str, list[str]] | None:
-    """The dead letter a record repeats, and the items suspected because of it; none if it is no replay."""
+    """The dead letter a record repeats, and the items suspected because of it; none if it is not a replay."""
     found = {name: text_of(value) for name, value in headers if name in {REPLAY_OF, REPLAY_ITEMS}}
     if REPLAY_OF not in found:
         return None

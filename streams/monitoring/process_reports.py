@@ -80,7 +80,7 @@ class Reporter:
             try:
                 self.report()
                 is_told = False
-            except OSError as error:  # a full disk stops the work elsewhere; it is no reason to end here
+            except OSError as error:  # a full disk stops the work elsewhere; it is not a reason to end here
                 if not is_told:
                     _log.warning("a worker process cannot report how it is", file=str(self._file), reason=str(error))
                 is_told = True

@@ -1,7 +1,7 @@
 """What each role needs of Kafka brokers that let nobody do what no ACL allows. Declared here, and nowhere else.
 
 Topics and who writes them are `schemas.topics`', who reads them the flows', groups and changelogs the engine's. What is said here
-besides is who stands behind a writer that is no flow, and what is read by those that are no flows.
+besides is who stands behind a writer that is not a flow, and what is read by those that are not flows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WRITES: dict[str, tuple[Party, ...]] = {
     topics.API: ("serve",),
     topics.INGEST: ("ingest", "serve"),
 }
-"""Who writes in the name of a writer that is no flow."""
+"""Who writes in the name of a writer that is not a flow."""
 ACTING = f"{GROUP}.act"
 """The group in which agents take dispatches."""
 

@@ -45,7 +45,7 @@ def _http_url(text: str) -> str:
     except (ValueError, httpx.InvalidURL):  # a port out of range, a control character
         is_address = False
     if not is_address:
-        raise ValueError(f"{masked(text)!r} is no address, like http://127.0.0.1:9090/marketplace")
+        raise ValueError(f"{masked(text)!r} is not an address, like http://127.0.0.1:9090/marketplace")
     return text
 
 
@@ -61,7 +61,7 @@ def _crontab(line: str) -> str:
     from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - few settings have one
 
     if len(line.split()) != 5 or not croniter.is_valid(line):
-        raise ValueError(f"{line!r} is no crontab line of five fields, like '30 6 * * 1-5' (6:30 on working days)")
+        raise ValueError(f"{line!r} is not a crontab line of five fields, like '30 6 * * 1-5' (6:30 on working days)")
     return line
 
 
@@ -325,7 +325,7 @@ class LimitsPart(_Part):
 
     A source is paused after `dead_letters` within `window_s`, if they are more than `share` of what came since the first of them.
     `source`: limits of single sources (erp, wms, crm-customers, a channel). A fold that refuses `flow_dead_letters` in one
-    partition, wherever they come from, stands still: that is no source's fault.
+    partition, wherever they come from, stands still: that is not a source's fault.
     """
 
     dead_letters: Annotated[int, Field(ge=1, le=10_000_000)] = _LIMITS.source.dead_letters

@@ -349,7 +349,7 @@ def _or(name: str, known: Iterable[str]) -> str:
 
 
 def _require_brokers(value: str) -> None:
-    """Raises `ValueError` for what is no list of brokers."""
+    """Raises `ValueError` for what is not a list of brokers."""
     if "@" in value:
         raise ValueError("has a user: brokers' security goes into kafka.clients, and log is kafka://<host>:<port>")
     for address in value.removeprefix(KAFKA).split(","):

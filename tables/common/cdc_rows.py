@@ -73,7 +73,7 @@ def caused_by(event: Event, event_id: str) -> dict[str, Any]:
 
 
 def instant_ms(text: str, unknown_ms: int) -> int:
-    """ISO text with zone as ms UTC; `unknown_ms` for what is no instant (the ERP may have `infinity`, or none)."""
+    """ISO text with zone as ms UTC; `unknown_ms` for what is not an instant (the ERP may have `infinity`, or none)."""
     try:
         return bounded_ms((datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1))
     except (ValueError, TypeError, OverflowError):

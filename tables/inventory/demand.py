@@ -1,6 +1,7 @@
-"""Demand: order lines' wishes, and what the warehouse does for them.
+"""Demand: order lines' requests, and what the warehouse does for them.
 
-One order's demand is counted once, whoever reports it: a line's wish is absolute, and what was picked, shipped or substituted is
+One order's demand is counted once, whoever reports it: a line's request is absolute, and what was picked, shipped or substituted
+is
 taken off it. A pick moves units from usable to staged and the line's demand with it; a shipment told before its pick implies it.
 """
 
@@ -96,7 +97,7 @@ def _instructed(line: DemandLine, e: RequestAllocation) -> dict[str, int]:
 
 
 def _ask(ledger: ItemLedger, line: DemandLine, e: RequestAllocation, wanted: int, keep: Mapping[str, int]) -> None:
-    """Take over the wish's facts. Facts that decide where and when it is booked take it out of the plans first."""
+    """Take over the request's facts. Facts that decide where and when it is booked take it out of the plans first."""
     is_moved = (line.site, line.requested_on, line.channel) != (e.site, e.requested_on, e.channel)
     if is_moved:
         unbook_parts(ledger, line)
@@ -123,7 +124,7 @@ def _ask(ledger: ItemLedger, line: DemandLine, e: RequestAllocation, wanted: int
 
 
 def _refuse(ledger: ItemLedger, line: DemandLine, e: RequestAllocation, reason: str) -> None:
-    """A wish that means no quantity of the item: nothing is promised on it, and the order learns why."""
+    """A request that means no quantity of the item: nothing is promised on it, and the order learns why."""
     _ask(ledger, line, e, line.served(), {})
     _shrink(ledger, line, line.allocated() + line.backordered_milli, {})
     line.refused = reason
@@ -201,9 +202,9 @@ def stock_picked(p: Policy, t: PromiseTables, e: StockPicked) -> Iterator[Promis
         return
     o, line = _opened(p, t, e)
     _pick(o, t, e, line)
-    write(o.book, line)
+    write(o.ledger, line)
     yield from _review_if_freed(o, line)
-    yield from o.book.close(f"picked for {e.order_id} line {e.line}")
+    yield from o.ledger.close(f"picked for {e.order_id} line {e.line}")
 
 
 def _opened(p: Policy, t: PromiseTables, e: LineFact) -> tuple[OpenMovement, DemandLine]:
@@ -213,7 +214,7 @@ def _opened(p: Policy, t: PromiseTables, e: LineFact) -> tuple[OpenMovement, Dem
 
 
 def _pick(o: OpenMovement, t: PromiseTables, e: StockPicked | PickShorted, line: DemandLine) -> None:
-    ledger = o.book
+    ledger = o.ledger
     at_ms, event_id = e.occurred_at_ms, e.event_id
     ledger.move(e.site, "usable", o.lot, -o.qty, at_ms=at_ms, event_id=event_id)
     ledger.move(e.site, "staged", o.lot, o.qty, at_ms=at_ms, event_id=event_id)
@@ -235,9 +236,9 @@ def _advance(ledger: ItemLedger, line: DemandLine, before: tuple[int, int], site
 
 def _review_if_freed(o: OpenMovement, line: DemandLine) -> Iterator[PromiseEmit]:
     """A pick or a shipment frees nothing, unless it took other units than the line was allocated, or makes room under a cap."""
-    is_capped = o.book.policy.channel(line.channel).cap_milli is not None
-    if is_capped or any(page.may_free() for page in o.book.pages.values()):
-        yield from review(o.book, o.item)
+    is_capped = o.ledger.policy.channel(line.channel).cap_milli is not None
+    if is_capped or any(page.may_free() for page in o.ledger.pages.values()):
+        yield from review(o.ledger, o.item)
 
 
 def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[PromiseEmit]:
@@ -247,7 +248,7 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Promis
         return
     o, line = _opened(p, t, e)
     short = convert(e.item, line.measured(o.item), e.short_milli, e.uom)
-    o.book.move(e.site, "usable", o.lot, -short, at_ms=e.occurred_at_ms, event_id=e.event_id + "-")
+    o.ledger.move(e.site, "usable", o.lot, -short, at_ms=e.occurred_at_ms, event_id=e.event_id + "-")
     if o.qty:
         _pick(o, t, e, line)
     done = line.at(e.site)
@@ -255,21 +256,21 @@ def pick_shorted(p: Policy, t: PromiseTables, e: PickShorted) -> Iterator[Promis
     here = sum([part.qty_milli for part in line.parts if part.site == e.site])
     _replace_lost(o, line, min(short, here), e.site)
     if line.revision:
-        yield answered(o.book, o.item, line)
-    write(o.book, line)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"short pick of {show(short)} for {e.order_id} line {e.line}")
+        yield answered(o.ledger, o.item, line)
+    write(o.ledger, line)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"short pick of {show(short)} for {e.order_id} line {e.line}")
 
 
 def _replace_lost(o: OpenMovement, line: DemandLine, lost: int, site: str) -> None:
     """Units that were not there: from another site at once if it has them, else backordered, or given up if the order says so."""
     if not lost:
         return
-    take(o.book, line, lost, site)
+    take(o.ledger, line, lost, site)
     if line.allow_backorder:
         waiting = line.backordered_milli
-        unbook_backorder(o.book, line)
-        place(o.book, o.item, line, waiting + lost, avoid=site)
+        unbook_backorder(o.ledger, line)
+        place(o.ledger, o.item, line, waiting + lost, avoid=site)
     else:
         line.wanted_milli -= lost
 
@@ -280,15 +281,15 @@ def demand_substituted(p: Policy, t: PromiseTables, e: DemandSubstituted) -> Ite
         yield not_the_owner(e, e.site)
         return
     o, line = _opened(p, t, e)
-    o.book.move(e.site, "usable", "", 0, at_ms=e.occurred_at_ms, event_id=e.event_id)  # so that it is known again
+    o.ledger.move(e.site, "usable", "", 0, at_ms=e.occurred_at_ms, event_id=e.event_id)  # so that it is known again
     before = line.served(), line.taken()
     line.substituted_milli += o.qty
     done = line.at(e.site)
     line.execute(replace(done, substituted_milli=done.substituted_milli + o.qty))
-    _advance(o.book, line, before, e.site)
-    write(o.book, line)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"substituted by {e.substitute_item} for {e.order_id} line {e.line}")
+    _advance(o.ledger, line, before, e.site)
+    write(o.ledger, line)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"substituted by {e.substitute_item} for {e.order_id} line {e.line}")
 
 
 def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[PromiseEmit]:
@@ -301,16 +302,16 @@ def stock_shipped(p: Policy, t: PromiseTables, e: StockShipped) -> Iterator[Prom
         return
     o, line = _opened(p, t, e)
     before = line.served(), line.taken()
-    old, new = ship(o.book, line, e, o.lot, o.qty)
-    _advance(o.book, line, before, e.site)
+    old, new = ship(o.ledger, line, e, o.lot, o.qty)
+    _advance(o.ledger, line, before, e.site)
     if line.served() < before[0] and _is_open_again(o, line):
-        yield answered(o.book, o.item, line)
-    write(o.book, line)
+        yield answered(o.ledger, o.item, line)
+    write(o.ledger, line)
     yield from _review_if_freed(o, line)
     if old is not None and old != new:
         yield _corrected(e, old, new)
-    yield from match_returns(o.book, e.order_id, e.line)
-    yield from o.book.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
+    yield from match_returns(o.ledger, e.order_id, e.line)
+    yield from o.ledger.close(f"shipped as {e.shipment} for {e.order_id} line {e.line}")
 
 
 def _is_open_again(o: OpenMovement, line: DemandLine) -> bool:
@@ -319,8 +320,8 @@ def _is_open_again(o: OpenMovement, line: DemandLine) -> bool:
     if missing <= 0 or not line.revision or line.refused is not None:
         return False
     waiting = line.backordered_milli
-    unbook_backorder(o.book, line)
-    place(o.book, o.item, line, waiting + missing)
+    unbook_backorder(o.ledger, line)
+    place(o.ledger, o.item, line, waiting + missing)
     return True
 
 

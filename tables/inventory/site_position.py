@@ -119,7 +119,7 @@ def lowest(page: SitePosition, today: int, past_due_days: int | None, reserve: i
 
 
 def missing(page: SitePosition, today: int, past_due_days: int | None) -> int:
-    """By how much promises that are due on some day exceed what there will be by then. Stock below zero is no promise."""
+    """By how much promises that are due on some day exceed what there will be by then. Stock below zero is not a promise."""
     if lowest(page, today, past_due_days, 0) >= 0 or not any(entry.demand_milli for entry in page.days):
         return 0
     return max(0, -_lowest_dated(page, today, past_due_days, page.hand[USABLE], wants_today=False))

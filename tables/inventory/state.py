@@ -259,7 +259,7 @@ class Units(Frozen, frozen=True):
 
 
 class Demand(Frozen, frozen=True):
-    """An order line's wish and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
+    """An order line's request and what became of it: wanted = parts + backordered + served (picked, shipped or substituted).
 
     `parts`: allocated on hand, not yet picked, booked on `need_day`. `promised_day`: the backorder's day at `backorder_site`
     (none: no supply covers it). `erp_shipped_milli`: shipped as the ERP has it. Revision 0: executed, but never asked for.

@@ -41,7 +41,7 @@ class OpenMovement(Frozen, frozen=True):
     """A warehouse fact ready to be applied: the item's master row, its book, the quantity in base units, the lot."""
 
     item: Item
-    book: ItemLedger
+    ledger: ItemLedger
     qty: int
     lot: str
 
@@ -76,13 +76,13 @@ def stock_received(p: Policy, t: PromiseTables, e: StockReceived) -> Iterator[Pr
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    o.book.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
+    o.ledger.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
     expires = _last_day(o, e)
-    o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id, expires_day=expires)
+    o.ledger.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id, expires_day=expires)
     if e.document is not None:
-        receive(o.book, t, e.document, e.document_line or 0, o.qty)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"received on {e.document}" if e.document else "received")
+        receive(o.ledger, t, e.document, e.document_line or 0, o.qty)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"received on {e.document}" if e.document else "received")
 
 
 def _last_day(o: OpenMovement, e: StockReceived) -> int | None:
@@ -92,7 +92,7 @@ def _last_day(o: OpenMovement, e: StockReceived) -> int | None:
     shelf_life = o.item.shelf_life_days
     if not o.lot or shelf_life is None or not 0 <= shelf_life <= MAX_DAYS:
         return None
-    return day_at(e.occurred_at_ms, o.book.zone(e.site)) + shelf_life
+    return day_at(e.occurred_at_ms, o.ledger.zone(e.site)) + shelf_life
 
 
 def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[PromiseEmit]:
@@ -101,9 +101,9 @@ def stock_adjusted(p: Policy, t: PromiseTables, e: StockAdjusted) -> Iterator[Pr
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    o.book.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"adjusted: {e.reason}")
+    o.ledger.move(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"adjusted: {e.reason}")
 
 
 def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[PromiseEmit]:
@@ -116,10 +116,10 @@ def stock_moved(p: Policy, t: PromiseTables, e: StockMoved) -> Iterator[PromiseE
     o = opened(p, t, e)
     source = t.balances.get((e.item, e.site, e.status, o.lot))
     expires = source.expires_day if source is not None else None
-    o.book.move(e.site, e.status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    o.book.move(e.to_site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"moved from {e.site} to {e.to_site}")
+    o.ledger.move(e.site, e.status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    o.ledger.move(e.to_site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"moved from {e.site} to {e.to_site}")
 
 
 def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> Iterator[PromiseEmit]:
@@ -130,10 +130,10 @@ def stock_status_changed(p: Policy, t: PromiseTables, e: StockStatusChanged) -> 
     o = opened(p, t, e)
     source = t.balances.get((e.item, e.site, e.from_status, o.lot))
     expires = source.expires_day if source is not None else None
-    o.book.move(e.site, e.from_status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    o.book.move(e.site, e.to_status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
-    yield from review(o.book, o.item)
-    yield from o.book.close(f"{e.from_status} to {e.to_status}")
+    o.ledger.move(e.site, e.from_status, o.lot, -o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    o.ledger.move(e.site, e.to_status, o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id + ">", expires_day=expires)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close(f"{e.from_status} to {e.to_status}")
 
 
 def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[PromiseEmit]:
@@ -142,16 +142,16 @@ def stock_counted(p: Policy, t: PromiseTables, e: StockCounted) -> Iterator[Prom
         yield not_the_owner(e, e.site)
         return
     o = opened(p, t, e)
-    is_named = o.book.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
+    is_named = o.ledger.name_expiry(o.lot, plan_day(e.expires_on), e.occurred_at_ms)
     try:
-        o.book.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
+        o.ledger.count(e.site, e.status, o.lot, o.qty, at_ms=e.occurred_at_ms, position=e.source_position)
     except AlreadyApplied:
         if not is_named:
             raise  # else it is an old count, but the newest word on the lot's last day
     if e.status == "usable" and not o.lot:
-        counted(o.book, e.site, e.occurred_at_ms)
-    yield from review(o.book, o.item)
-    yield from o.book.close("counted")
+        counted(o.ledger, e.site, e.occurred_at_ms)
+    yield from review(o.ledger, o.item)
+    yield from o.ledger.close("counted")
 
 
 def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[PromiseEmit]:
@@ -163,10 +163,10 @@ def stock_returned(p: Policy, t: PromiseTables, e: StockReturned) -> Iterator[Pr
     line = None if held is None else DemandLine(e.order_id or "", e.line or 0, held)
     o = opened(p, t, e, line)
     if e.order_id is not None and e.line is not None:
-        yield from take_return(o.book, e, e.order_id, e.line, o.lot, o.qty)
+        yield from take_return(o.ledger, e, e.order_id, e.line, o.lot, o.qty)
     else:
-        o.book.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
-    yield from o.book.close(f"returned from {e.order_id}" if e.order_id else "returned")
+        o.ledger.move(e.site, "quality", o.lot, o.qty, at_ms=e.occurred_at_ms, event_id=e.event_id)
+    yield from o.ledger.close(f"returned from {e.order_id}" if e.order_id else "returned")
 
 
 def erp_balance_changed(p: Policy, t: PromiseTables, e: ErpBalanceChanged) -> Iterator[PromiseEmit]:

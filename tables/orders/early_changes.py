@@ -67,7 +67,7 @@ def _keep(t: OrderTables, e: Request, reason: str, wait_ms: int) -> Iterator[Ord
         sentence = f"{current.early} requests wait for order {e.order_id} already; this one is not kept."
         yield from answer(t, e, e.order_id, change, kind, e.line, REFUSED, sentence, _AGAIN, under=under)
         return
-    due_ms = min(e.recorded_at_ms + wait_ms, 2**62)  # a clock far off is no reason to fail
+    due_ms = min(e.recorded_at_ms + wait_ms, 2**62)  # a clock far off is not a reason to fail
     if isinstance(e, OrderCancelRequested):
         t.early_changes[key] = EarlyChange(due_ms, reason, cancel=e)
     else:

@@ -1,4 +1,4 @@
-"""What crossdock posted to the ERP, recognised when the ERP's change feed shows it: it is no word of the ERP's own."""
+"""What crossdock posted to the ERP, recognised when the ERP's change feed shows it: it is not a word of the ERP's own."""
 
 from __future__ import annotations
 

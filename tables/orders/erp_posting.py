@@ -1,4 +1,4 @@
-"""The order in the ERP: what it shall have, compared with what it has or was last told."""
+"""The order in the ERP: what it should have, compared with what it has or was last told."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ErpPostLine(Frozen, frozen=True):
 
 
 def entries(run: OrderProcess) -> dict[int, ErpPostLine]:
-    """What the ERP shall have, by the ERP's line number."""
+    """What the ERP should have, by the ERP's line number."""
     found = {}
     for number, line in run.lines:
         no = number if line.erp_line_no is None else line.erp_line_no
         stands = _stands(run, line, no)
         erp = run.erp_line(line)
-        if is_cancelled_by_erp(run.order, erp) or (line.wish is not None and not is_current(line)):
+        if is_cancelled_by_erp(run.order, erp) or (line.request is not None and not is_current(line)):
             wanted = stands  # it follows the ERP's own word, or is not decided yet
         else:
             wanted = 0 if line.state in CLOSED else line.wanted_milli
@@ -63,12 +63,12 @@ def _stands(run: OrderProcess, line: Line, no: int) -> int:
 
 
 def differs(run: OrderProcess) -> bool:
-    """Whether the ERP shall have anything else than it has."""
+    """Whether the ERP should have anything else than it has."""
     return any(entry.wanted_milli != entry.stands_milli for entry in entries(run).values())
 
 
 def post(run: OrderProcess) -> Iterator[ObligationRaised]:
-    """Tell the ERP the order as it shall be, if that differs; one revision at a time, and only what may go on."""
+    """Tell the ERP the order as it should be, if that differs; one revision at a time, and only what may go on."""
     endpoint = run.policy.orders.erp
     assert endpoint is not None
     is_there = run.order.erp_order_no is not None
@@ -110,7 +110,7 @@ def _is_less(run: OrderProcess, found: dict[int, ErpPostLine]) -> bool:
 
 
 def _site(run: OrderProcess, no: int, entry: ErpPostLine) -> str:
-    """Where the ERP shall have the line: it stays where it was told, else where most of it comes from."""
+    """Where the ERP should have the line: it stays where it was told, else where most of it comes from."""
     posted, erp, allocation = run.t.told.get((run.order_id, no)), run.erp_line(entry.line), entry.line.answer
     if erp is not None:
         return erp.site

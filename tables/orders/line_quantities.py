@@ -1,7 +1,7 @@
-"""A line worked out of what its sources say: how much of it stands where, and what to wish of the promise fold.
+"""A line worked out of what its sources say: how much of it stands where, and what to request of the promise fold.
 
 Which source has the last word on a quantity: the one that changed it last; the ERP's first confirmation outranks the order as
-placed, a change by the channel outranks that confirmation; what the ERP only was told is no word of its own. A cancellation by
+placed, a change by the channel outranks that confirmation; what the ERP only was told is not a word of its own. A cancellation by
 the channel is final; one by the ERP stands as long as the ERP says so. Both leave what has been picked, and what a warehouse
 was told to ship until it has given it back.
 """
@@ -36,7 +36,9 @@ class LineSources(Frozen, frozen=True):
 
 
 class LineQuantities(Frozen, frozen=True):
-    """A line's quantities before the promise fold is heard. `wish`: to be asked for; `kept`: picked, so no longer cancellable."""
+    """A line's quantities before the promise fold is heard. `request`: to be asked for; `kept`: picked, so no longer
+    cancellable.
+    """
 
     item: str
     site: str | None
@@ -44,7 +46,7 @@ class LineQuantities(Frozen, frozen=True):
     has_moved: bool
     ordered_milli: int
     desired_milli: int
-    wish_milli: int
+    request_milli: int
     kept_milli: int
     declined_milli: int
     picked_milli: int
@@ -54,11 +56,11 @@ class LineQuantities(Frozen, frozen=True):
 
 
 def work_out(old: Line, s: LineSources) -> tuple[Line, list[LineRequest]]:
-    """The line as the sources have it now, and the wishes to send for it, in order."""
+    """The line as the sources have it now, and the requests to send for it, in order."""
     r = _reckon(old, s)
     allocation = old.answer if old.item == r.item else None
-    wishes = _wishes(old, s, r, allocation)
-    revision = old.revision + len(wishes)
+    requests = _requests(old, s, r, allocation)
+    revision = old.revision + len(requests)
     is_current = allocation is not None and allocation.revision == revision
     is_refused = is_current and _is_refusal(r, allocation)
     wanted, allocated, backordered = _stand(r, allocation, is_current=is_current)
@@ -87,7 +89,7 @@ def work_out(old: Line, s: LineSources) -> tuple[Line, list[LineRequest]]:
         has_moved=r.has_moved,
         state=state,
         revision=revision,
-        wish=wishes[-1] if wishes else old.wish,
+        request=requests[-1] if requests else old.request,
         answer=allocation,
         declined_milli=r.declined_milli,
         declined_of_milli=old.declined_of_milli,
@@ -103,7 +105,7 @@ def work_out(old: Line, s: LineSources) -> tuple[Line, list[LineRequest]]:
         invoiced_milli=s.invoiced_milli,
         reason=refused or r.cancelled_by or _shortfall(r, state),
     )
-    return line, wishes
+    return line, requests
 
 
 def _reckon(old: Line, s: LineSources) -> LineQuantities:
@@ -132,7 +134,7 @@ def _reckon(old: Line, s: LineSources) -> LineQuantities:
         has_moved=old.has_moved or old.item not in ("", item),
         ordered_milli=ordered,
         desired_milli=desired,
-        wish_milli=max(0 if cancelled_by else ordered - declined - lost, kept),
+        request_milli=max(0 if cancelled_by else ordered - declined - lost, kept),
         kept_milli=kept,
         declined_milli=declined,
         picked_milli=picked,
@@ -201,9 +203,9 @@ def _site(old: Line, s: LineSources) -> str | None:
     return s.erp.site
 
 
-def _wishes(line: Line, s: LineSources, r: LineQuantities, allocation: LineAllocation | None) -> list[LineRequest]:
+def _requests(line: Line, s: LineSources, r: LineQuantities, allocation: LineAllocation | None) -> list[LineRequest]:
     """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
-    old, wanted = line.wish, r.wish_milli
+    old, wanted = line.request, r.request_milli
     reported = _reported(line, s)
     request = LineRequest(
         item=r.item,
@@ -252,7 +254,7 @@ def _terms(request: LineRequest) -> tuple[object, ...]:
 
 
 def _now(unit: LineUnit, request: LineRequest) -> int | None:
-    """What a wish asked for, in the unit the line stands in now."""
+    """What a request asked for, in the unit the line stands in now."""
     return (
         request.wanted_milli
         if request.uom is None or request.uom == unit.uom
@@ -261,10 +263,10 @@ def _now(unit: LineUnit, request: LineRequest) -> int | None:
 
 
 def _stand(r: LineQuantities, allocation: LineAllocation | None, *, is_current: bool) -> tuple[int, int, int]:
-    """Wanted, allocated and backordered by the newest answer. One for an older wish still tells where units are."""
+    """Wanted, allocated and backordered by the newest answer. One for an older request still tells where units are."""
     if allocation is None or _is_refusal(r, allocation):
-        return r.wish_milli, 0, 0
-    wanted = r.wish_milli
+        return r.request_milli, 0, 0
+    wanted = r.request_milli
     if is_current:
         # A cancellation that lost the race against a pick is answered with what stays.
         wanted = max(min(r.ordered_milli, allocation.wanted_milli), r.kept_milli)

@@ -118,13 +118,13 @@ def _settle(
     instructed: list[SitePart] = []
     if (order_id,) in t.processes:
         sources, instructed = _run(t, order_id, number, old, sources)
-    new, wishes = work_out(old, sources)
+    new, requests = work_out(old, sources)
     if path(old.state, new.state) is None:
         raise BrokenInvariant(f"line {number} of {order_id} cannot go from {old.state} to {new.state}")
     if new != old:
         t.lines[order_id, number] = new
-    for revision, wish in enumerate(wishes, old.revision + 1):
-        yield _request(order_id, order, number, wish, revision, erp, instructed, cause)
+    for revision, request in enumerate(requests, old.revision + 1):
+        yield _request(order_id, order, number, request, revision, erp, instructed, cause)
     yield from conditions(order_id, number, old, new, cause)
 
 
@@ -140,7 +140,8 @@ def _invoiced(t: OrderTables, order_id: str, number: int, bills: list[InvoicedLi
 def _run(t: OrderTables, order_id: str, number: int, line: Line, s: LineSources) -> tuple[LineSources, list[SitePart]]:
     """What an order's run adds to a line's sources: what other systems were told. And units instructed by site.
 
-    Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a wish that took them
+    Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a request that took
+    them
     off before would take them off twice.
     """
     instructed, told_milli, committed = [], 0, 0

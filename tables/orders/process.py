@@ -103,5 +103,5 @@ class OrderProcess:
 
 
 def is_current(line: Line) -> bool:
-    """Whether the promise fold's answer is to the line's newest wish."""
+    """Whether the promise fold's answer is to the line's newest request."""
     return line.answer is not None and line.answer.revision == line.revision

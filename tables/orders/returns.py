@@ -32,7 +32,7 @@ def of_substitute(t: OrderTables, order_id: str, number: int, item: str) -> int:
 
 
 def _accepted(t: OrderTables, order_id: str, number: int, substitutes: set[str], item: str | None, shipped: int) -> int:
-    """`item` none: all that is no substitute, by any number the line's item has had."""
+    """`item` none: all that is not a substitute, by any number the line's item has had."""
     rows = [(key[2], key[3], lot) for key, lot in t.lots.under(order_id, number)]
     rows = [row for row in rows if (row[0] == item if item is not None else row[0] not in substitutes)]
     unnamed = sum([lot.shipped_milli for _, name, lot in rows if not name])

@@ -275,7 +275,7 @@ class Line(Frozen, frozen=True):
 
     `is_listed`: a source has the line; one that none has any more, and nothing happened to, is not shown. `has_moved`: its
     item was changed. `declined_milli`: what the promise fold would not take of `declined_of_milli` ordered. `desired_milli`: what
-    shall ship in the end; more than that is wanted as long as a warehouse has been told to ship it.
+    should ship in the end; more than that is wanted as long as a warehouse has been told to ship it.
     """
 
     item: str = ""
@@ -286,7 +286,7 @@ class Line(Frozen, frozen=True):
     has_moved: bool = False
     state: State = State.RECEIVED
     revision: int = 0
-    wish: LineRequest | None = None
+    request: LineRequest | None = None
     answer: LineAllocation | None = None
     declined_milli: int = 0
     declined_of_milli: int = 0

@@ -65,10 +65,12 @@ def line_answered(t: OrderTables, e: LineAnswered) -> Iterator[OrderEmit]:
 
 
 def _decline(line: Line, old_uom: str | None, e: LineAnswered, lost: int) -> Line:
-    """An answer below the wish it answers: the rest is not to be had, and is not asked for again. Nothing at all is a refusal."""
-    if line.wish is None or e.revision != line.revision or (e.refused is not None and e.wanted_milli == 0):
+    """An answer below the request it answers: the rest is not to be had, and is not asked for again. Nothing at all is a
+    refusal.
+    """
+    if line.request is None or e.revision != line.revision or (e.refused is not None and e.wanted_milli == 0):
         return line
-    asked = in_base(line.unit, line.wish.wanted_milli, line.wish.uom)
+    asked = in_base(line.unit, line.request.wanted_milli, line.request.uom)
     ordered = in_base(line.unit, line.ordered_milli, old_uom)
     if asked is None or ordered is None or e.wanted_milli >= asked:
         return line
@@ -203,7 +205,7 @@ def _measure(line: Line, e: LineExecution, qty_milli: int) -> int:
         base = in_base(unit, qty_milli, e.uom)
         if base is None or (e.uom not in (None, unit.uom) and qty_milli * (unit.pack_milli or 0) % MILLI):
             what = f"{show(qty_milli)} {e.uom} of {e.item} on line {e.line} of order {e.order_id}"
-            raise Refused(f"{what} are no exact number of {unit.uom}", hint=f"send the quantity in {unit.uom}")
+            raise Refused(f"{what} are not an exact number of {unit.uom}", hint=f"send the quantity in {unit.uom}")
         return base
     if e.uom is None and unit.uom is None:
         return qty_milli

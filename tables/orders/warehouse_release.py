@@ -160,7 +160,7 @@ def _line_releases(run: OrderProcess, number: int, line: Line) -> Iterator[TaskL
     """Units allocated at warehouses that they were not told of, as far as they are desired and the ERP has confirmed them."""
     erp, allocation = run.erp_line(line), line.answer
     if allocation is None or not is_current(line) or not line.unit.is_base:
-        return  # while a wish is under way, units may be on their way to another site
+        return  # while a request is under way, units may be on their way to another site
     confirmed = 0 if erp is None or run.order.is_erp_cancelled else erp.stands_milli()
     sites = handoffs(run, number)
     committed = max(line.picked_milli, sum(row.committed_milli() for row in sites.values()))

@@ -143,7 +143,7 @@ def test_partitions_move_to_and_fro_while_they_are_written(machine: Open, monkey
 
 
 def test_a_serve_only_process_shows_rows_and_their_age(machine: Open) -> None:
-    """It is no member of anything. What it does not keep, or has not got yet, it does not show."""
+    """It is not a member of anything. What it does not keep, or has not got yet, it does not show."""
     writer, reader = machine("writer"), machine("reader")
     group = Group(writer)
     with pytest.raises(Unavailable, match="are not kept by this process"):

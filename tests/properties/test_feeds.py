@@ -107,7 +107,7 @@ def test_a_gap_is_noted_in_words_and_cleared_when_its_last_message_comes() -> No
 
 
 def test_a_source_that_was_reset_is_refused_and_told_what_to_do() -> None:
-    """An old number on a message newer than all before is no repetition: dropping it would lose stock."""
+    """An old number on a message newer than all before is not a repetition: dropping it would lose stock."""
     t = in_memory(FeedLedgerTables)
     for sequence in range(100, 105):
         hear(t, sequence)

@@ -180,10 +180,10 @@ def settled(w: World) -> OrderStatus:
     assert not w.parked
     for line in status.lines:
         demand = w.promise.demands.get((line.item, ORDER, line.line))
-        if demand is None or demand.wish is None or line.state == "refused":
+        if demand is None or demand.request is None or line.state == "refused":
             continue
-        served = max(sum(demand.picked.values()), sum(demand.shipped.values()), demand.wish.shipped_milli)
-        promised = max(demand.wish.wanted_milli * PACKS.get(demand.wish.uom or "", 1), served)
+        served = max(sum(demand.picked.values()), sum(demand.shipped.values()), demand.request.shipped_milli)
+        promised = max(demand.request.wanted_milli * PACKS.get(demand.request.uom or "", 1), served)
         assert min(line.ordered_milli, promised) == line.ordered_milli - line.cancelled_milli
     return status
 

@@ -233,7 +233,7 @@ def stock_facts(e: LineExecution) -> list[Any]:
 class Demand:
     """A line's demand at the fake promise fold, in base units."""
 
-    wish: RequestAllocation | None = None
+    request: RequestAllocation | None = None
     answers: int = 0
     picked: dict[str, int] = field(default_factory=dict)
     shipped: dict[str, int] = field(default_factory=dict)
@@ -249,9 +249,9 @@ class FakePromise:
 
     def ask(self, e: RequestAllocation) -> list[LineAnswered]:
         d = self.demands.setdefault((e.item, e.order_id, e.line), Demand())
-        assert d.wish is None or e.revision > d.wish.revision, "revisions rise"
+        assert d.request is None or e.revision > d.request.revision, "revisions rise"
         assert e.wanted_milli >= 0
-        d.wish = e
+        d.request = e
         return [self._answer(d)]
 
     def execute(self, e: LineExecution) -> list[LineAnswered]:
@@ -265,12 +265,12 @@ class FakePromise:
             d.shipped[e.event_id] = e.qty_milli * ratio
         if isinstance(e, LineShorted):
             d.short[e.event_id] = e.short_milli * ratio
-            if d.wish is not None:
+            if d.request is not None:
                 return [self._answer(d)]
         return []
 
     def _answer(self, d: Demand) -> LineAnswered:
-        request = d.wish
+        request = d.request
         assert request is not None
         d.answers += 1
         gone = max(sum(d.shipped.values()), request.shipped_milli)
@@ -388,6 +388,6 @@ def world(*events: Any, stock: dict[str, int] | None = None) -> World:
     return World(FakePromise(stock)).feed(*events)
 
 
-def wishes(events: Iterable[RequestAllocation]) -> list[tuple[str, int, int, int]]:
+def requests(events: Iterable[RequestAllocation]) -> list[tuple[str, int, int, int]]:
     """item, line, revision, wanted in whole units."""
     return [(x.item, x.line, x.revision, x.wanted_milli // 1000) for x in events]

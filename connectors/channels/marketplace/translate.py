@@ -14,8 +14,8 @@ def translate(record: Record) -> Translation:
     m, unknown = read_counting(wire.ADAPTER, record, wire.kind, wire.TYPES)
     channel = channel_of(record)
     if isinstance(m, wire.Cancelled):
-        wish = Cancel(channel=channel, external_ref=m.id, change="cancel", change_id="cancelled", reason=m.reason)
-        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled}), record)], unknown=unknown)
+        cancel = Cancel(channel=channel, external_ref=m.id, change="cancel", change_id="cancelled", reason=m.reason)
+        return Translation([changed(cancel.model_copy(update={"changed_at": m.cancelled}), record)], unknown=unknown)
     order = OrderDocument.model_construct(
         channel=channel,
         external_ref=m.id,

@@ -14,14 +14,14 @@ def translate(record: Record) -> Translation:
     m, unknown = read_counting(wire.ADAPTER, record, lambda _: "order")
     channel = channel_of(record)
     if m.status == "cancelled":
-        wish = Cancel(
+        cancel = Cancel(
             channel=channel,
             external_ref=m.id,
             change="cancel",
             change_id="cancelled",  # a shop cancels an order once: every repetition is the same change
             reason=m.cancel_reason,
         )
-        return Translation([changed(wish.model_copy(update={"changed_at": m.cancelled_at}), record)], unknown=unknown)
+        return Translation([changed(cancel.model_copy(update={"changed_at": m.cancelled_at}), record)], unknown=unknown)
     order = OrderDocument.model_construct(
         channel=channel,
         external_ref=m.id,

@@ -100,7 +100,7 @@ class FileReport:
 
 
 def report(data: bytes, topic: str, at_ms: int, declared: Layout = UNDECLARED, encoding: str | None = None) -> FileReport:
-    """What a file has. Raises `BadMessage` for what is no such file."""
+    """What a file has. Raises `BadMessage` for what is not such a file."""
     found = orders_of(data, encoding)
     cells = (row.cells.get(name, "") for order in found for row in order.rows for name in ("qty", "unit_price"))
     layout = declared.shown_by(cells)

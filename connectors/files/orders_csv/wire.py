@@ -34,7 +34,7 @@ class OrderRows:
 
 
 def rows_of(data: bytes, encoding: str | None = None) -> tuple[list[str], list[OrderRow]]:
-    """The columns and rows of a file. Raises `BadMessage` for what is no such file."""
+    """The columns and rows of a file. Raises `BadMessage` for what is not such a file."""
     if len(data) > MAX_FILE_BYTES:
         raise BadMessage(f"the file has {len(data)} bytes, more than {MAX_FILE_BYTES}", hint="send it in parts")
     text = decoded(data, encoding)
@@ -78,7 +78,7 @@ def _check_columns(columns: list[str]) -> None:
 
 
 def orders_of(data: bytes, encoding: str | None = None) -> list[OrderRows]:
-    """The file's orders, in the order they first appear. Raises `BadMessage` for what is no such file."""
+    """The file's orders, in the order they first appear. Raises `BadMessage` for what is not such a file."""
     columns, rows = rows_of(data, encoding)
     by_order: dict[str, list[OrderRow]] = {}
     for row in rows:

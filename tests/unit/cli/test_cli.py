@@ -201,7 +201,7 @@ def test_doctor_names_sites_in_settings_that_the_erp_does_not_have(stocked: str)
 
 
 def test_doctor_knows_the_roles() -> None:
-    assert "'folds' is no role" in str(invoke("doctor", "--roles", "folds").exception)
+    assert "'folds' is not a role" in str(invoke("doctor", "--roles", "folds").exception)
     assert "--roles is for a log on Kafka" in invoke("doctor", "--json", "--roles", "fold").stdout
 
 
@@ -245,9 +245,9 @@ def test_topics_lists_what_each_role_has_to_be_allowed() -> None:
     [
         (["--commands"], "go with --acls"),
         (["--acls", "--create"], "one of them at a time"),
-        (["--acls", "--roles", "cook"], "'cook' is no role"),
+        (["--acls", "--roles", "cook"], "'cook' is not a role"),
         (["--acls", "--principal", "User:x"], "needs --roles"),
-        (["--acls", "--principal-prefix", "x-"], "'x-' is no principal"),
+        (["--acls", "--principal-prefix", "x-"], "'x-' is not a principal"),
         (["--create"], "the embedded log makes its topics by itself"),
     ],
 )

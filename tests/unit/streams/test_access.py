@@ -47,7 +47,7 @@ def test_topics_are_read_and_written_by_those_who_do(party: Party, reads: set[st
 
 
 def test_every_declared_writer_is_somebody() -> None:
-    """Who writes a topic and is no flow is said to be a role."""
+    """Who writes a topic and is not a flow is said to be a role."""
     declared = {w for t in CLUSTER.topics for w in (*t.writers, *(writer for c in t.carries for writer in c.writers))}
     assert declared - {flow.name for flow in CLUSTER.flows} == set(WRITES)
     assert set().union(*(may(party, "Write") for party in PARTIES)) == NAMES

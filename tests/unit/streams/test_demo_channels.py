@@ -121,7 +121,7 @@ def test_each_channel_has_its_own_door(tmp_path: Path) -> None:
 
 
 def test_what_is_not_taken_now_is_sent_again(tmp_path: Path) -> None:
-    """A 503 is no answer; a 4xx is a mistake of ours, and is told."""
+    """A 503 is not an answer; a 4xx is a mistake of ours, and is told."""
     world = World(503, 202, 422)
     doors = world.doors(tmp_path)
     doors.bring(of("crm"))

@@ -90,7 +90,7 @@ def test_sites_and_channels_become_the_rules_policy() -> None:
         ("not toml", "cannot be read"),
         ('[endpoint.erp]\nrole = "boss"\nurl = "http://x"', "endpoint.erp.role"),
         ('[endpoint.erp]\nrole = "erp"', "endpoint.erp.url"),
-        ('[endpoint.erp]\nrole = "erp"\nurl = "ftp://x"', "endpoint.erp.url: 'ftp://x' is no address"),
+        ('[endpoint.erp]\nrole = "erp"\nurl = "ftp://x"', "endpoint.erp.url: 'ftp://x' is not an address"),
         (
             '[endpoint.erp]\nrole = "erp"\nurl = "http://x"\ntypo = 1',
             "endpoint.erp.typo: there is no such setting. Allowed: role",
@@ -198,8 +198,8 @@ def test_a_marketplace_is_asked_every_so_often_or_at_the_times_of_a_crontab_line
     assert (timed.at, timed.timezone) == ("30 6 * * 1-5", "America/Chicago")  # type: ignore[union-attr]
     assert (often.at, often.every_s) == (None, 5.0)  # type: ignore[union-attr]
     for wrong, says in (
-        ('at = "half past six"', "is no crontab line of five fields"),
-        ('at = "* * * * * */1"', "is no crontab line of five fields"),
+        ('at = "half past six"', "is not a crontab line of five fields"),
+        ('at = "* * * * * */1"', "is not a crontab line of five fields"),
         ('at = "0 6 * * *"\nevery_s = 5', "every_s or at, not both"),
         ('timezone = "America/Chicago"', "there is no at"),
     ):

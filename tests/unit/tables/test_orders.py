@@ -23,9 +23,9 @@ from tests.support.orders import (
     picked,
     placed,
     released,
+    requests,
     set_qty,
     shipped,
-    wishes,
     world,
 )
 
@@ -36,7 +36,7 @@ def test_the_fold_has_a_rule_for_everything_on_its_inbox() -> None:
 
 def test_a_placed_order_is_asked_for_line_by_line_and_answered() -> None:
     w = world(placed((1, "A", 10), (2, "B", 5)), stock={"A": 100, "B": 3})
-    assert wishes(w.asked) == [("A", 1, 1, 10), ("B", 2, 1, 5)]
+    assert requests(w.asked) == [("A", 1, 1, 10), ("B", 2, 1, 5)]
     assert w.status().status == "partly_allocated"
     assert w.units(1) == {"ordered": 10, "allocated": 10}
     assert w.units(2) == {"ordered": 5, "allocated": 3, "backordered": 2}
@@ -75,7 +75,7 @@ def test_a_cancellation_takes_what_has_not_been_picked() -> None:
     w = world(placed((1, "A", 10)), released(1, "A", 10), picked(1, "A", 4), cancel())
     assert w.units(1) == {"ordered": 10, "cancelled": 6, "picked": 4}
     assert w.status().status == "staged"
-    assert wishes(w.asked)[-1] == ("A", 1, 2, 4)
+    assert requests(w.asked)[-1] == ("A", 1, 2, 4)
 
 
 def test_a_pick_that_won_the_race_lowers_the_cancellation_once() -> None:
@@ -87,7 +87,7 @@ def test_a_pick_that_won_the_race_lowers_the_cancellation_once() -> None:
     assert w.units(1) == {"ordered": 10, "cancelled": 6, "allocated": 4}
     w.feed(pick)
     assert w.units(1) == {"ordered": 10, "cancelled": 6, "picked": 4}
-    assert wishes(w.asked) == [("A", 1, 1, 10), ("A", 1, 2, 0)]
+    assert requests(w.asked) == [("A", 1, 1, 10), ("A", 1, 2, 0)]
 
 
 def test_a_quantity_is_not_changed_below_what_was_picked() -> None:
@@ -174,7 +174,7 @@ def test_a_line_cancelled_in_the_erp_is_cancelled_and_comes_back_if_it_does_ther
 def test_an_order_cancelled_in_the_erp_is_cancelled() -> None:
     w = world(erp(), erp_line(10, "A", 10), erp(status="CANCEL", rev=2))
     assert w.status().status == "cancelled"
-    assert wishes(w.asked)[-1] == ("A", 10, 2, 0)
+    assert requests(w.asked)[-1] == ("A", 10, 2, 0)
 
 
 def test_an_order_on_hold_is_held_and_still_demand() -> None:
@@ -194,7 +194,7 @@ def test_a_deleted_erp_line_is_cancelled_and_a_deleted_order_leaves_the_channels
 
 def test_a_changed_item_is_withdrawn_at_the_old_one_and_asked_at_the_new_one() -> None:
     w = world(erp(), erp_line(10, "B-1", 10), erp_line(10, "B-1-R", 10, rev=2))
-    assert wishes(w.asked) == [("B-1", 10, 1, 10), ("B-1", 10, 2, 0), ("B-1-R", 10, 3, 10)]
+    assert requests(w.asked) == [("B-1", 10, 1, 10), ("B-1", 10, 2, 0), ("B-1-R", 10, 3, 10)]
     assert w.units(10) == {"ordered": 10, "allocated": 10}
 
 

@@ -18,12 +18,12 @@ from tests.support.orders import (
     picked,
     placed,
     released,
+    requests,
     returned,
     set_qty,
     shipped,
     shorted,
     substituted,
-    wishes,
     world,
 )
 
@@ -36,7 +36,7 @@ def test_a_line_goes_through_the_warehouse() -> None:
         seen.append(w.line(1).state)
     assert seen == ["allocated", "released", "picked", "staged", "shipped", "returned"]
     assert w.units(1) == {"ordered": 10, "picked": 10, "shipped": 10, "returned": 10}
-    assert wishes(w.asked) == [("A", 1, 1, 10)]
+    assert requests(w.asked) == [("A", 1, 1, 10)]
 
 
 def test_each_fact_counts_once() -> None:
@@ -63,7 +63,7 @@ def test_a_short_pick_goes_back_to_backorder() -> None:
     w = world(placed((1, "A", 10)), released(1, "A", 10), shorted(1, "A", 4, 6), stock={"A": 10})
     assert w.units(1) == {"ordered": 10, "backordered": 6, "picked": 4, "short": 6}
     assert w.noted() == ["short_pick"]
-    assert wishes(w.asked) == [("A", 1, 1, 10)]
+    assert requests(w.asked) == [("A", 1, 1, 10)]
     w.feed(shipped(1, "A", 4))
     assert (w.line(1).state, w.status().status) == ("backordered", "partly_shipped")
 
@@ -71,7 +71,7 @@ def test_a_short_pick_goes_back_to_backorder() -> None:
 def test_a_short_pick_of_an_order_without_backorder_is_cancelled() -> None:
     w = world(placed((1, "A", 10), backorder=False), shorted(1, "A", 4, 6))
     assert w.units(1) == {"ordered": 10, "cancelled": 6, "picked": 4, "short": 6}
-    assert wishes(w.asked)[-1] == ("A", 1, 2, 4)
+    assert requests(w.asked)[-1] == ("A", 1, 2, 4)
     w.feed(shipped(1, "A", 4))
     assert w.line(1).state == "shipped"
 
