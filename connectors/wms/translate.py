@@ -73,7 +73,8 @@ def translate(record: Record) -> Translation:
         recorded_at_ms=record.timestamp_ms,
         trace_id=record.trace_id,
     )
-    feed = FeedPosition(source, m.sequence, m.occurred_at, m.event_id, blake2b(repr(m).encode(), digest_size=8).hexdigest())
+    content = blake2b(m.model_dump_json(warnings=False).encode(), digest_size=8).hexdigest()
+    feed = FeedPosition(source, m.sequence, m.occurred_at, m.event_id, content)
     if isinstance(m, wire.StockMovedMessage) and m.to_site == m.site:
         return Translation(feed=feed, ignored=f"moved within {m.site}: the position of the site is the same", unknown=unknown)
     return Translation([_addressed(event) for event in _TRANSLATE[type(m)](m, header)], feed, unknown=unknown)

@@ -192,7 +192,7 @@ def decide(run: OrderProcess) -> None:
 def _stands(run: OrderProcess, refusal: str, live: list[tuple[int, Line]]) -> bool:
     """Whether what was refused is still wanted."""
     if refusal == "erp_refused":
-        return differs(run) or not all(is_current(line) for _, line in run.lines if line.request is not None)
+        return differs(run) or not all(is_current(line) for _, line in run.lines if line.wish is not None)
     return refusal in BILLING or bool(live)
 
 
@@ -274,7 +274,7 @@ def _is_pending(run: OrderProcess, live: list[tuple[int, Line]]) -> bool:
     credit = run.t.credits.get((run.order_id,))
     if credit is None or credit.good_for is None or credit.amount > credit.good_for:
         return True
-    if any(line.answer is None and line.request is not None for _, line in run.lines):
+    if any(line.answer is None and line.wish is not None for _, line in run.lines):
         return True
     checks = [run.t.price_checks.get((run.order_id, number)) for number, _ in live]
     return any(check is not None and check.is_match is None for check in checks)

@@ -131,11 +131,7 @@ def _is_settled(t: OrderTables, order_id: str, row: OpenChange) -> bool:
     if withdrawal is not None and withdrawal.is_waiting:
         return False
     for number, line in _lines(t, order_id, row):
-        if (
-            line.request is not None
-            and (line.answer is None or line.answer.revision != line.revision)
-            and line.request.wanted_milli
-        ):
+        if line.wish is not None and (line.answer is None or line.answer.revision != line.revision) and line.wish.wanted_milli:
             return False
         sites = [site for _, site in t.handoffs.under(order_id, number)]
         taken = sum([site.taken_milli() for site in sites])

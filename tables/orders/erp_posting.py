@@ -35,7 +35,7 @@ def entries(run: OrderProcess) -> dict[int, ErpPostLine]:
         no = number if line.erp_line_no is None else line.erp_line_no
         stands = _stands(run, line, no)
         erp = run.erp_line(line)
-        if is_cancelled_by_erp(run.order, erp) or (line.request is not None and not is_current(line)):
+        if is_cancelled_by_erp(run.order, erp) or (line.wish is not None and not is_current(line)):
             wanted = stands  # it follows the ERP's own word, or is not decided yet
         else:
             wanted = 0 if line.state in CLOSED else line.wanted_milli

@@ -89,7 +89,7 @@ def work_out(old: Line, s: LineSources) -> tuple[Line, list[LineRequest]]:
         has_moved=r.has_moved,
         state=state,
         revision=revision,
-        request=requests[-1] if requests else old.request,
+        wish=requests[-1] if requests else old.wish,
         answer=allocation,
         declined_milli=r.declined_milli,
         declined_of_milli=old.declined_of_milli,
@@ -205,7 +205,7 @@ def _site(old: Line, s: LineSources) -> str | None:
 
 def _requests(line: Line, s: LineSources, r: LineQuantities, allocation: LineAllocation | None) -> list[LineRequest]:
     """What to ask of the promise fold, if that differs from what it was asked and from how its answer stands."""
-    old, wanted = line.request, r.request_milli
+    old, wanted = line.wish, r.request_milli
     reported = _reported(line, s)
     request = LineRequest(
         item=r.item,

@@ -52,7 +52,7 @@ def reach(t: OrderTables, order_id: str, cause: Event) -> Iterator[Milestone | E
 
 def _is_reached(name: str, lines: list[Line]) -> bool:
     if name == "order_accepted":
-        is_answered = all(line.answer is not None or line.request is None for line in lines)
+        is_answered = all(line.answer is not None or line.wish is None for line in lines)
         return is_answered and any(line.answer is not None and line.state not in _CLOSED for line in lines)
     if name == "allocation_confirmed":
         live = [line for line in lines if line.state not in _CLOSED]

@@ -68,9 +68,9 @@ def _decline(line: Line, old_uom: str | None, e: LineAnswered, lost: int) -> Lin
     """An answer below the request it answers: the rest is not to be had, and is not asked for again. Nothing at all is a
     refusal.
     """
-    if line.request is None or e.revision != line.revision or (e.refused is not None and e.wanted_milli == 0):
+    if line.wish is None or e.revision != line.revision or (e.refused is not None and e.wanted_milli == 0):
         return line
-    asked = in_base(line.unit, line.request.wanted_milli, line.request.uom)
+    asked = in_base(line.unit, line.wish.wanted_milli, line.wish.uom)
     ordered = in_base(line.unit, line.ordered_milli, old_uom)
     if asked is None or ordered is None or e.wanted_milli >= asked:
         return line
