@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from schemas.base import Event
@@ -371,9 +372,23 @@ def _refresh(t: OrderTables, order_id: str, e: Event) -> Iterator[OrderEmit]:
         sentence = f"The ERP has order {order_id} more than once ({copies}): only {new.erp_order_no} counts here."
         yield note(e, "duplicate_order", fingerprint, sentence, order_id=order_id)
     elif old and old.is_duplicate and not new.is_duplicate:
-        yield cleared(e, fingerprint)
+        if lost := _parted(t, order_id, new.erp_order_no):
+            sentence = (
+                f"The ERP had split order {order_id}, and ended the part with {lost}: it is wanted here until it is cancelled."
+            )
+            yield note(e, "duplicate_order", fingerprint, sentence, order_id=order_id)
+        else:
+            yield cleared(e, fingerprint)
     yield from settle(t, order_id, e)
     yield from conclude(t, order_id, e)
+
+
+def _parted(t: OrderTables, order_id: str, counting: str | None) -> str:
+    """Lines the channel placed that the ERP has in no order that stands, but had in one that has ended: it split the order."""
+    free = Counter([placed.item for _, placed in t.placed.under(order_id)])
+    free.subtract([erp.first_item for key, erp in t.erp_lines.under(order_id) if key[1] == counting])
+    ended = {erp.first_item for key, erp in t.erp_lines.under(order_id) if key[1] != counting}
+    return several([item for item, count in free.items() if count > 0 and item in ended])
 
 
 def _header(t: OrderTables, order_id: str, old: Order | None) -> Order:

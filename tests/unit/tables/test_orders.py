@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.frozen import replace
 from schemas.inventory import RequestAllocation
+from schemas.operations import ExceptionNoted
 from schemas.orders import ErpNumberReported, LinePicked, OrderPlaced, OrderStatus
 from schemas.reported import written
 from streams.flows.orders import orders_fold
@@ -439,3 +440,18 @@ def test_an_order_that_the_erp_splits_is_demanded_once_and_its_channel_can_chang
     assert w.units(2) == {"ordered": 3, "allocated": 3}
     assert w.changes() == {"set 2 3 1": ["pending", "done"]}
     assert "split" in CODES["duplicate_order"].action
+
+
+def test_a_part_that_the_erp_ends_of_an_order_it_split_stays_an_exception() -> None:
+    """Its lines are wanted still, and nobody but a person can say whether they should be."""
+    w = world(placed((1, "A", 10), (2, "B", 5)), erp("SO1"), erp("SO2"))
+    w.feed(erp_line(10, "A", 10, no="SO1"), erp_line(10, "B", 5, no="SO2"), erp("SO2", status="CANCEL", rev=2))
+    noted = [x.sentence for x in w.out if isinstance(x, ExceptionNoted)]
+    assert len(noted) == 2 and "ended the part with B" in noted[1] and w.cleared() == []
+    assert w.units(2) == {"ordered": 5, "allocated": 5}
+
+
+def test_a_copy_that_the_erp_ends_is_no_exception_any_more() -> None:
+    w = world(placed((1, "A", 10)), erp("SO1"), erp("SO2"))
+    w.feed(erp_line(10, "A", 10, no="SO1"), erp_line(10, "A", 10, no="SO2"), erp("SO2", status="CANCEL", rev=2))
+    assert (w.noted(), w.cleared()) == (["duplicate_order"], ["duplicate_order:web:W1"])
