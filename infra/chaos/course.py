@@ -95,7 +95,7 @@ class ChaosRun(SimulationRun):
     def new_world(self) -> SimulatedWorld:
         """The world of the seed. It begins a little ahead of the brokers' clocks, which date what the engine itself notes."""
         start_ms = time.time_ns() // 1_000_000 + HOUR_MS
-        return SimulatedWorld(self.seed, now_ms=start_ms, erp=Database(now_ms=start_ms))
+        return SimulatedWorld(self.seed, now_ms=start_ms, has_poison=False, erp=Database(now_ms=start_ms))
 
     def play(self) -> Iterable[Any]:
         """Busy days while there are faults to come, and time."""
@@ -164,6 +164,10 @@ class ChaosRun(SimulationRun):
         assert isinstance(self.plant, KafkaSystemUnderTest)
         wrong, self.plant.log.wrong = self.plant.log.wrong, []
         return [*wrong, *self.plant.fleet.died()]
+
+    def _seen_to(self) -> list[str]:
+        """A fault sees itself to what it has made stand."""
+        return []
 
     def _note(self, struck: FaultReport) -> None:
         self.struck.append(struck)

@@ -91,6 +91,16 @@ class KafkaSystemUnderTest(SystemUnderTest):
         sites = {name: (site.physical_owner, site.past_due_days) for name, site in self.policy.sites.items()}
         return WorkerSettings(bootstrap, str(directory), self.name, dict(sites), most, is_static=is_static)
 
+    def time_ms(self) -> int:
+        """The senders' clock is right: wrong ones are a fault of their own here."""
+        return self.now_ms
+
+    def step_clock(self, share: float) -> None:
+        """Nothing: see `time_ms`."""
+
+    def right_clock(self) -> None:
+        """Nothing: see `time_ms`."""
+
     def append(self, records: list[Outgoing]) -> None:
         """As a sender does: until it hears that the records are durable."""
         stamped = [record._replace(timestamp_ms=self.now_ms) for record in records]

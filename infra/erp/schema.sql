@@ -42,8 +42,7 @@ CREATE TABLE customer (
   credit_hold  boolean      NOT NULL DEFAULT false,
   terms        char(6)      NOT NULL DEFAULT 'NET30',  -- blank-padded
   price_list   varchar(8)   NOT NULL,
-  status       char(1)      NOT NULL DEFAULT 'A', -- A active, I inactive
-  credit_currency char(3)                         -- of credit_limit; none: the company's
+  status       char(1)      NOT NULL DEFAULT 'A'  -- A active, I inactive
 );
 
 CREATE TABLE inventory_balance (

@@ -248,8 +248,12 @@ class SimulationRun:
         """Nothing stands once a person has seen to it, and nobody is told that it does."""
         standing = [row.fingerprint for row in system.exceptions().values() if row.code in ("halted", "source_paused")
                     and row.state in ("open", "assigned")]  # fmt: skip
+        return [*self._seen_to(), *(f"{name} is told of, though it goes on" for name in standing)]
+
+    def _seen_to(self) -> list[str]:
+        """What was wrong with what stood, when a person saw to it."""
         found, self.plant.operator.wrong = self.plant.operator.wrong, []
-        return [*found, *(f"{name} is told of, though it goes on" for name in standing)]
+        return found
 
     def _new_days(self) -> set[str]:
         """Sites where another day has begun since the last step."""

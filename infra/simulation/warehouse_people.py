@@ -35,7 +35,7 @@ class WarehousePeople:
         place = w.place(kind, site)
         if dice.random() < 0.03 and kind.base_uom != "KG":
             return w.warehouse.miscounted(at_ms, place)
-        if dice.random() < 0.02:
+        if dice.random() < 0.02 and w.has_poison:
             w.met["record that breaks a rule"] += 1
             return w.warehouse.poisoned(at_ms, place)
         act = dice.choices(("receive", "adjust", "count", "move", "status"), (5, 4, 2, 2, 2))[0]

@@ -75,11 +75,15 @@ class Staged:
 
 @dataclass(slots=True)
 class SimulatedWorld:
-    """The systems and what is known of their history. `erp_sites`: sites without a WMS. `heard`: the connector's position."""
+    """The systems and what is known of their history. `erp_sites`: sites without a WMS. `heard`: the connector's position.
+
+    `has_poison`: records come that break a rule (see `person.breakable`).
+    """
 
     seed: int
     random: Random = field(init=False)
     now_ms: int = START_MS
+    has_poison: bool = True
     items: list[ItemKind] = field(default_factory=list)
     sites: list[str] = field(default_factory=list)
     erp_sites: frozenset[str] = frozenset()
