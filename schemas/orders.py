@@ -234,9 +234,8 @@ class LineAnswered(Event, frozen=True, kw_only=True):
     `wanted_milli` = sum(`allocated`) + `backordered_milli` + what has shipped. `revision` is the request's; `answer` rises with
     each answer to it (a backorder that finds stock is answered again). `refused`: why less is promised than was wanted, or
     nothing. `uom` is the item's base unit ("" if the request was in a unit that means nothing for the item); `pack_uom`, if it
-    has
-    one, holds `pack_milli` of it. `gone`: what the warehouses told so far, as this answer has it. `backorder_site`: where the
-    backorder is expected.
+    has one, holds `pack_milli` of it. `gone`: what the warehouses told so far, as this answer has it. `backorder_site`: where
+    the backorder is expected.
     """
 
     order_id: str

@@ -169,8 +169,7 @@ class AuditPage:
     """Oversales that ended in these rows and, if they are the last (`next` is none), those that have not ended.
 
     Rows are `tables.inventory.oversell_audit.Oversale`, with a sentence for each. `gap`: the event before which ledger rows are
-    missing, "" if none
-    are. `is_proved`: the whole ledger was read, and is whole.
+    missing, "" if none are. `is_proved`: the whole ledger was read, and is whole.
     """
 
     is_proved: bool

@@ -1,8 +1,7 @@
 """A simulation in which crossdock runs the orders: with agents, systems that fail, and time that passes in small steps.
 
 As `run.SimulationRun`, and besides: after each step some beats of time, in which calls go out, arrive, are lost and come back;
-at the end
-the systems are well again, and everything owed is seen to its end.
+at the end the systems are well again, and everything owed is seen to its end.
 """
 
 from __future__ import annotations

@@ -56,11 +56,11 @@ class FaustDuties:
 
 
 class FaustRun:
-    """Faust hands dispatches to a shift. `run` it once, then `end` it."""
+    """Faust hands dispatches to a run of the agents. `run` it once, then `end` it."""
 
-    def __init__(self, app: FaustApp, run: DispatchRun, duty: FaustDuties) -> None:
+    def __init__(self, app: FaustApp, dispatch_run: DispatchRun, duty: FaustDuties) -> None:
         self._app = app
-        self._shift = run
+        self._dispatch_run = dispatch_run
         self._duty = duty
         self._owned: frozenset[TopicPartition] = frozenset()
         self._read: dict[TopicPartition, int] = {}
@@ -116,7 +116,7 @@ class FaustRun:
             self._read[TopicPartition(message.topic, message.partition)] = message.offset + 1
             dispatch = self._decoded(Record(message.topic, message.partition, message.offset, 0, None, event.value))
             if dispatch is not None and self._is_open(dispatch):
-                self._shift.hand_over(dispatch)
+                self._dispatch_run.hand_over(dispatch)
 
     def _decoded(self, record: Record) -> Dispatch | None:
         try:
@@ -153,7 +153,7 @@ class FaustRun:
         while duty.clock_ms() < began_ms + duty.leases.longest_ms:  # after that none of them is leased any more
             try:
                 for dispatch in await asyncio.to_thread(self._earlier, at, began_ms - duty.leases.longest_ms):
-                    self._shift.hand_over(dispatch)
+                    self._dispatch_run.hand_over(dispatch)
             except (Unavailable, Fenced) as error:
                 _log.info("a look at earlier dispatches has to wait", partition=at.partition, reason=str(error))
                 await asyncio.sleep(WATCH_S)

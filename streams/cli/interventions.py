@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,9 +27,7 @@ def skip(
     crossdock skip promise.inbox.v1/2/4711 --reason "corrected by hand at the site"
     """
     body = {"record": record, "reason": reason, "person": person or user()}
-    with session(settings_for(data)) as source:
-        done: dict[str, Any] = read(ask(source, "POST", "/v1/operations/skip", json=body))
-        is_running = source.is_remote
+    done, is_running = _intervene("skip", body, data)
     if is_json:
         as_json(done)
         return
@@ -48,9 +47,7 @@ def resume(
     crossdock resume wms --reason "the units are right now"
     """
     body = {"source": source, "reason": reason, "person": person or user()}
-    with session(settings_for(data)) as asked:
-        done: dict[str, Any] = read(ask(asked, "POST", "/v1/operations/resume", json=body))
-        is_running = asked.is_remote
+    done, is_running = _intervene("resume", body, data)
     if is_json:
         as_json(done)
         return
@@ -70,12 +67,17 @@ def settle(
     crossdock settle item_price --reason "the connector streams since noon"
     """
     body = {"table": table, "reason": reason, "person": person or user()}
-    with session(settings_for(data)) as source:
-        done: dict[str, Any] = read(ask(source, "POST", "/v1/operations/settle", json=body))
-        is_running = source.is_remote
+    done, is_running = _intervene("settle", body, data)
     if is_json:
         as_json(done)
         return
     when = "are gone" if is_running else "are gone when crossdock runs"
     said = f"Rows of {table} that the snapshot at {done['history']} has not read {when}."
     out().print(said, markup=False, soft_wrap=True)
+
+
+def _intervene(what: str, body: dict[str, str], data: Path | None) -> tuple[dict[str, Any], bool]:
+    """The answer, and whether it comes of a crossdock that runs: else what was asked is done once one does."""
+    with session(settings_for(data)) as source:
+        done: dict[str, Any] = read(ask(source, "POST", f"/v1/operations/{what}", json=body))
+        return done, source.is_remote

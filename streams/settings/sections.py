@@ -153,9 +153,8 @@ class DropSettings(_Part):
     """A folder of order files: what shows that a file is whole, and how numbers, dates and letters are written in it.
 
     `complete`: see `streams.agents.drop_folder.DropFolderFormat`. `decimal` and `thousands`: the marks in numbers; `dates`: the
-    order of
-    day,
-    month and year; `timezone`: of times without one; `encoding`: of files that are not UTF-8 and have no byte order mark.
+    order of day, month and year; `timezone`: of times without one; `encoding`: of files that are not UTF-8 and have no byte
+    order mark.
     """
 
     channel: ChannelName

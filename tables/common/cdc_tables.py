@@ -5,25 +5,21 @@ in steps, by notes the fold sends itself (`ErpRowsReview`).
 
 - Truncated: the rows of before that position are gone, as if each had been deleted there. What comes late of them stays gone.
 - A new history: each row it reads replaces the one held (`tables.common.row_version`). A row it has not read is not to be
-  trusted, and
-  gone once its snapshot is over in the row's part of the feed. What is read late brings the row back: a row that was only not
-  read keeps the version it had, which any word of the newer history replaces.
+  trusted, and gone once its snapshot is over in the row's part of the feed. What is read late brings the row back: a row that
+  was only not read keeps the version it had, which any word of the newer history replaces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from schemas.base import ErpRow, ErpRowsReview, ErpTableNews
 from schemas.errors import AlreadyApplied, Refused
 from schemas.frozen import Frozen, replace
 from tables.common.row_version import CLOCK_MS, Version, check_log
-from tables.common.table import Table
-
-K = TypeVar("K", bound=tuple[Any, ...])
-V = TypeVar("V")
+from tables.common.table import K, Table, V
 
 HISTORY, TRUNCATED, READ = "history", "truncated", "read"
 EVERY_PART = -1
@@ -65,7 +61,8 @@ class CdcTable(Frozen, frozen=True):
 
 ErpTables = Table[tuple[str], CdcTable]
 _NONE = CdcTable()
-_TOP = "\U0010ffff"
+TOP = "\U0010ffff"
+"""Above every key part."""
 _BLANKS: dict[str, Any] = {
     **dict.fromkeys(("item", "site", "order_no", "status", "line_status", "supplier", "channel", "customer", "name"), ""),
     **dict.fromkeys(("timezone", "base_uom", "updated_at", "created_at", "terms", "price_list", "currency"), ""),
@@ -80,16 +77,16 @@ _BLANKS: dict[str, Any] = {
 """Fields that are not of the key, where a row is gone: they mean nothing."""
 
 
-def began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]:
+def _began(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]:
     """Note a history that began; returns the tables whose rows are to be looked at. Raises `AlreadyApplied` if it is no news."""
     doubted = []
     for name in names:
         current = tables.get((name,)) or _NONE
         if name != e.table and (current.connector not in ("", e.connector) or (not current.starts and e.epoch <= 1)):
             continue  # another connector's, or not read yet: its own news come
-        noted = _with_history(current, e)
-        if noted != current:
-            tables[(name,)] = noted
+        new = _with_history(current, e)
+        if new != current:
+            tables[(name,)] = new
             doubted.append(name)
     if not doubted:
         raise AlreadyApplied(f"{e.event_id}: that history of {e.table} is known")
@@ -114,7 +111,18 @@ def _with_history(current: CdcTable, e: ErpTableNews) -> CdcTable:
     return replace(current, connector=e.connector, history=e.history, starts=together, older=older, over=())
 
 
-def read_over(tables: ErpTables, e: ErpTableNews) -> None:
+def noted(tables: ErpTables, names: Iterable[str], e: ErpTableNews) -> list[str]:
+    """Note the news; returns the tables whose rows are to be looked at. Raises `AlreadyApplied` if they are none."""
+    if e.what == HISTORY:
+        return _began(tables, names, e)
+    if e.what == READ:
+        _read_over(tables, e)
+    else:
+        _truncated(tables, e)
+    return [e.table]
+
+
+def _read_over(tables: ErpTables, e: ErpTableNews) -> None:
     """Note that the newest snapshot is over in a part of the feed. Raises `AlreadyApplied` if that is known, or it is another."""
     current = tables.get((e.table,)) or _NONE
     if not current.older or current.history != e.history:
@@ -165,7 +173,7 @@ def check_not_over(table: CdcTable, e: ErpRow) -> None:
         raise AlreadyApplied(f"{e.event_id}: the snapshot at {table.history}, which is newer, has read all there is")
 
 
-def truncated(tables: ErpTables, e: ErpTableNews) -> None:
+def _truncated(tables: ErpTables, e: ErpTableNews) -> None:
     """Note where a table was truncated. Raises `AlreadyApplied` if that, or something newer, is known.
 
     Raises `Refused` if it is younger than what is known, and of a lower position: the history it is of is not known.
@@ -216,7 +224,7 @@ def check_table(names: Container[str], e: ErpTableNews | ErpRowsReview) -> None:
 def next_rows(table: Table[K, V], first: str) -> tuple[list[tuple[K, V]], str | None]:
     """A step's rows from the key part `first` on, those of one part together, and the part to go on with, if any."""
     found: list[tuple[K, V]] = []
-    for key, row in table.range((first,), (_TOP,)):
+    for key, row in table.range((first,), (TOP,)):
         if len(found) >= REVIEWED_AT_ONCE and key[0] != found[-1][0][0]:
             return found, key[0]
         found.append((key, row))

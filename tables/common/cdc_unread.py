@@ -12,10 +12,9 @@ from schemas.base import ErpRowsReview, Event
 from schemas.frozen import replace
 from schemas.operations import ErpRowsUnread
 from tables.common.cdc_rows import caused_by
-from tables.common.cdc_tables import CdcTable, ErpTables, is_unread
+from tables.common.cdc_tables import TOP, CdcTable, ErpTables, is_unread
 from tables.common.table import Table
 
-TOP = "\U0010ffff"
 EXACT_ROWS = 100
 """So few are told one by one; of more, each time that they are half of what was told."""
 

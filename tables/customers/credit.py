@@ -45,8 +45,8 @@ def request_credit(own: str, t: CustomerTables, e: RequestCredit) -> Iterator[Cu
     currency = current.currency if current else e.currency
     before = _funds(t, e.customer, currency)
     place = current.place if current else (t.accounts.get((e.customer,)) or _NO_ACCOUNT).asked + 1
-    allocation = current.answer + 1 if current else 1
-    new = CreditDecision(e.revision, e.amount, False, "", "", "", "", allocation, place, e.is_closed, e.currency, e.is_released)
+    answer = current.answer + 1 if current else 1
+    new = CreditDecision(e.revision, e.amount, False, "", "", "", "", answer, place, e.is_closed, e.currency, e.is_released)
     stays = e.is_closed or (current is not None and _is_no_more(current, e))
     _drop(t, e.customer, e.order_id, current)
     reason, sentence = ("", "") if stays or e.is_released else _verdict(own, t, e.customer, new)

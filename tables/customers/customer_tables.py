@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.customers import CustomerChanged, ErpCustomersNews, ReviewErpCustomers
 from schemas.errors import AlreadyApplied
 from tables.common.cdc_rows import caused_by
-from tables.common.cdc_tables import HISTORY, READ, began, check_table, gone, is_gone, next_rows, read_over, truncated
+from tables.common.cdc_tables import HISTORY, check_table, gone, is_gone, next_rows, noted
 from tables.common.cdc_unread import count, counted, start_count
 from tables.customers.customer_events import customer_changed as customer_kept
 from tables.customers.emits import CustomerEmit
@@ -22,12 +22,7 @@ def customer_changed(own: str, t: CustomerTables, e: CustomerChanged) -> Iterato
 def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[CustomerEmit]:
     """Note the news; a truncated table's rows are worked off from the first on."""
     check_table(("customer",), e)
-    if e.what == HISTORY:
-        began(t.erp_tables, ("customer",), e)
-    elif e.what == READ:
-        read_over(t.erp_tables, e)
-    else:
-        truncated(t.erp_tables, e)
+    noted(t.erp_tables, ("customer",), e)
     found, _ = next_rows(t.customers, "")
     if e.what == HISTORY:
         start_count(t.erp_tables, "customer", found)
@@ -36,8 +31,9 @@ def erp_customers_news(t: CustomerTables, e: ErpCustomersNews) -> Iterator[Custo
 
 
 def review_erp_customers(own: str, t: CustomerTables, e: ReviewErpCustomers) -> Iterator[CustomerEmit]:
-    """Look at the next customers: count those not read again, delete those that are gone. `own`: see
-    `tables.customers.credit`.
+    """Look at the next customers: count those not read again, delete those that are gone.
+
+    `own`: see `tables.customers.credit`.
     """
     check_table(("customer",), e)
     found, after = next_rows(t.customers, e.customer)

@@ -14,7 +14,7 @@ from schemas.base import ErpRow, Event
 from schemas.errors import AlreadyApplied
 from schemas.inventory import ErpLineDoubted
 from tables.common.cdc_rows import caused_by
-from tables.common.cdc_tables import HISTORY, READ, began, check_table, gone, is_gone, next_rows, read_over, truncated
+from tables.common.cdc_tables import HISTORY, check_table, gone, is_gone, next_rows, noted
 from tables.common.cdc_unread import count, counted, is_unread_row, start_count
 from tables.common.table import Table
 from tables.documents import invoices, purchase_orders, sales_orders
@@ -47,15 +47,7 @@ _LINES = {lines: header for header, lines in _HEADERS.items()}
 def erp_documents_news(t: DocumentsTables, e: rows.ErpDocumentsNews) -> Iterator[DocumentsEmit]:
     """Note the news; a truncated table's rows are worked off from the first on."""
     check_table(_KINDS, e)
-    if e.what == HISTORY:
-        names = began(t.erp_tables, _KINDS, e)
-    elif e.what == READ:
-        read_over(t.erp_tables, e)
-        names = [e.table]
-    else:
-        truncated(t.erp_tables, e)
-        names = [e.table]
-    for name in names:
+    for name in noted(t.erp_tables, _KINDS, e):
         found, _ = next_rows(_table(t, name), "")
         if e.what == HISTORY:
             start_count(t.erp_tables, name, found)

@@ -1,8 +1,8 @@
 """Demand: order lines' requests, and what the warehouse does for them.
 
 One order's demand is counted once, whoever reports it: a line's request is absolute, and what was picked, shipped or substituted
-is
-taken off it. A pick moves units from usable to staged and the line's demand with it; a shipment told before its pick implies it.
+is taken off it. A pick moves units from usable to staged and the line's demand with it; a shipment told before its pick
+implies it.
 """
 
 from __future__ import annotations

@@ -9,18 +9,7 @@ from schemas.base import ErpRow
 from schemas.errors import AlreadyApplied
 from schemas.inventory import ErpBalanceChanged, ErpItemsNews, ItemChanged, PriceChanged, ReviewErpItems, SiteChanged
 from tables.common.cdc_rows import caused_by
-from tables.common.cdc_tables import (
-    HISTORY,
-    READ,
-    began,
-    check_table,
-    gone,
-    is_gone,
-    is_unread,
-    next_rows,
-    read_over,
-    truncated,
-)
+from tables.common.cdc_tables import HISTORY, check_table, gone, is_gone, is_unread, next_rows, noted
 from tables.common.cdc_unread import count, counted, is_unread_row, start_count
 from tables.common.policy import Policy
 from tables.common.table import Table
@@ -39,15 +28,9 @@ Rule = Callable[[Policy, PromiseTables, Any], Iterator[PromiseEmit]]
 def erp_items_news(p: Policy, t: PromiseTables, e: ErpItemsNews) -> Iterator[PromiseEmit]:
     """Note the news; the items it concerns are worked off from the first on."""
     check_table(_TABLES, e)
-    if e.what == HISTORY:
-        names = [name for name in began(t.erp_tables, _TABLES, e) if name != "site"]
-    elif e.what == READ:
-        read_over(t.erp_tables, e)
-        names = [e.table]
-    else:
-        truncated(t.erp_tables, e)
-        names = [e.table]
-    for name in names:
+    for name in noted(t.erp_tables, _TABLES, e):
+        if e.what == HISTORY and name == "site":
+            continue
         found = next_rows(_table(t, name), "")[0]
         if e.what == HISTORY:
             start_count(t.erp_tables, name, found)

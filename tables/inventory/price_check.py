@@ -27,8 +27,7 @@ def check_price(p: OrderPolicy, t: PromiseTables, e: CheckPrice) -> Iterator[Pro
     list on that day, or a unit the item does not have) there is nothing to compare, and it matches. A price in a currency the
     list does not have the item in cannot be compared, and does not match. A price without a currency is compared with the
     list's, if that has the item in one currency only, else it does not match either. A line that says no price is told the
-    reference.
-    Raises `NotYet` while the item is unknown.
+    reference. Raises `NotYet` while the item is unknown.
     """
     item = known_item(t, e.item)
     if item is None:

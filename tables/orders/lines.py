@@ -141,8 +141,7 @@ def _run(t: OrderTables, order_id: str, number: int, line: Line, s: LineSources)
     """What an order's run adds to a line's sources: what other systems were told. And units instructed by site.
 
     Units not found count once the promise fold's answer has them: it takes them off the line by itself, so a request that took
-    them
-    off before would take them off twice.
+    them off before would take them off twice.
     """
     instructed, told_milli, committed = [], 0, 0
     shorts = {x.site: x.short_milli for x in line.answer.gone} if line.answer else {}

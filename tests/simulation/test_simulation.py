@@ -30,8 +30,8 @@ from streams.runtime.compiled_check import is_compiled
 from tables.common import row_version
 from tables.common.calendars import to_day
 from tables.inventory import demand, stock_movements
-from tables.inventory import item_ledger as book
 from tables.inventory.demand_line import DemandLine
+from tables.inventory.item_ledger import ItemLedger
 from tables.inventory.safety_stock import Free
 from tables.inventory.site_position import USABLE
 from tables.inventory.state import PromiseTables
@@ -143,7 +143,7 @@ def _ignore_shorts(patch: pytest.MonkeyPatch) -> None:
 
 def _allocate_twice(patch: pytest.MonkeyPatch) -> None:
     """What is promised already is not looked at."""
-    patch.setattr(book.ItemLedger, "free", lambda self, sites, safety: Free({s: self.page(s).hand[USABLE] for s in sites}, 0))
+    patch.setattr(ItemLedger, "free", lambda self, sites, safety: Free({s: self.page(s).hand[USABLE] for s in sites}, 0))
 
 
 def _forget_late_movements(patch: pytest.MonkeyPatch) -> None:
