@@ -111,7 +111,7 @@ class Dice:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin in (types.UnionType, typing.Union):
             return None if self.random.random() < 0.3 else self.value(name, args[0])
-        if name in FEW:
+        if name in FEW and isinstance(FEW[name][0], hint):  # a line is a number to one event and a key to another
             return self.random.choice(FEW[name])
         if origin is list:
             return [self.value("", args[0]) for _ in range(self.random.randrange(3))]
