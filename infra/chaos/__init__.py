@@ -2,6 +2,7 @@
 
     crossdock chaos --minutes 30 --seed 7
 
-The input, the oracle and the invariants are the simulation's (`infra.simulation`): what differs is the plant. Nothing here
+The input, the oracle and the invariants are the simulation's (`infra.simulation`): what differs is the system under test.
+Nothing here
 is on the way of production data.
 """

@@ -97,11 +97,11 @@ def _said_once(system: KafkaSystemUnderTest, wanted: Counter[RecordContent]) -> 
 
 def local_rows(system: KafkaSystemUnderTest) -> Iterator[str]:
     """With all workers stopped: each worker's directory gives, once it owns everything, the rows of the changelog."""
-    for hand in system.fleet.hands:
-        log = KafkaLog(kafka_settings(hand.settings.bootstrap), hand.directory)
+    for worker in system.fleet.workers:
+        log = KafkaLog(kafka_settings(worker.settings.bootstrap), worker.directory)
         try:
             for group, flows in by_group(system.name, all_flows(system.policy)).items():
-                yield from _few(_rows_of(system, log, group, flows, hand.directory.name))
+                yield from _few(_rows_of(system, log, group, flows, worker.directory.name))
         finally:
             log.close()
 

@@ -37,7 +37,7 @@ class ChaosCluster:
         self._frozen: set[int] = set()
 
     def stop(self, number: int) -> None:
-        """It hands its partitions over and ends."""
+        """It workers its partitions over and ends."""
         _run("broker.sh", "stop", *self._which(number))
 
     def kill(self, number: int) -> None:

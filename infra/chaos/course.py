@@ -72,7 +72,7 @@ class ChaosRun(SimulationRun):
         self._now: FaultReport | None = None
         SimulationRun.__init__(self, seed)
 
-    def new_plant(self, dice: Random, policy: Policy) -> SystemUnderTest:
+    def new_system(self, dice: Random, policy: Policy) -> SystemUnderTest:
         """Fresh topics, two workers: one behind the proxy, one on the small disk."""
         ground, name = self.ground, f"chaos.{self.seed}"
         place = ground.directory / f"round-{self.seed}"
@@ -81,15 +81,15 @@ class ChaosRun(SimulationRun):
         most = dice.choice((2, 8, 32, 200))
         second = ground.disk.directory if ground.disk is not None else place / "w2"
         is_static = dice.random() < 0.3
-        hands = [
+        workers = [
             ChaosWorker(system.settings(ground.proxy.bootstrap, place / "w1", most, is_static=is_static), place),
             ChaosWorker(system.settings(cluster.bootstrap, second / f"w2-{self.seed}", most, is_static=is_static), place),
         ]
         guest = ChaosWorker(system.settings(cluster.bootstrap, place / "guest", most), place)
-        system.fleet = Fleet([*hands, guest])
-        self.site = FaultTargets(dice, cluster, ground.proxy, system, hands, guest, hands[0], ground.disk, self.send_bad)
-        for hand in hands:
-            hand.start()
+        system.fleet = Fleet([*workers, guest])
+        self.site = FaultTargets(dice, cluster, ground.proxy, system, workers, guest, workers[0], ground.disk, self.send_bad)
+        for worker in workers:
+            worker.start()
         return system
 
     def new_world(self) -> SimulatedWorld:
@@ -114,7 +114,7 @@ class ChaosRun(SimulationRun):
 
     def deliver(self, step: Any) -> None:
         """Messages and requests come in at a steady pace; the fault strikes meanwhile."""
-        self.plant.tick()
+        self.system.tick()
         if step.label != BUSY:
             SimulationRun.deliver(self, step)
             return
@@ -131,39 +131,39 @@ class ChaosRun(SimulationRun):
             self.ground.proxy.resume()
             feeder.join()
         ended = time.monotonic()
-        for hand in self.site.hands:
-            self._keep_up(hand, name)
+        for worker in self.site.workers:
+            self._keep_up(worker, name)
         if feeder.failed is not None:
             raise NeverRests(f"senders gave up: {feeder.failed}")
         self._rest()
         done = time.monotonic()
-        assert isinstance(self.plant, KafkaSystemUnderTest)
-        minded, self.plant.minded = self.plant.minded, []
+        assert isinstance(self.system, KafkaSystemUnderTest)
+        minded, self.system.minded = self.system.minded, []
         self._now = FaultReport(self.seed, name, "; ".join([what, *minded]), ended - began, done - ended, len(step.messages))
 
     def send_bad(self, messages: list[RawMessage]) -> None:
         """Messages the world does not know of."""
         for message in messages:
             self.said[message.topic, message.key, message.value] = message
-        self.plant.send(messages)
+        self.system.send(messages)
 
     def _rest(self) -> None:
         try:
             self.ground.cluster.await_whole()
-            self.plant.rest()
+            self.system.rest()
         except NoCluster as error:
             raise NeverRests(str(error)) from None
 
-    def _keep_up(self, hand: ChaosWorker, fault: str) -> None:
+    def _keep_up(self, worker: ChaosWorker, fault: str) -> None:
         """A worker without room for its files may end, and is started again, as its supervisor would."""
-        if fault == "disk-full" and hand.died() is not None:
-            hand.start()
+        if fault == "disk-full" and worker.died() is not None:
+            worker.start()
 
     def _seen(self) -> list[str]:
         """What the mirror saw in the log, and workers that ended by themselves."""
-        assert isinstance(self.plant, KafkaSystemUnderTest)
-        wrong, self.plant.log.wrong = self.plant.log.wrong, []
-        return [*wrong, *self.plant.fleet.died()]
+        assert isinstance(self.system, KafkaSystemUnderTest)
+        wrong, self.system.log.wrong = self.system.log.wrong, []
+        return [*wrong, *self.system.fleet.died()]
 
     def _seen_to(self) -> list[str]:
         """A fault sees itself to what it has made stand."""
@@ -177,16 +177,16 @@ class ChaosRun(SimulationRun):
 
     def at_the_end(self) -> list[str]:
         """I5 and the folds again, as in the simulation; then, with the workers gone, what each has kept on its disk."""
-        assert isinstance(self.plant, KafkaSystemUnderTest)
+        assert isinstance(self.system, KafkaSystemUnderTest)
         wrong = SimulationRun.at_the_end(self)
-        wrong += self.plant.fleet.stop()
-        wrong += checks.local_rows(self.plant)
-        wrong += checks.verified(self.plant)
+        wrong += self.system.fleet.stop()
+        wrong += checks.local_rows(self.system)
+        wrong += checks.verified(self.system)
         return [*wrong, *self._seen()]
 
     def _folded_again(self) -> list[str]:
-        assert isinstance(self.plant, KafkaSystemUnderTest)
-        return list(checks.folded_again(self.plant))
+        assert isinstance(self.system, KafkaSystemUnderTest)
+        return list(checks.folded_again(self.system))
 
     def go_on(self) -> list[FaultReport]:
         """The round. Its own end is a line of its own."""
@@ -200,9 +200,9 @@ class ChaosRun(SimulationRun):
 
     def close(self) -> None:
         """End the workers, by their pids."""
-        assert isinstance(self.plant, KafkaSystemUnderTest)
-        self.plant.fleet.kill()
-        self.plant.close()
+        assert isinstance(self.system, KafkaSystemUnderTest)
+        self.system.fleet.kill()
+        self.system.close()
 
 
 class _Feeder(threading.Thread):
@@ -218,7 +218,7 @@ class _Feeder(threading.Thread):
 
     def run(self) -> None:
         """Everything, in order, with requests in between."""
-        system = self._run_.plant
+        system = self._run_.system
         try:
             while self._messages or self._commands:
                 count = self._dice.choice((1, 2, 3, 8))

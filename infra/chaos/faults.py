@@ -43,16 +43,16 @@ class FaultTargets:
     dice: Random
     cluster: ChaosCluster
     proxy: Proxy
-    plant: KafkaSystemUnderTest
-    hands: list[ChaosWorker]
+    system: KafkaSystemUnderTest
+    workers: list[ChaosWorker]
     guest: ChaosWorker
     behind_proxy: ChaosWorker
     disk: SmallDisk | None
     send_bad: Callable[[list[RawMessage]], None]
 
-    def hand(self) -> ChaosWorker:
+    def worker(self) -> ChaosWorker:
         """One of the workers."""
-        return self.dice.choice(self.hands)
+        return self.dice.choice(self.workers)
 
     def broker(self) -> int:
         """One of the brokers."""
@@ -71,49 +71,49 @@ class FaultTargets:
 
 def kill_at_point(site: FaultTargets) -> str:
     """Kill -9 of a worker at a named point of a batch."""
-    hand, (point, nth) = site.hand(), site.a_point()
-    hand.tell(point, nth, SIGKILL)
-    if not hand.await_signalled(POINT_S, SIGKILL):
+    worker, (point, nth) = site.worker(), site.a_point()
+    worker.tell(point, nth, SIGKILL)
+    if not worker.await_signalled(POINT_S, SIGKILL):
         point = "no batch came, at a random moment"
-    hand.kill()
+    worker.kill()
     away_s = site.wait(0, 0.1) if site.dice.random() < 0.5 else site.wait(SESSION_S, SESSION_S + 2)
-    hand.start()
-    return f"{hand.directory.name} at {point}, back after {away_s:.1f} s"
+    worker.start()
+    return f"{worker.directory.name} at {point}, back after {away_s:.1f} s"
 
 
 def kill(site: FaultTargets) -> str:
     """Kill -9 of a worker at a random moment, twice."""
     said = []
     for _ in range(2):
-        hand = site.hand()
+        worker = site.worker()
         site.wait(0.2, 1.5)
-        hand.kill()
-        said.append(f"{hand.directory.name}, back after {site.wait(0, SESSION_S + 1):.1f} s")
-        hand.start()
+        worker.kill()
+        said.append(f"{worker.directory.name}, back after {site.wait(0, SESSION_S + 1):.1f} s")
+        worker.start()
     return "; ".join(said)
 
 
 def kill_all(site: FaultTargets) -> str:
     """Kill -9 of all workers at once."""
     site.wait(0.2, 2)
-    for hand in site.hands:
-        hand.kill()
+    for worker in site.workers:
+        worker.kill()
     away_s = site.wait(0, 2)
-    for hand in site.hands:
-        hand.start()
+    for worker in site.workers:
+        worker.start()
     return f"all at once, back after {away_s:.1f} s"
 
 
 def freeze(site: FaultTargets) -> str:
     """SIGSTOP of a worker past its session, sometimes past its transaction; then SIGCONT: a zombie."""
-    hand, (point, nth) = site.hand(), site.a_point()
-    hand.tell(point, nth, SIGSTOP)
-    if not hand.await_signalled(POINT_S, SIGSTOP):
+    worker, (point, nth) = site.worker(), site.a_point()
+    worker.tell(point, nth, SIGSTOP)
+    if not worker.await_signalled(POINT_S, SIGSTOP):
         point = "a random moment"
-        hand.freeze()
+        worker.freeze()
     stood_s = site.wait(*site.dice.choice(((SESSION_S + 1, SESSION_S + 2), (TRANSACTION_S + 1, TRANSACTION_S + 2))))
-    hand.thaw()
-    return f"{hand.directory.name} at {point} for {stood_s:.1f} s"
+    worker.thaw()
+    return f"{worker.directory.name} at {point} for {stood_s:.1f} s"
 
 
 def storm(site: FaultTargets) -> str:
@@ -131,17 +131,17 @@ def storm(site: FaultTargets) -> str:
 
 def damage(site: FaultTargets) -> str:
     """A worker is killed, and files of its stores are damaged while it is down."""
-    hand = site.hand()
+    worker = site.worker()
     site.wait(0.5, 1.5)
-    hand.kill()
-    stores = sorted(path.parent for path in (hand.directory / "stores").rglob("CURRENT"))
+    worker.kill()
+    stores = sorted(path.parent for path in (worker.directory / "stores").rglob("CURRENT"))
     said = []
     for store in site.dice.sample(stores, min(3, len(stores))):
         how = site.dice.choice(sorted(_DAMAGES))
         _DAMAGES[how](store, site.dice)
         said.append(f"{store.parent.name}/{store.name} {how}")
-    hand.start()
-    return f"{hand.directory.name}: {', '.join(said) or 'it had no stores'}"
+    worker.start()
+    return f"{worker.directory.name}: {', '.join(said) or 'it had no stores'}"
 
 
 def _gone(store: Path, dice: Random) -> None:
@@ -180,47 +180,47 @@ _DAMAGES: dict[str, Callable[[Path, Random], None]] = {"gone": _gone, "blank": _
 
 def rot(site: FaultTargets) -> str:
     """Bytes of a running worker's rows become others: it learns of it where it reads them, and makes the store again."""
-    hand = site.hand()
-    hand.kill()  # what its rows were written to is then, once it is back, in files that can rot
-    hand.start()
+    worker = site.worker()
+    worker.kill()  # what its rows were written to is then, once it is back, in files that can rot
+    worker.start()
     site.wait(3, 5)
-    stores = sorted({path.parent for path in (hand.directory / "stores").rglob("*.sst")})
+    stores = sorted({path.parent for path in (worker.directory / "stores").rglob("*.sst")})
     said = []
     for store in site.dice.sample(stores, min(4, len(stores))):
         with suppress(OSError):  # files come and go while it runs
             _rotten(store, site.dice, {".sst"})
             said.append(f"{store.parent.name}/{store.name}")
     site.wait(0.5, 2)
-    return f"{hand.directory.name}: {', '.join(said) or 'it had no files of rows'}"
+    return f"{worker.directory.name}: {', '.join(said) or 'it had no files of rows'}"
 
 
 def copied_directory(site: FaultTargets) -> str:
     """A worker is killed, its directory is copied, and both come up: with names of their own, and the rows that were there."""
-    hand = site.hand()
+    worker = site.worker()
     site.wait(0.5, 1.5)
-    hand.kill()
+    worker.kill()
     shutil.rmtree(site.guest.directory, ignore_errors=True)
-    shutil.copytree(hand.directory, site.guest.directory)
-    hand.start()
+    shutil.copytree(worker.directory, site.guest.directory)
+    worker.start()
     site.guest.start()
     ran_s = site.wait(SESSION_S + 2, SESSION_S + 5)
-    names = [(one.directory / "name").read_text().split()[0] for one in (hand, site.guest)]
-    died = site.guest.died() or hand.died()
+    names = [(one.directory / "name").read_text().split()[0] for one in (worker, site.guest)]
+    died = site.guest.died() or worker.died()
     site.guest.stop()
     assert len(set(names)) == len(names), f"a copied directory kept its name {names[0]}"
     assert died is None, died
-    return f"{hand.directory.name} and its copy ran for {ran_s:.1f} s"
+    return f"{worker.directory.name} and its copy ran for {ran_s:.1f} s"
 
 
 def thread(site: FaultTargets) -> str:
     """A kept thread of a worker dies: the worker says so and is not ready, until the thread has been begun again."""
-    hand = site.hand()
-    hand.await_told(ready=True)
+    worker = site.worker()
+    worker.await_told(ready=True)
     site.wait(0, 1)
-    hand.kill_thread(site.dice.randrange(100))
-    said = hand.await_told(ready=False)
-    hand.await_told(ready=True)
-    return f"{hand.directory.name}: {said}"
+    worker.kill_thread(site.dice.randrange(100))
+    said = worker.await_told(ready=False)
+    worker.await_told(ready=True)
+    return f"{worker.directory.name}: {said}"
 
 
 def garbage(site: FaultTargets) -> str:
@@ -229,17 +229,17 @@ def garbage(site: FaultTargets) -> str:
     source = str(source_of(topic))
     count = site.dice.randint(2, 4) * most + site.dice.randint(10, most // 2)
     site.send_bad([feeds.garbage(topic, site.dice.choice(GARBAGE)) for _ in range(count)])
-    person = site.plant.person()
+    person = site.system.person()
     try:
         ended: set[str] = set()
         while True:
-            site.plant.rest(until=lambda: any(pause.record not in ended for pause in person.paused()))
+            site.system.rest(until=lambda: any(pause.record not in ended for pause in person.paused()))
             paused = [pause for pause in person.paused() if pause.record not in ended]
             if not paused:
                 break
             assert [pause.source for pause in paused] == [source], f"{count} bad messages in {topic} paused {paused}"
-            site.plant.rest(but_for=source)
-            assert not site.plant.is_done(), f"{source} is paused, and was read on"
+            site.system.rest(but_for=source)
+            assert not site.system.is_done(), f"{source} is paused, and was read on"
             person.resume(source, "chaos", "the feed is right again")
             ended.add(paused[0].record)
     finally:
@@ -298,7 +298,7 @@ def broker_freeze(site: FaultTargets) -> str:
 
 
 def leader_change(site: FaultTargets) -> str:
-    """A broker hands its partitions over and ends; once it is back, preferred leaders take over again."""
+    """A broker workers its partitions over and ends; once it is back, preferred leaders take over again."""
     number = site.broker()
     site.wait(0.2, 1)
     site.cluster.stop(number)
@@ -313,22 +313,22 @@ def clock(site: FaultTargets) -> str:
 
     After a restart it still goes by the time before, unless nothing is left to know that from.
     """
-    hand, shift_ms, most_ms = site.hand(), site.dice.choice(SHIFTS_MS), ClockPolicy().bound_ms
-    off_ms = hand.clock_off_ms(shift_ms)
-    assert abs(off_ms) <= most_ms, f"{hand.directory.name} believes a step of {shift_ms} ms: its time is wrong by {off_ms} ms"
-    site.plant.tick_at(site.plant.now_ms + off_ms)
-    hand.stop()
+    worker, shift_ms, most_ms = site.worker(), site.dice.choice(SHIFTS_MS), ClockPolicy().bound_ms
+    off_ms = worker.clock_off_ms(shift_ms)
+    assert abs(off_ms) <= most_ms, f"{worker.directory.name} believes a step of {shift_ms} ms: its time is wrong by {off_ms} ms"
+    site.system.tick_at(site.system.now_ms + off_ms)
+    worker.stop()
     is_new = site.dice.random() < 0.5
     if is_new:
-        (hand.directory / ANCHOR_FILE).unlink()
-    hand.start(shift_ms)
-    off_ms = hand.clock_off_ms(shift_ms)
-    assert is_new or abs(off_ms) <= most_ms, f"started again, {hand.directory.name} is wrong by {off_ms} ms"
+        (worker.directory / ANCHOR_FILE).unlink()
+    worker.start(shift_ms)
+    off_ms = worker.clock_off_ms(shift_ms)
+    assert is_new or abs(off_ms) <= most_ms, f"started again, {worker.directory.name} is wrong by {off_ms} ms"
     back_ms = site.dice.randint(1, 5 * HOUR_MS)
-    site.plant.tick_at(site.plant.now_ms - back_ms)
+    site.system.tick_at(site.system.now_ms - back_ms)
     site.wait(1, 2)
     went = "believed, as by a new machine" if is_new else "not believed"
-    return f"{hand.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, {went}; a tick from {back_ms / HOUR_MS:.1f} h ago"
+    return f"{worker.directory.name} by {shift_ms / HOUR_MS:+,.0f} h, {went}; a tick from {back_ms / HOUR_MS:.1f} h ago"
 
 
 Strike = Callable[[FaultTargets], str]

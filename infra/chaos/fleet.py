@@ -184,34 +184,34 @@ class ChaosWorker:
 class Fleet:
     """All workers. Those beyond the first ones come and go."""
 
-    def __init__(self, hands: Sequence[ChaosWorker]) -> None:
-        self.hands = list(hands)
+    def __init__(self, workers: Sequence[ChaosWorker]) -> None:
+        self.workers = list(workers)
 
     def died(self) -> list[str]:
         """What those say that ended by themselves."""
-        return [words for hand in self.hands if (words := hand.died()) is not None]
+        return [words for worker in self.workers if (words := worker.died()) is not None]
 
     def mind(self) -> list[str]:
         """Do what the supervisor of `crossdock run --workers` does: who hangs is killed, and started again. Returns who did."""
         minded = []
-        for hand in self.hands:
-            if (why := hand.hangs()) is not None:
-                hand.kill()
-                hand.start()
-                minded.append(f"{hand.directory.name} was started again: {why}")
+        for worker in self.workers:
+            if (why := worker.hangs()) is not None:
+                worker.kill()
+                worker.start()
+                minded.append(f"{worker.directory.name} was started again: {why}")
         return minded
 
     def stop(self) -> list[str]:
         """All leave and end. Returns what went wrong with it."""
         wrong = []
-        for hand in self.hands:
+        for worker in self.workers:
             try:
-                hand.stop()
+                worker.stop()
             except RuntimeError as error:
                 wrong.append(str(error))
         return wrong
 
     def kill(self) -> None:
         """All end now."""
-        for hand in self.hands:
-            hand.kill()
+        for worker in self.workers:
+            worker.kill()

@@ -105,8 +105,8 @@ def _round(seed: int, ground: ChaosEnvironment, names: Sequence[str]) -> list[Fa
 
 def _forget(ground: ChaosEnvironment, run: ChaosRun) -> None:
     """The next round begins with no topics, no groups, no files."""
-    for hand in run.site.plant.fleet.hands:
-        shutil.rmtree(hand.directory, ignore_errors=True)
+    for worker in run.site.system.fleet.workers:
+        shutil.rmtree(worker.directory, ignore_errors=True)
     admin = AdminClient({"bootstrap.servers": ground.cluster.bootstrap, "log_level": 0})
     deadline = time.monotonic() + GONE_S
     clean = 0

@@ -1,4 +1,6 @@
-"""The system under test: worker processes on brokers. The same face as the simulation's plant, so the same checks run on it."""
+"""The system under test: worker processes on brokers. The same face as the simulation's system under test, so the same checks
+run on it.
+"""
 
 from __future__ import annotations
 
@@ -152,10 +154,10 @@ class KafkaSystemUnderTest(SystemUnderTest):
             time.sleep(LOOK_S)
 
     def _asked(self) -> str:
-        for hand in self.fleet.hands:
-            hand.ask()
+        for worker in self.fleet.workers:
+            worker.ask()
         time.sleep(1)
-        return "\n".join(f"{hand.directory.name}: {hand.last_words()}" for hand in self.fleet.hands if hand.is_running)
+        return "\n".join(f"{worker.directory.name}: {worker.last_words()}" for worker in self.fleet.workers if worker.is_running)
 
     def is_done(self) -> bool:
         """Whether it is at rest now."""

@@ -22,7 +22,7 @@ from psycopg import errors
 
 from infra.erp import master, purchasing, sales
 from infra.erp.database import Connection, Cursor, NoDatabase, connected
-from infra.erp.desk import ErpUser, customers_in, places_in
+from infra.erp.user import ErpUser, customers_in, places_in
 
 Work = Callable[[Cursor, ErpUser], None]
 LONG_S = (0.5, 2.0)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from string import ascii_letters, digits
 
 from infra.erp.database import Cursor
-from infra.erp.desk import ErpUser
+from infra.erp.user import ErpUser
 
 LONG_TEXT = 9_000  # characters that hardly compress: kept out of line (TOAST), so an update of others leaves them out of the feed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from infra.erp.database import Cursor
-from infra.erp.desk import ErpUser
+from infra.erp.user import ErpUser
 
 SUPPLIERS = ("Acme Industrial Supply", "Midwest Fastener Inc", "Shenzhen Bright Co., Ltd.", "Iberia Suministros")
 OVER_RECEIVED = 0.08

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from infra.erp.database import Cursor
-from infra.erp.desk import ErpUser
+from infra.erp.user import ErpUser
 
 CHANNELS = ("EDI", "EDI", "WEB", "MKT", "PHONE")
 RESENT = 0.06  # share of EDI orders that come with the reference of an earlier one

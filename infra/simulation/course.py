@@ -73,13 +73,13 @@ def _codec() -> Codec:
 
 @dataclass(slots=True)
 class SimulationRun:
-    """One simulation: the world, the plant, and what the oracle has been told."""
+    """One simulation: the world, the system under test, and what the oracle has been told."""
 
     seed: int
     flows: Flows = all_flows
     rates: tuple[float, ...] = (0.0, 0.005, 0.02)
     world: SimulatedWorld = field(init=False)
-    plant: SystemUnderTest = field(init=False)
+    system: SystemUnderTest = field(init=False)
     oracle: Oracle = field(init=False)
     said: dict[tuple[str, bytes | None, bytes | None], RawMessage] = field(default_factory=dict)
     heard: dict[TopicPartition, int] = field(default_factory=dict)
@@ -99,14 +99,14 @@ class SimulationRun:
         late = {site: dice.randint(0, 3) for site in self.world.sites if dice.random() < 0.2}
         erp_sites = self.world.erp_sites
         sites = {s: SitePolicy("erp" if s in erp_sites else "wms", late.get(s)) for s in self.world.sites}
-        self.plant = self.new_plant(dice, Policy(sites=sites))
+        self.system = self.new_system(dice, Policy(sites=sites))
         self.oracle = Oracle(erp_sites, late)
 
     def new_world(self) -> SimulatedWorld:
         """The world of the seed."""
         return SimulatedWorld(self.seed)
 
-    def new_plant(self, dice: Random, policy: Policy) -> SystemUnderTest:
+    def new_system(self, dice: Random, policy: Policy) -> SystemUnderTest:
         """The system under test, with the mishaps of the seed."""
         rate = dice.choice(self.rates)
         faults = LogFaults(
@@ -122,9 +122,9 @@ class SimulationRun:
         return play(self.world, _View(self))
 
     @property
-    def system(self) -> CommittedState:
+    def committed(self) -> CommittedState:
         """What can be seen of the system under test, also after a restart."""
-        return CommittedState(self.plant.log, self.plant.codec, self.plant.policy)
+        return CommittedState(self.system.log, self.system.codec, self.system.policy)
 
     def go(self) -> SimulationReport:
         """Play the whole history; stop at the first step after which something is wrong."""
@@ -145,7 +145,7 @@ class SimulationRun:
 
     def take(self, step: Any) -> list[str]:
         """Deliver a step, and see whether all is well."""
-        system = self.plant
+        system = self.system
         system.now_ms = self.oracle.now_ms = step.now_ms
         for message in step.messages:
             self.said[message.topic, message.key, message.value] = message
@@ -158,7 +158,7 @@ class SimulationRun:
 
     def deliver(self, step: Any) -> None:
         """Bring in what a step says, and leave the system to come to rest."""
-        system = self.plant
+        system = self.system
         system.step_clock(0.1)
         system.tick()
         system.send(step.messages)
@@ -171,7 +171,7 @@ class SimulationRun:
         """A channel's request."""
         if isinstance(command, Reserve):
             self.asked[request_id(command)] = command
-        self.plant.command(command)
+        self.system.command(command)
 
     def settle(self) -> list[str]:
         """After the history: whatever has to come to its end does."""
@@ -182,10 +182,10 @@ class SimulationRun:
     def tell(self) -> list[Fact]:
         """Tell the oracle every raw message the log took since it was last told. Returns what was new to it."""
         new: list[Fact] = []
-        for partition in self.plant.inputs():
+        for partition in self.system.inputs():
             if not partition.topic.startswith("raw."):
                 continue
-            records = self.plant.log.read(partition, self.heard.get(partition, 0), ALL)
+            records = self.system.log.read(partition, self.heard.get(partition, 0), ALL)
             self.heard[partition] = self.heard.get(partition, 0) + len(records)
             for record in records:
                 self.messages += 1
@@ -195,7 +195,7 @@ class SimulationRun:
                     new.append(message.fact)
                 elif message.fact is not None and record.topic == topics.RAW_WMS.name:
                     fate = "duplicate"  # the other sources' repetitions are told in the folds
-                count, unseen = self.plant.log.partitions(record.topic), self.world.erp.unseen.values()
+                count, unseen = self.system.log.partitions(record.topic), self.world.erp.unseen.values()
                 new += [
                     gone
                     for gone in self.snapshot_ends.gone(partition, count, message, unseen)
@@ -211,7 +211,7 @@ class SimulationRun:
         known = {hold.reservation_id for hold in self.oracle.holds}
         released = {release.reservation_id for release in self.oracle.releases}
         answers: dict[str, Reply] = {}
-        for reply in self.system.replies():
+        for reply in self.committed.replies():
             first = answers.setdefault(reply.request_id, reply)
             if (first.status, first.body) != (reply.status, reply.body):
                 wrong.append(f"request {reply.request_id} was answered twice, differently: {first.body} and {reply.body}")
@@ -226,7 +226,7 @@ class SimulationRun:
                 is_elsewhere = command.site is not None and set(sites) != {command.site}
                 if (body["item"], body["qty"], sum(sites.values())) != (command.item, command.qty, command.qty) or is_elsewhere:
                     wrong.append(f"reservation {name} was granted otherwise than asked for: {reply.body}")
-                expires_ms = self.plant.now_ms + command.ttl_ms
+                expires_ms = self.system.now_ms + command.ttl_ms
                 self.oracle.hold(HoldFact(name, command.item, sites, command.qty, expires_ms))
         unanswered = sorted(self.asked.keys() - answers.keys())
         return wrong + [f"request {name} was not answered" for name in unanswered]
@@ -235,7 +235,7 @@ class SimulationRun:
 
     def check(self, told: list[Fact]) -> list[str]:
         """Everything that is wrong now. `told`: what was new since the last time."""
-        system, oracle = self.system, self.oracle
+        system, oracle = self.committed, self.oracle
         promises = invariants.promised(system)
         wrong = invariants.at_rest(oracle, system, promises)
         takers = invariants.takers(oracle, told, self._new_days()) | invariants.unexpected_picks(oracle, told, self.needs)
@@ -252,7 +252,7 @@ class SimulationRun:
 
     def _seen_to(self) -> list[str]:
         """What was wrong with what stood, when a person saw to it."""
-        found, self.plant.operator.wrong = self.plant.operator.wrong, []
+        found, self.system.operator.wrong = self.system.operator.wrong, []
         return found
 
     def _new_days(self) -> set[str]:
@@ -278,7 +278,7 @@ class SimulationRun:
         wrong = []
         refused = 0
         for flow, partition, fates in self.fates():
-            end = self.plant.log.bounds(partition)[1]
+            end = self.system.log.bounds(partition)[1]
             if fates.inputs != end:
                 wrong.append(f"{flow} accounts for {fates.inputs} of {end} messages of {partition.topic}/{partition.partition}")
             if not partition.topic.startswith("raw."):
@@ -298,10 +298,10 @@ class SimulationRun:
     def fates(self) -> list[tuple[str, TopicPartition, InputFates]]:
         """What became of the inputs of every flow partition."""
         found = []
-        flows = {topic.name: flow for flow in self.flows(self.plant.policy) for topic in _read_by(flow)}
-        for partition in self.plant.inputs():
+        flows = {topic.name: flow for flow in self.flows(self.system.policy) for topic in _read_by(flow)}
+        for partition in self.system.inputs():
             flow = flows[partition.topic]
-            store = self.plant.log.store(store_id(flow, partition))
+            store = self.system.log.store(store_id(flow, partition))
             rows = EngineTable[tuple[str], InputFates](NAMESPACE + "fates", (str,), InputFates, store, Journal())
             found.append((flow.name, partition, rows.get(ONE) or InputFates()))
         return found
@@ -311,13 +311,13 @@ class SimulationRun:
         return 0
 
     def _letters(self) -> str:
-        letters = [letter for letter in self.system.records(topics.DEAD_LETTERS) if not letter.topic.startswith("raw.")]
+        letters = [letter for letter in self.committed.records(topics.DEAD_LETTERS) if not letter.topic.startswith("raw.")]
         return "; ".join(f"{letter.flow}: {letter.reason}" for letter in letters[:3])
 
     def _probe(self) -> list[str]:
         """The number published is the number granted, at a site and in all: all of it to the one who asks first, and no more."""
-        system, wrong, asked = self.plant, [], []
-        published = sorted(self.system.atp().items())
+        system, wrong, asked = self.system, [], []
+        published = sorted(self.committed.atp().items())
         found: list[tuple[str, str | None, int, int]] = []
         for item, atp in published:
             least = 1 if atp.uom == "KG" else 1_000
@@ -328,13 +328,13 @@ class SimulationRun:
             for name, qty in ((f"all {item} {site}", milli), (f"more {item} {site}", least)):
                 if qty:
                     command = Reserve(name, item, site, "web", units(qty), HOUR_MS)
-                    missing = 404 if self.system.atp()[item].item_status in ("unknown", "deleted") else 409
+                    missing = 404 if self.committed.atp()[item].item_status in ("unknown", "deleted") else 409
                     asked.append((command, 201 if name.startswith("all") else missing))
                     self.asked[name] = command
                     system.command(command)
         system.rest()
         wrong += self.acknowledge()
-        answers = {reply.request_id: reply for reply in self.system.replies()}
+        answers = {reply.request_id: reply for reply in self.committed.replies()}
         for command, status in asked:
             reply = answers[command.reservation_id]
             if reply.status != status:
@@ -350,19 +350,19 @@ class SimulationRun:
         ]
         wrong += self._folded_again()
         before = self.rows()
-        raw = [at for at in self.plant.inputs() if at.topic.startswith("raw.")]
-        records = [record for at in raw for record in self.plant.log.read(at, 0, ALL)]
+        raw = [at for at in self.system.inputs() if at.topic.startswith("raw.")]
+        records = [record for at in raw for record in self.system.log.read(at, 0, ALL)]
         again = [self.said[record.topic, record.key, record.value] for record in records]
         erp = self.world.erp
         old = {id(m) for m in self.world.delivered} if erp.histories > 1 else set()  # no connector repeats another's history
         again = [m for m in again if erp.histories == 1 or not m.topic.startswith("raw.erp.") or id(m) in old]
-        self.plant.send(message for message in again if message.fate != "dead-lettered")
-        self.plant.rest()
+        self.system.send(message for message in again if message.fate != "dead-lettered")
+        self.system.rest()
         return [*wrong, *invariants.compare("after everything was sent again, row", before, self.rows())]
 
     def _folded_again(self) -> list[str]:
         """I3: the rows of each flow partition are what folding its inbox from the start makes."""
-        system = self.plant
+        system = self.system
         wrong: list[str] = []
         controls = read_controls(system.log, system.codec)
         flows = {topic.name: flow for flow in self.flows(system.policy) for topic in _read_by(flow)}
@@ -380,16 +380,16 @@ class SimulationRun:
     def rows(self) -> dict[tuple[str, int, bytes], bytes]:
         """Every row of every flow, but for the engine's own."""
         found = {}
-        flows = {topic.name: flow for flow in self.flows(self.plant.policy) for topic in _read_by(flow)}
-        for at in self.plant.inputs():
-            for key, value in self.plant.log.store(store_id(flows[at.topic], at)).range(b"", None):
+        flows = {topic.name: flow for flow in self.flows(self.system.policy) for topic in _read_by(flow)}
+        for at in self.system.inputs():
+            for key, value in self.system.log.store(store_id(flows[at.topic], at)).range(b"", None):
                 if not key.startswith(NAMESPACE.encode()):
                     found[at.topic, at.partition, key] = value
         return found
 
     def _published(self) -> list[Any]:
         """Every record the flows wrote."""
-        log = self.plant.log
+        log = self.system.log
         places = [TopicPartition(t.name, i) for t in topics.DEFINED if not t.is_raw for i in range(t.partitions)]
         return [(at, r.key, r.value, r.headers) for at in places for r in log.read(at, 0, ALL)]
 
@@ -398,7 +398,7 @@ class SimulationRun:
         digest = hashlib.sha256(repr((sorted(self.rows().items()), self._published())).encode()).hexdigest()[:16]
         return SimulationReport(
             self.seed, steps, self.messages, sum(f.inputs for f in fates), sum(f.duplicate for f in fates),
-            sum(f.dead_lettered for f in fates), self.plant.crashes, where if wrong else None, tuple(wrong), digest,
+            sum(f.dead_lettered for f in fates), self.system.crashes, where if wrong else None, tuple(wrong), digest,
         )  # fmt: skip
 
 
@@ -409,10 +409,10 @@ class _View:
     run: SimulationRun
 
     def open_lines(self) -> list[Any]:
-        return self.run.system.open_lines()
+        return self.run.committed.open_lines()
 
     def alive_reservations(self) -> list[tuple[str, str]]:
-        return self.run.system.alive_reservations()
+        return self.run.committed.alive_reservations()
 
 
 def _read_by(flow: Any) -> Iterable[topics.Topic]:

@@ -54,10 +54,10 @@ class Conducted(SimulationRun):
         SimulationRun.__post_init__(self)
         self.dice = dice
         self.systems = Systems(self.world, dice)
-        self.agency = SimulatedAgents(lambda: self.plant.log, self.plant.codec, self.systems, dice)
+        self.agency = SimulatedAgents(lambda: self.system.log, self.system.codec, self.systems, dice)
         self.agreement = Agreement(self.systems, self.oracle)
         self.clock = self._new_clock()
-        self.plant.beside, self.plant.died = self._beside, self._died
+        self.system.beside, self.system.died = self._beside, self._died
         self.excused = 0
 
     def new_world(self) -> SimulatedWorld:
@@ -77,16 +77,16 @@ class Conducted(SimulationRun):
 
     def alive_reservations(self) -> list[tuple[str, str]]:
         """See `trade.Seen`."""
-        return self.system.alive_reservations()
+        return self.committed.alive_reservations()
 
     def held_orders(self) -> list[tuple[str, list[str]]]:
         """See `trade.Seen`."""
-        return [(s.order_id, s.holds) for _, s in sorted(self.system.order_status().items()) if s.decision == "held"]
+        return [(s.order_id, s.holds) for _, s in sorted(self.committed.order_status().items()) if s.decision == "held"]
 
     def exhausted(self) -> list[TryAgain]:
         """See `trade.Seen`."""
         found = []
-        for fingerprint, row in sorted(self.system.exceptions().items()):
+        for fingerprint, row in sorted(self.committed.exceptions().items()):
             if row.code in GIVEN_UP and row.state != "cleared":
                 _, endpoint, obligation_id = fingerprint.split(":", 2)
                 found.append(TryAgain(endpoint, row.order_id or "", obligation_id))
@@ -95,7 +95,7 @@ class Conducted(SimulationRun):
     # --- time and others -------------------------------------------------------------------------------------------------
 
     def _new_clock(self) -> TickClock:
-        system = self.plant
+        system = self.system
         return TickClock(system.log, system.codec, system.time_ms, self.flows(system.policy))
 
     def _died(self) -> None:
@@ -115,10 +115,10 @@ class Conducted(SimulationRun):
         messages = list(messages)
         for message in messages:
             self.said[message.topic, message.key, message.value] = message
-        self.plant.send(messages)
+        self.system.send(messages)
 
     def _is_now(self, now_ms: int) -> None:
-        self.plant.now_ms = self.oracle.now_ms = self.world.now_ms = self.world.erp.now_ms = now_ms
+        self.system.now_ms = self.oracle.now_ms = self.world.now_ms = self.world.erp.now_ms = now_ms
 
     def _beat(self, now_ms: int) -> None:
         """It is later: the clock strikes, and everybody works until nothing is left to do now."""
@@ -129,11 +129,11 @@ class Conducted(SimulationRun):
             try:
                 struck = self.clock.tick()
             except Crash:
-                self.plant.die()
+                self.system.die()
                 continue
             except Unavailable:
                 continue
-            self.plant.rest()
+            self.system.rest()
             if not struck:
                 return
 
@@ -143,23 +143,23 @@ class Conducted(SimulationRun):
         """Deliver a step, let its beats pass, and see whether all is well."""
         try:
             self._is_now(step.now_ms)
-            self.plant.step_clock(0.1)
-            self.plant.tick()
+            self.system.step_clock(0.1)
+            self.system.tick()
             self._say(step.messages)
             for command in step.commands:
                 self._command(command)
-            self.plant.rest()
+            self.system.rest()
             wrong = self.acknowledge()
             for pause_ms in step.beats:
-                self._beat(self.plant.now_ms + pause_ms)
+                self._beat(self.system.now_ms + pause_ms)
         except (NeverRests, PartitionHalted) as error:
             return [str(error)]
         finally:
-            self.plant.right_clock()
+            self.system.right_clock()
         return [*wrong, *self.check(self.tell())]
 
     def _command(self, command: Command) -> None:
-        system = self.plant
+        system = self.system
         if isinstance(command, Reserve | ReservationRelease):
             if isinstance(command, Reserve):
                 self.asked[request_id(command)] = command
@@ -178,11 +178,11 @@ class Conducted(SimulationRun):
 
     def check(self, told: list[Fact]) -> list[str]:
         """Everything that is wrong now."""
-        return [*SimulationRun.check(self, told), *self.agreement.at_rest(self.system)]
+        return [*SimulationRun.check(self, told), *self.agreement.at_rest(self.committed)]
 
     def refused_by_right(self) -> int:
         """Orders a person let go that were not held any more."""
-        letters = self.system.records(topics.DEAD_LETTERS)
+        letters = self.committed.records(topics.DEAD_LETTERS)
         return sum(1 for letter in letters if letter.flow == topics.ORDERS and "is not held" in letter.reason)
 
     # --- the end ---------------------------------------------------------------------------------------------------------
@@ -194,22 +194,22 @@ class Conducted(SimulationRun):
             if self.dice.random() < 0.8:
                 self._command(again)
         if not (self._until_quiet() and self._until_quiet(36 * HOUR_MS)):
-            return [f"after {MOST_TURNS} turns something is still due: {self._next_due(self.system)}"]
+            return [f"after {MOST_TURNS} turns something is still due: {self._next_due(self.committed)}"]
         wrong = self.acknowledge()
-        return [*wrong, *self.check(self.tell()), *self.agreement.at_the_end(self.system)]
+        return [*wrong, *self.check(self.tell()), *self.agreement.at_the_end(self.committed)]
 
     def _until_quiet(self, pause_ms: int = 0) -> bool:
-        self._beat(self.plant.now_ms + pause_ms)
+        self._beat(self.system.now_ms + pause_ms)
         for _ in range(MOST_TURNS):
-            due_ms = self._next_due(self.system)
+            due_ms = self._next_due(self.committed)
             if due_ms is None:
                 return True
-            self._beat(max(due_ms, self.plant.now_ms + 1))
+            self._beat(max(due_ms, self.system.now_ms + 1))
         return False
 
     def _next_due(self, system: CommittedState) -> int | None:
         """When something is due next that will happen by itself: not what people are told if it is late."""
-        now_ms = self.plant.now_ms
+        now_ms = self.system.now_ms
         due = [at for at in (self.systems.next_due(), self.agency.next_due()) if at is not None]
         for deliveries in system.tables(topics.DELIVERIES, DeliveryTables):
             due += [key[0] for key, _ in deliveries.deadlines.under() if key[1] != "forget"]

@@ -50,7 +50,7 @@ def _broken(rule: Callable[[Any, Any], Iterable[Any]]) -> Callable[[Any, Any], I
 class Operator:
     """The person on duty. `wrong`: what was not as it should be while something stood."""
 
-    plant: SystemUnderTest
+    system: SystemUnderTest
     halted: dict[TopicPartition, PartitionHalted] = field(default_factory=dict)
     resumed: int = 0
     skipped: int = 0
@@ -58,8 +58,8 @@ class Operator:
     _targets: dict[TopicPartition, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        flows = {topic.name: f for f in self.plant.flows(self.plant.policy) for topic in _read_by(f)}
-        self._targets = {at: target_of(flows[at.topic], at.topic) for at in self.plant.inputs()}
+        flows = {topic.name: f for f in self.system.flows(self.system.policy) for topic in _read_by(f)}
+        self._targets = {at: target_of(flows[at.topic], at.topic) for at in self.system.inputs()}
 
     def heard_of(self, halt: PartitionHalted) -> None:
         """A partition stands. Raises what is not a defect of our making."""
@@ -85,7 +85,7 @@ class Operator:
     def _pauses(self) -> dict[str, list[SourcePaused]]:
         """What is paused, by target."""
         found: dict[str, list[SourcePaused]] = {}
-        if not self.plant.log.bounds(TopicPartition(topics.PAUSES.name, 0))[1]:
+        if not self.system.log.bounds(TopicPartition(topics.PAUSES.name, 0))[1]:
             return found
         system, ended = self._system(), set[str]()
         resumptions = system.records(topics.INTERVENTIONS)
@@ -96,7 +96,7 @@ class Operator:
         return found
 
     def _system(self) -> CommittedState:
-        return CommittedState(self.plant.log, self.plant.codec, self.plant.policy)
+        return CommittedState(self.system.log, self.system.codec, self.system.policy)
 
     def _is_shown(self, pauses: Iterable[str]) -> None:
         """A person has to hear of whatever stands."""
@@ -107,16 +107,16 @@ class Operator:
 
     def _resume(self, target: str, pauses: list[SourcePaused]) -> None:
         self.resumed += 1
-        header = self.plant.header("api", f"resume:{target}:{self.resumed}")
+        header = self.system.header("api", f"resume:{target}:{self.resumed}")
         ended = [pause.event_id for pause in pauses]
-        self.plant.command_event(SourceResumed(**header, target=target, pauses=ended, person="Ann", reason="it was rubbish"))
-        self.plant.command_event(ExceptionCleared(**header, fingerprint=pause_fingerprint(target)))
+        self.system.command_event(SourceResumed(**header, target=target, pauses=ended, person="Ann", reason="it was rubbish"))
+        self.system.command_event(ExceptionCleared(**header, fingerprint=pause_fingerprint(target)))
 
     def _skip(self, halt: PartitionHalted) -> None:
         self.skipped += 1
         record = f"{halt.partition.topic}/{halt.partition.partition}/{halt.offset}"
-        header = self.plant.header("api", f"skip:{record}")
-        self.plant.command_event(RecordSkipped(**header, record=record, person="Ann", reason="nobody can apply it"))
+        header = self.system.header("api", f"skip:{record}")
+        self.system.command_event(RecordSkipped(**header, record=record, person="Ann", reason="nobody can apply it"))
         self.halted.pop(halt.partition, None)  # the process may have died meanwhile
 
 

@@ -166,7 +166,7 @@ class App:
             alive=self._holds,
             keeper=self.keeper,
         )
-        self.pulse = Dashboard(
+        self.dashboard = Dashboard(
             log,
             codec,
             self.published,
@@ -262,7 +262,7 @@ class App:
             tables=self.tables,
             health=self.watch,
             registry=self.registry,
-            console=Console(self.pulse),
+            console=Console(self.dashboard),
             clock=self._clock_control,
             away=(Unavailable, StoreFailed),
             channels=settings.channels,
@@ -272,7 +272,7 @@ class App:
 
     def offer(self, demo: DemoControls) -> None:
         """Give the live page buttons that break things. Before the API is made."""
-        self.ports = replace(self.ports, console=Console(self.pulse, demo))
+        self.ports = replace(self.ports, console=Console(self.dashboard, demo))
 
     def check(self, name: str, look: Check) -> None:
         """One more thing that readiness depends on: what it says, and whether that is well."""
@@ -301,7 +301,7 @@ class App:
             self._rows.keep(self.roles)
         if "serve" in self.roles:
             self._requests.start()
-            self.pulse.start()
+            self.dashboard.start()
             if self.settings.is_kafka:
                 self.watch.start()
                 self._views.start()
@@ -336,7 +336,7 @@ class App:
         for hand in self._hands:
             hand.stop()
         self._requests.close()
-        self.pulse.close()
+        self.dashboard.close()
         self.watch.close()
         self.machine.close()
         self.interventions.close()

@@ -115,7 +115,7 @@ def _first_covering(ledger: ItemLedger, site: str, qty: int, safety: Safety) -> 
 def _series(ledger: ItemLedger, site: str, safety: Safety) -> list[int]:
     page = ledger.page(site)
     supply, demand, expired = periods(page, ledger.today(site), ledger.policy.site(site).past_due_days)
-    return atp("lookahead", page.hand[USABLE] - safety.own.get(site, 0), supply, demand, expired)
+    return atp("lookahead", page.on_hand[USABLE] - safety.own.get(site, 0), supply, demand, expired)
 
 
 def _shared(ledger: ItemLedger, sites: Sequence[str], qty: int, safety: Safety) -> list[tuple[int | None, str]]:

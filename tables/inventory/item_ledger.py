@@ -223,7 +223,7 @@ class ItemLedger:
                 self.deadline(day_end_ms(after.expires_day, self.zone(site)), "roll", site)
         if delta:
             index = INDEX[status]
-            page.hand[index] += delta
+            page.on_hand[index] += delta
             self.changes.append(LedgerChange(site, _MEASURES[index], lot or None, before.on_hand_milli, after.on_hand_milli))
 
     def _forget(self, key: tuple[str, str, str, str], row: Balance) -> Balance:
@@ -326,8 +326,8 @@ class ItemLedger:
 
     def _check_sums(self, site: str, page: SitePosition) -> None:
         """Raises `Refused` where sums leave what a position can hold."""
-        most = max(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
-        least = min(page.demand, page.reserved, page.backordered, page.supply, *page.hand)
+        most = max(page.demand, page.reserved, page.backordered, page.supply, *page.on_hand)
+        least = min(page.demand, page.reserved, page.backordered, page.supply, *page.on_hand)
         if most > MAX_SUM_MILLI or least < -MAX_SUM_MILLI:
             total = show(most if most > MAX_SUM_MILLI else least)
             raise Refused(
@@ -337,7 +337,7 @@ class ItemLedger:
 
     def _is_changed(self, page: SitePosition) -> bool:
         row = page.row
-        hand = page.hand
+        hand = page.on_hand
         return (
             page.is_rolled
             or page.days is not row.days

@@ -17,12 +17,12 @@ INDEX = {status: index for index, status in enumerate(STATUSES)}
 class SitePosition:
     """One site's page of the book: the sums of `tables.inventory.state.Stock`, open for change."""
 
-    __slots__ = ("backordered", "channels", "days", "demand", "expiries", "hand", "is_rolled", "reserved", "row", "supply")
+    __slots__ = ("backordered", "channels", "days", "demand", "expiries", "is_rolled", "on_hand", "reserved", "row", "supply")
 
     def __init__(self, row: Stock) -> None:
         self.row = row
         self.is_rolled = False
-        self.hand = [row.usable_milli, row.held_milli, row.quality_milli, row.damaged_milli, row.staged_milli]
+        self.on_hand = [row.usable_milli, row.held_milli, row.quality_milli, row.damaged_milli, row.staged_milli]
         self.demand = row.demand_milli
         self.reserved = row.reserved_milli
         self.backordered = row.backordered_milli
@@ -64,12 +64,12 @@ class SitePosition:
         it also matters which were taken.
         """
         row = self.row
-        left = self.hand[USABLE] - self.demand - row.usable_milli + row.demand_milli
+        left = self.on_hand[USABLE] - self.demand - row.usable_milli + row.demand_milli
         return left > 0 or self.backordered != row.backordered_milli or bool(self.expiries or row.expiries)
 
     def closed(self, is_oversold: bool, as_of_ms: int, marks: tuple[SourceMark, ...]) -> Stock:
         """The page as a row."""
-        hand = self.hand
+        hand = self.on_hand
         return Stock(
             hand[0],
             hand[1],
@@ -100,7 +100,7 @@ def _add(pairs: tuple[tuple[K, int], ...], key: K, delta: int) -> tuple[tuple[K,
 
 def lowest(page: SitePosition, today: int, past_due_days: int | None, reserve: int) -> int:
     """ATP of today by `lookahead`, over all that is known: the least stock ever expected, `reserve` (safety stock) kept back."""
-    running = page.hand[USABLE] - reserve
+    running = page.on_hand[USABLE] - reserve
     if not page.days and not page.expiries:
         return running
     if page.expiries or (past_due_days is not None and page.days[0].day < today):
@@ -122,7 +122,7 @@ def missing(page: SitePosition, today: int, past_due_days: int | None) -> int:
     """By how much promises that are due on some day exceed what there will be by then. Stock below zero is not a promise."""
     if lowest(page, today, past_due_days, 0) >= 0 or not any(entry.demand_milli for entry in page.days):
         return 0
-    return max(0, -_lowest_dated(page, today, past_due_days, page.hand[USABLE], wants_today=False))
+    return max(0, -_lowest_dated(page, today, past_due_days, page.on_hand[USABLE], wants_today=False))
 
 
 def _lowest_dated(page: SitePosition, today: int, past_due_days: int | None, opening: int, *, wants_today: bool = True) -> int:

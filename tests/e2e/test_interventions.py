@@ -99,7 +99,7 @@ def test_garbage_pauses_its_feed_alone_until_a_person_resumes_it(start: Callable
     assert (paused["source"], paused["record"]) == ("wms", "raw.wms/0/99")
     ready = wait(lambda: (r := running.client.get("/readyz")).status_code == 200 and r)
     assert ready.json()["checks"]["sources"] == "wms is paused, 51 records wait: crossdock resume wms"
-    assert running.app.pulse.numbers().paused["wms"].endswith("crossdock resume wms")
+    assert running.app.dashboard.numbers().paused["wms"].endswith("crossdock resume wms")
     wait(lambda: running.client.get("/v1/exceptions/paused%3Awms").status_code == 200)
     assert running.app.watch.fates()["translate.wms"].dead_lettered == 100
     letters = running.client.get("/v1/exceptions?code=dead_letter").json()["exceptions"]

@@ -71,7 +71,7 @@ class Running:
         order = {"channel": "web", "external_ref": f"W{self.count}", "customer": "C-1", "lines": [line]}
         assert self.client.post("/v1/orders", json=order).status_code == 202
         until(lambda: len(self.erp.effects) > posted, "the order does not reach the ERP")
-        self.app.pulse.cursor()
+        self.app.dashboard.cursor()
 
     def kill(self, name: str) -> None:
         """Kill it, and have it come round."""
@@ -80,7 +80,7 @@ class Running:
 
     def poke(self) -> bool:
         """Give everything something to do."""
-        self.app.pulse.cursor()
+        self.app.dashboard.cursor()
         self.count += 1
         line = {"line": 1, "item": ITEM, "qty": "1"}
         order = {"channel": "web", "external_ref": f"P{self.count}", "customer": "C-1", "lines": [line]}
@@ -123,7 +123,7 @@ def test_one_that_dies_is_told_and_begun_again_and_its_work_goes_on(running: Run
     running.kill(name)
     state = running.ready()
     assert (state["status"], state["threads"]) == (503, f"{name}: Killed: killed in a drill")
-    assert name in running.app.pulse.numbers().halted
+    assert name in running.app.dashboard.numbers().halted
     assert f'crossdock_thread_restarts_total{{thread="{name}"}} 1.0' in running.client.get("/metrics").text
     assert running.client.get("/healthz").status_code == 200
     until(lambda: running.poke() and running.ready()["status"] == 200, f"{name} does not come back")

@@ -88,7 +88,7 @@ def test_a_second_of_it_expires_no_hold_and_moves_no_day(tmp_path: Path, wrong_s
         status, says = ready(client)
         assert (status, says.partition(", ")[2].partition(": ")[0]) == (200, "400 days ahead of what it should be")
         assert "crossdock clock --confirm" in says
-        assert app.pulse.numbers().halted["clock"] == says
+        assert app.dashboard.numbers().halted["clock"] == says
         assert client.get("/v1/clock").json()["is_trusted"] is False
         time.sleep(1)
         assert promise(client) == 99

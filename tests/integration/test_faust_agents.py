@@ -269,7 +269,7 @@ class Hosted:
     """Hosts of agents in this process; for each, how often its timer ran (`ticks`), and its crontab (`chimes`)."""
 
     def __init__(self, system: Plant, apps: list[FaustApp]) -> None:
-        self.plant = system
+        self.system = system
         self.apps = apps
         self.halted: list[str] = []
         self.ticks: Counter[int] = Counter()
@@ -278,7 +278,7 @@ class Hosted:
         self.registries: list[CollectorRegistry] = []
 
     def hire(self, tick: Any = None) -> FaustHost:
-        system, n = self.plant, len(self.hosts)
+        system, n = self.system, len(self.hosts)
 
         def count() -> None:
             self.ticks[n] += 1

@@ -62,7 +62,7 @@ def _all_killed(app: App, client: TestClient) -> None:
         client.post("/v1/ingest/wms", content=json.dumps(fact), headers=NDJSON)
         body = {"item": ITEM, "qty": 1, "channel": "web", "ttl_s": 600}
         answer = client.post("/v1/reservations", json=body, headers={"Idempotency-Key": f"k{time.time_ns()}"})
-        app.pulse.cursor()
+        app.dashboard.cursor()
         return answer.status_code
 
     until(lambda: client.get(f"/v1/atp/{ITEM}").json().get("promise", 0) >= 900, "there is no stock")

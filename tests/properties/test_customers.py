@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.customers import CustomerChanged
 from tables.customers.matching import address_key, name_likeness, tax_likeness
-from tests.support.customers import ROW, Desk
+from tests.support.customers import ROW, CustomersFold
 from tests.support.erp_world import row_event
 
 ORDERS = "abcde"
@@ -29,7 +29,7 @@ class Book:
     """The oracle: newest amounts and the customer's facts, and every verdict checked against what must hold."""
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.customers = CustomersFold()
         self.amounts: dict[str, Decimal] = {}
         self.revisions: dict[str, int] = {}
         self.done: list[Any] = []
@@ -37,7 +37,7 @@ class Book:
         self.may_order = False
 
     def step(self, step: Any) -> None:
-        before = {order: self.desk.verdict(order) for order in self.amounts}
+        before = {order: self.customers.verdict(order) for order in self.amounts}
         was = dict(self.amounts)
         if step[0] == "ask":
             self.ask(step[1], Decimal(step[2]))
@@ -50,28 +50,28 @@ class Book:
     def ask(self, order: str, amount: Decimal) -> None:
         self.amounts[order] = amount
         revision = self.revisions[order] = self.revisions.get(order, 0) + 1
-        assert self.desk.ask(order, f"{amount}", revision=revision) == "applied"
-        self.done.append(lambda: self.desk.ask(order, f"{amount}", revision=revision))
+        assert self.customers.ask(order, f"{amount}", revision=revision) == "applied"
+        self.done.append(lambda: self.customers.ask(order, f"{amount}", revision=revision))
 
     def erp(self, limit: str | None, is_held: bool, status: str, op: str) -> None:
-        self.desk.lsn += 1
+        self.customers.lsn += 1
         columns = ROW | {"credit_limit": None if limit is None else Decimal(limit), "credit_hold": is_held, "status": status}
-        event = row_event(CustomerChanged, self.desk.lsn, op, customer="C1", **columns)
-        is_first = ("C1",) not in self.desk.t.customers
-        assert self.desk.apply(event) == "applied"
-        self.done.append(lambda: self.desk.apply(event))
+        event = row_event(CustomerChanged, self.customers.lsn, op, customer="C1", **columns)
+        is_first = ("C1",) not in self.customers.t.customers
+        assert self.customers.apply(event) == "applied"
+        self.done.append(lambda: self.customers.apply(event))
         self.may_order = op != "d" and not is_held and status == "A"
         if op != "d" or is_first:
             self.limit = columns["credit_limit"]
 
     def check(self, before: dict[str, str], was: dict[str, Decimal]) -> None:
-        now = {order: self.desk.verdict(order) for order in self.amounts}
-        account = self.desk.t.accounts.get(("C1",))
+        now = {order: self.customers.verdict(order) for order in self.amounts}
+        account = self.customers.t.accounts.get(("C1",))
         if account is None:
             assert not self.amounts
             return
         granted = sum((Fraction(self.amounts[o]) for o in now if now[o] == "granted"), Fraction(0))
-        funds = self.desk.t.funds["C1", ""]
+        funds = self.customers.t.funds["C1", ""]
         assert Fraction(funds.open_amount) == sum(map(Fraction, self.amounts.values()))
         assert Fraction(funds.granted_amount) == granted
         assert account.held == sum(v != "granted" for v in now.values())
@@ -115,25 +115,25 @@ PLACE = st.tuples(
 @settings(max_examples=150)
 @given(st.lists(MASTER | PLACE, max_size=30))
 def test_exceptions_are_open_exactly_for_those_alike(steps: list[Any]) -> None:
-    desk = Desk()
+    fold = CustomersFold()
     master: dict[str, tuple[str, str | None, bool]] = {}
     facts: dict[tuple[str, str], tuple[int, str]] = {}
     for kind, customer, *said in steps:
         if kind == "erp":
             name, tax_id, status, op = said
             held = master.get(customer)
-            desk.erp(customer, op, name=name, tax_id=tax_id, status=status)
+            fold.erp(customer, op, name=name, tax_id=tax_id, status=status)
             name, tax_id = (held[0], held[1]) if op == "d" and held else (name, tax_id)
             master[customer] = (name, tax_id, op != "d" and status == "A")
         else:
             sequence, field, value = said
-            desk.crm(customer, sequence, **{field: value})
+            fold.crm(customer, sequence, **{field: value})
             if facts.get((customer, field), (0, ""))[0] < sequence:
                 facts[(customer, field)] = (sequence, value)
         alike = _alike(master, facts)
-        assert set(desk.open) == {f"duplicate_customer:{likeness}" for likeness in alike}
+        assert set(fold.open) == {f"duplicate_customer:{likeness}" for likeness in alike}
         for likeness, customers in alike.items():
-            sentence = desk.open[f"duplicate_customer:{likeness}"]
+            sentence = fold.open[f"duplicate_customer:{likeness}"]
             assert {c for c in CUSTOMERS if f"{c} (" in sentence} == customers
 
 

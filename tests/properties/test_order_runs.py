@@ -26,7 +26,7 @@ class Story:
         if dice.random() < 0.4:
             self.yard.receive("A", dice.randint(1, 9), "DC2")
         if dice.random() < 0.2:
-            self.yard.desk.erp("C1", credit_limit=Decimal(dice.choice((0, 50, 1000))))
+            self.yard.customers.erp("C1", credit_limit=Decimal(dice.choice((0, 50, 1000))))
         count = dice.randint(1, 3)
         lines = [(n, dice.choice("AB"), dice.randint(1, 12)) for n in range(1, count + 1)]
         partial, backorder = dice.random() < 0.8, dice.random() < 0.6

@@ -47,7 +47,7 @@ def test_the_runs_are_not_quiet() -> None:
         try:
             assert run.go().is_ok
             kinds |= {event.kind for event in run.agreement.heard.raised.values()}
-            statuses |= {status.status for status in run.system.order_status().values()}
+            statuses |= {status.status for status in run.committed.order_status().values()}
             kills += run.agency.kills
             attempts = max(attempts, run.agreement.heard.attempts)
         finally:

@@ -86,8 +86,8 @@ def test_the_world_is_not_a_quiet_one() -> None:
     for seed in range(0, 60, 2):
         run = begin(seed)
         assert run.go().is_ok
-        operator = run.plant.operator
-        counts = {"resumed": operator.resumed, "skipped": operator.skipped, "clock": run.plant.clock_steps}
+        operator = run.system.operator
+        counts = {"resumed": operator.resumed, "skipped": operator.skipped, "clock": run.system.clock_steps}
         met.update(Counter({**run.world.met, **counts}))
     assert [name for name in MET if not met[name]] == []
 
@@ -96,14 +96,14 @@ def test_the_proof_of_the_command_line_agrees() -> None:
     """`crossdock verify` finds the simulated log's tables to be its fold, and finds a row that was tampered with."""
     run = begin(2)
     assert run.go().is_ok
-    flows = run.flows(run.plant.policy)
-    log = run.plant.log.reopen()
-    assert verify(log, flows, run.plant.codec).is_same
-    stores = [log.store(store_id(flows[0], at)) for at in run.plant.inputs() if at.topic == topics.PROMISE_INBOX.name]
+    flows = run.flows(run.system.policy)
+    log = run.system.log.reopen()
+    assert verify(log, flows, run.system.codec).is_same
+    stores = [log.store(store_id(flows[0], at)) for at in run.system.inputs() if at.topic == topics.PROMISE_INBOX.name]
     store, key = next((store, key) for store in stores for key, _ in store.range(b"stock\0", b"stock\1"))
     assert isinstance(store, MemoryStore)
     store.put(key, None)
-    assert not verify(log.reopen(), flows, run.plant.codec).is_same
+    assert not verify(log.reopen(), flows, run.system.codec).is_same
 
 
 def test_the_world_and_its_database_agree() -> None:

@@ -23,7 +23,7 @@ CODEC = Codec()
 ROW: dict[str, Any] = {"name": "Acme", "terms": "NET30 ", "price_list": "STD", "status": "A", "credit_hold": False}
 
 
-class Desk:
+class CustomersFold:
     """The customers fold with its notes to itself applied at once; `open` has the exceptions that are open, by fingerprint."""
 
     def __init__(self, credit_currency: str = "") -> None:

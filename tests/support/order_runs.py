@@ -57,7 +57,7 @@ from streams.flows.orders import orders_fold
 from streams.flows.promise import promise_fold
 from tables.common.policy import OrderPolicy, Policy, SitePolicy
 from tables.orders.lifecycle import ENDED
-from tests.support.customers import Desk
+from tests.support.customers import CustomersFold
 from tests.support.orders import NOON, ORDER, World, head, stock_facts
 from tests.support.promises import Bench
 
@@ -379,8 +379,8 @@ class Yard:
     def __init__(self, policy: OrderPolicy = POLICY, sites: Policy = SITES, **stock: int) -> None:
         self.bench = Bench(sites)
         self.bench.fold = promise_fold(sites, policy)
-        self.desk = Desk()
-        self.desk.erp("C1")
+        self.customers = CustomersFold()
+        self.customers.erp("C1")
         self.world = World(fold=orders_fold(policy, sites))
         self.policy = policy
         self.erp, self.wms = Erp(), Wms()
@@ -443,8 +443,8 @@ class Yard:
             case RequestAllocation() | CheckPrice():
                 self._promise(thing)
             case RequestCredit():
-                said = len(self.desk.said)
-                self.desk.apply(thing)
+                said = len(self.customers.said)
+                self.customers.apply(thing)
                 self.credit_said(said)
             case ObligationRaised():
                 if not again:
@@ -456,7 +456,7 @@ class Yard:
 
     def credit_said(self, since: int) -> None:
         """Send what the customers fold has answered."""
-        said = [x for x in self.desk.said[since:] if isinstance(x, CreditAnswered)]
+        said = [x for x in self.customers.said[since:] if isinstance(x, CreditAnswered)]
         self.lanes["credit"].extend(replace(x, occurred_at_ms=self.now, recorded_at_ms=self.now) for x in said)
 
     def rest(self) -> Yard:

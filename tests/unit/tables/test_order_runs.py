@@ -111,13 +111,13 @@ def test_nothing_is_posted_before_credit_is_answered() -> None:
 )
 def test_an_order_held_for_credit_waits_for_the_cause_to_go(columns: dict[str, Any], reason: str) -> None:
     y = Yard(A=100)
-    y.desk.erp("C1", **columns)
+    y.customers.erp("C1", **columns)
     y.tell(order((1, "A", 10), price="2.50")).rest()
     assert (y.status, y.decision, y.holds, y.open()) == ("held", "held", [reason], {"credit_hold"})
     assert y.kinds() == []
     assert not y.world.milestones() or y.world.milestones()[0].milestone != "order_accepted"
-    said = len(y.desk.said)
-    y.desk.erp("C1")
+    said = len(y.customers.said)
+    y.customers.erp("C1")
     y.credit_said(said)
     y.rest()
     assert (y.decision, y.open(), y.kinds()) == ("accepted", set(), ["post_order", "release_order"])
@@ -125,7 +125,7 @@ def test_an_order_held_for_credit_waits_for_the_cause_to_go(columns: dict[str, A
 
 def test_a_person_lets_an_order_go_on_in_spite_of_credit() -> None:
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(5))
+    y.customers.erp("C1", credit_limit=Decimal(5))
     y.tell(order((1, "A", 10), price="2.50")).rest().release("credit_limit").rest()
     assert (y.decision, y.open()) == ("accepted", set())
     y.tell(set_qty(1, 11)).rest()
@@ -136,7 +136,7 @@ def test_a_person_lets_an_order_go_on_in_spite_of_credit() -> None:
 def test_what_a_person_let_go_ends_with_the_order() -> None:
     """An order that is opened again is asked anew: in between, another may have been granted the credit."""
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(5))
+    y.customers.erp("C1", credit_limit=Decimal(5))
     y.tell(order((1, "A", 10), price="2.50")).rest().release("credit_limit").rest()
     y.erp.cancel()
     assert y.rest().status == "cancelled"
@@ -179,13 +179,13 @@ def test_a_price_that_is_the_reference_passes() -> None:
 def test_an_order_without_prices_is_priced_by_the_list_before_its_credit_is_judged() -> None:
     """Leaving the price out lets nobody past the limit."""
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(20))
+    y.customers.erp("C1", credit_limit=Decimal(20))
     priced(y, "2.50")
     y.tell(order((1, "A", 10))).rest()
     assert (y.decision, y.holds) == ("held", ["credit_limit"])
     assert y.asked("post_order") == []
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(25))
+    y.customers.erp("C1", credit_limit=Decimal(25))
     priced(y, "2.50")
     assert y.tell(order((1, "A", 10))).rest().decision == "accepted"
     y.tell(set_qty(1, 11)).rest()
@@ -194,13 +194,13 @@ def test_an_order_without_prices_is_priced_by_the_list_before_its_credit_is_judg
 
 def test_a_line_nobody_has_a_price_for_is_held_where_credit_is_limited() -> None:
     y = Yard(A=100, B=100)
-    y.desk.erp("C1", credit_limit=Decimal(20))
+    y.customers.erp("C1", credit_limit=Decimal(20))
     priced(y, "2.50")
     y.tell(order((1, "A", 2), (2, "B", 1))).rest()
     assert (y.decision, y.holds, y.open()) == ("held", ["price_missing"], {"price_missing"})
     assert y.release("price_missing").rest().decision == "accepted"
     y = Yard(B=100)
-    y.desk.erp("C1", credit_limit=Decimal(20), price_list="")
+    y.customers.erp("C1", credit_limit=Decimal(20), price_list="")
     assert y.tell(order((2, "B", 1))).rest().holds == ["price_missing"]
     y = Yard(B=100)
     assert y.tell(order((2, "B", 1))).rest().decision == "accepted", "nothing is limited"
@@ -208,7 +208,7 @@ def test_a_line_nobody_has_a_price_for_is_held_where_credit_is_limited() -> None
 
 def test_a_price_added_since_is_found_when_the_hold_is_released() -> None:
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(20))
+    y.customers.erp("C1", credit_limit=Decimal(20))
     assert y.tell(order((1, "A", 10))).rest().holds == ["price_missing"]
     priced(y, "2.50")
     assert y.release("price_missing").rest().holds == ["credit_limit"]
@@ -238,7 +238,7 @@ def test_a_price_added_in_the_currency_is_compared_when_the_hold_is_released() -
 
 def test_prices_in_several_currencies_are_held_where_credit_is_limited() -> None:
     y = Yard(A=100, B=100)
-    y.desk.erp("C1", credit_limit=Decimal(100))
+    y.customers.erp("C1", credit_limit=Decimal(100))
     event = order((1, "A", 1), (2, "B", 1), price="2.50")
     y.tell(replace(event, lines=[event.lines[0], replace(event.lines[1], currency="EUR")])).rest()
     assert (y.decision, y.holds, y.open()) == ("held", ["credit_currency"], {"credit_currency"})
@@ -248,12 +248,12 @@ def test_prices_in_several_currencies_are_held_where_credit_is_limited() -> None
 def test_a_price_that_says_no_currency_is_in_the_lists() -> None:
     """So it adds up with those that say it."""
     y = Yard(A=100)
-    y.desk.erp("C1", credit_limit=Decimal(100))
+    y.customers.erp("C1", credit_limit=Decimal(100))
     priced(y, "2.50")
     event = order((1, "A", 10), price="2.50")
     y.tell(replace(event, lines=[replace(line, currency=None) for line in event.lines])).rest()
     assert y.decision == "accepted"
-    assert [key[1] for key, _ in y.desk.t.funds.under("C1")] == ["USD"]
+    assert [key[1] for key, _ in y.customers.t.funds.under("C1")] == ["USD"]
 
 
 def test_a_release_of_nothing_is_refused() -> None:
